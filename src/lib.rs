@@ -1,0 +1,21 @@
+//! Tallystick: signed receipts and coupons for co-operatives, in a hash-linked
+//! log that anyone can check.
+//!
+//! The modules are floors; imports go downwards only (see `ARCHITECTURE.md`):
+//!
+//! | floor | module | what it may do |
+//! |---|---|---|
+//! | 0 | [`primitives`] | newtypes, limits, the clock: no IO |
+//! | 1 | [`encoding`] | bytes to values and back, tree hashing: pure |
+//! | 2 | [`credential`] | keys, COSE, coupons, receipts, campaigns, status lists: pure |
+//! | 3 | [`ledger`], [`log`] | decisions of the domain; formats of the log: pure |
+//! | 4 | [`store`] | durable rows and the guard file |
+//! | 5 | [`node`] | the writer, recovery, queries, audit |
+//! | 7 | [`http`], [`web`] | JSON, CBOR and pages |
+//! | 8 | [`cli`], [`server`] | commands, config, wiring, shutdown |
+
+#![forbid(unsafe_code)]
+
+pub mod encoding;
+pub mod primitives;
+pub mod store;
