@@ -17,5 +17,6 @@
 #![forbid(unsafe_code)]
 
 pub mod encoding;
+pub mod merkle;
 pub mod primitives;
 pub mod store;
