@@ -72,6 +72,12 @@ byte_newtype!(
     KeyId, 8, HEXLOWER, "lower-case hexadecimal"
 );
 
+impl Default for Digest {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
 impl Digest {
     /// 32 zero bytes: the hash before the first.
     pub const ZERO: Self = Self([0; 32]);

@@ -64,7 +64,7 @@ impl fmt::Debug for Register {
 /// A coupon's place in the one durable counter of its node. Positions fill
 /// status list after status list; a keyed permutation turns the place within
 /// the list into the status index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
 
 impl Position {

@@ -1,0 +1,289 @@
+//! What callers get. Each answer is made from the entry that records the
+//! effect and from what lies beside it, the first time and every time after:
+//! so a repeat is the same byte for byte.
+
+use crate::credential::{CouponTemplate, Terms};
+use crate::encoding::cbor;
+use crate::ledger::{Event, Mark, Quote, Recorded};
+use crate::primitives::{
+    Amount, CampaignId, CouponName, Currency, Digest, Position, RedemptionId, Register, Tag, UnixSeconds,
+};
+
+use super::NodeError;
+use super::find::misplaced;
+use super::writer::Shared;
+
+/// An entry by index and hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryRef {
+    /// Its index in the log.
+    pub index: u64,
+    /// Its hash, the leaf hash of the tree.
+    pub hash: Digest,
+}
+
+impl From<&Recorded> for EntryRef {
+    fn from(recorded: &Recorded) -> Self {
+        Self { index: recorded.index, hash: recorded.hash }
+    }
+}
+
+/// A signed campaign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CampaignAnswer {
+    /// Its identity.
+    pub id: CampaignId,
+    /// The signed campaign (COSE).
+    pub credential: Vec<u8>,
+}
+
+/// A campaign as anyone may see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CampaignView {
+    /// Its identity.
+    pub id: CampaignId,
+    /// The signed campaign (COSE).
+    pub credential: Vec<u8>,
+    /// Its terms.
+    pub terms: Terms,
+    /// When it was signed.
+    pub issued_at: UnixSeconds,
+    /// When its coupons become valid.
+    pub not_before: UnixSeconds,
+    /// When they expire.
+    pub not_after: UnixSeconds,
+    /// The entry that signed it.
+    pub entry: EntryRef,
+}
+
+/// One coupon as it is given out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuedCoupon {
+    /// Its name in office work.
+    pub name: CouponName,
+    /// The coupon (COSE): bearer value.
+    pub credential: Vec<u8>,
+}
+
+/// A batch of coupons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CouponsAnswer {
+    /// The batch: the index of its entry.
+    pub batch: u64,
+    /// Its coupons, in order.
+    pub coupons: Vec<IssuedCoupon>,
+    /// Its entry.
+    pub entry: EntryRef,
+}
+
+/// A receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptAnswer {
+    /// Its tag.
+    pub id: Tag,
+    /// Its register.
+    pub register: Register,
+    /// Its number there.
+    pub sequence_number: u64,
+    /// The signed stub (COSE).
+    pub stub: Vec<u8>,
+    /// The receipt secret, 32 bytes.
+    pub secret: [u8; 32],
+    /// Its leaves `[salt, label, value]` in CBOR, in the order of the tree.
+    pub leaves: Vec<Vec<u8>>,
+    /// How its time of sale came about.
+    pub mark: Mark,
+    /// Its entry.
+    pub entry: EntryRef,
+}
+
+/// A redemption that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedemptionAnswer {
+    /// Its identity.
+    pub id: RedemptionId,
+    /// The benefit granted.
+    pub amount: Amount,
+    /// Uses left; `None` where they are not limited.
+    pub remaining_uses: Option<u32>,
+    /// Value left; `None` unless it is a stored value.
+    pub remaining_value: Option<Amount>,
+    /// Its entry.
+    pub entry: EntryRef,
+}
+
+/// A redemption as it stands now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedemptionView {
+    /// What the till was answered.
+    pub made: RedemptionAnswer,
+    /// The coupon.
+    pub coupon: CouponName,
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The campaign's currency.
+    pub currency: Currency,
+    /// The basket's total.
+    pub basket_total: Amount,
+    /// Where it was made.
+    pub register: Register,
+    /// When it was made.
+    pub at: UnixSeconds,
+    /// How much of it has been reversed.
+    pub reversed: Amount,
+}
+
+/// A reversal that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReversalAnswer {
+    /// Its identity.
+    pub id: RedemptionId,
+    /// How much was taken back.
+    pub amount: Amount,
+    /// Its entry.
+    pub entry: EntryRef,
+}
+
+/// A change of status that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusAnswer {
+    /// How many coupons changed.
+    pub changed: u64,
+    /// Its entry.
+    pub entry: EntryRef,
+}
+
+impl Shared {
+    pub(super) fn campaign_answer(&self, recorded: &Recorded) -> Result<CampaignAnswer, NodeError> {
+        match &recorded.event {
+            Event::CampaignSigned(signed) => Ok(CampaignAnswer {
+                id: signed.id,
+                credential: signed.credential.clone(),
+            }),
+            _ => Err(misplaced(recorded.index, "a campaign's")),
+        }
+    }
+
+    /// Signs the batch's coupons again: Ed25519 is deterministic.
+    pub(super) fn coupons_answer(&self, recorded: &Recorded) -> Result<CouponsAnswer, NodeError> {
+        let Event::BatchIssued(batch) = &recorded.event else {
+            return Err(misplaced(recorded.index, "a batch's"));
+        };
+        if batch.kid != self.keyring.credential.public().kid() {
+            return Err(NodeError::Gone(
+                "these coupons were signed by a key that this node no longer holds, so they cannot be shown again",
+            ));
+        }
+        let template = CouponTemplate::new(
+            batch.campaign,
+            batch.amount,
+            batch.not_before,
+            batch.not_after,
+            batch.algorithm,
+            batch.kid,
+        );
+        let coupons = (0..u64::from(batch.count))
+            .map(|leaf| {
+                let name = self.permutations.name_of(Position(batch.first.0 + leaf));
+                let uri = self.options.origin.status_uri(name.list);
+                IssuedCoupon {
+                    name,
+                    credential: template.sign(&self.keyring.credential, &uri, name.index),
+                }
+            })
+            .collect();
+        Ok(CouponsAnswer { batch: recorded.index, coupons, entry: recorded.into() })
+    }
+
+    pub(super) fn receipt_answer(&self, recorded: &Recorded) -> Result<ReceiptAnswer, NodeError> {
+        let Event::ReceiptIssued(receipt) = &recorded.event else {
+            return Err(misplaced(recorded.index, "a receipt's"));
+        };
+        let record = crate::store::beside::read(self.engine.as_ref(), recorded.index)?
+            .ok_or(NodeError::Gone("this receipt's details have been erased"))?;
+        let record = ReceiptRecord::decode(&record).ok_or_else(|| {
+            NodeError::Inconsistent(format!("the details of entry {} cannot be read", recorded.index))
+        })?;
+        Ok(ReceiptAnswer {
+            id: receipt.tag,
+            register: receipt.register.clone(),
+            sequence_number: receipt.sequence_number,
+            leaves: record.details.leaves(&record.secret),
+            stub: record.stub,
+            secret: record.secret,
+            mark: receipt.mark,
+            entry: recorded.into(),
+        })
+    }
+
+    pub(super) fn redemption_answer(&self, recorded: &Recorded) -> Result<RedemptionAnswer, NodeError> {
+        let Event::Redeemed(redeemed) = &recorded.event else {
+            return Err(misplaced(recorded.index, "a redemption's"));
+        };
+        let campaign = self.campaign(&redeemed.campaign)?;
+        let own = match &campaign.terms.benefit {
+            crate::credential::Benefit::StoredValue { .. } => self.batch_amount(redeemed.batch_entry)?,
+            _ => None,
+        };
+        let quote = Quote::after(
+            &campaign.terms,
+            own,
+            redeemed.amount,
+            redeemed.uses_after,
+            redeemed.spent_after,
+        );
+        Ok(RedemptionAnswer {
+            id: redeemed.id,
+            amount: quote.amount,
+            remaining_uses: quote.remaining_uses,
+            remaining_value: quote.remaining_value,
+            entry: recorded.into(),
+        })
+    }
+
+    pub(super) fn reversal_answer(&self, recorded: &Recorded) -> Result<ReversalAnswer, NodeError> {
+        match &recorded.event {
+            Event::Reversed(reversed) => Ok(ReversalAnswer {
+                id: reversed.id,
+                amount: reversed.amount,
+                entry: recorded.into(),
+            }),
+            _ => Err(misplaced(recorded.index, "a reversal's")),
+        }
+    }
+
+    pub(super) fn status_answer(&self, recorded: &Recorded) -> Result<StatusAnswer, NodeError> {
+        match &recorded.event {
+            Event::StatusSet(set) => Ok(StatusAnswer { changed: set.changed, entry: recorded.into() }),
+            _ => Err(misplaced(recorded.index, "a change of status's")),
+        }
+    }
+}
+
+/// What lies beside a receipt's entry.
+pub(super) struct ReceiptRecord {
+    pub stub: Vec<u8>,
+    pub secret: [u8; 32],
+    pub details: crate::credential::ReceiptDetails,
+}
+
+impl ReceiptRecord {
+    /// `[stub, secret, [[label, value], …]]`.
+    pub fn encode(&self) -> Vec<u8> {
+        cbor::encode(&serde_cbor::Value::Array(vec![
+            cbor::bytes(&self.stub),
+            cbor::bytes(self.secret),
+            self.details.to_value(),
+        ]))
+    }
+
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let value = cbor::decode(bytes, crate::primitives::limits::RECEIPT_RECORD_BYTES_MAX).ok()?;
+        let [stub, secret, details] = cbor::as_tuple(&value, "receipt record").ok()?;
+        Some(Self {
+            stub: cbor::as_bytes(stub, "stub").ok()?.to_vec(),
+            secret: cbor::as_byte_array(secret, "secret").ok()?,
+            details: crate::credential::ReceiptDetails::from_value(details).ok()?,
+        })
+    }
+}

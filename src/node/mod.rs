@@ -1,0 +1,79 @@
+//! Floor 5: one co-op's node. Joins ledger, log and store.
+//!
+//! A call goes down through [`Node`]: what can be done without the log (gate,
+//! signatures, sums) is done by the caller's thread; then the one writer
+//! decides it, makes it durable together with whatever else has arrived, and
+//! only then answers. See `writer` for the order that keeps a log from
+//! forking.
+
+mod answers;
+mod coupons;
+mod find;
+pub mod index;
+pub mod keyring;
+mod lists;
+mod metrics;
+mod open;
+mod pending;
+mod requests;
+mod snapshot;
+mod writer;
+
+use std::sync::Arc;
+
+pub use answers::{
+    CampaignAnswer, CampaignView, CouponsAnswer, EntryRef, IssuedCoupon, ReceiptAnswer, RedemptionAnswer,
+    RedemptionView, ReversalAnswer, StatusAnswer,
+};
+pub use metrics::NodeMetrics;
+pub use open::{NewNode, NodeOptions, NodeParts, OpenReport};
+pub use requests::{Caller, Scope};
+
+use crate::ledger::Refusal;
+use crate::store::StoreError;
+
+/// Why a node could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The domain refuses; nothing has changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Too much is waiting; the same request may be sent again.
+    #[error("the node has more work waiting than it takes on; send the same request again in a moment")]
+    Busy,
+    /// The first request with this key is still being worked on.
+    #[error("the first request with this Idempotency-Key is still being worked on")]
+    InProgress,
+    /// The answer cannot be made again.
+    #[error("{0}")]
+    Gone(&'static str),
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(&'static str),
+    /// Not for this caller.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// The writer has stopped; the process must be started again.
+    #[error("the node has stopped writing: {0}")]
+    Stopped(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What the store holds does not fit together.
+    #[error("the log does not fit together: {0}")]
+    Inconsistent(String),
+    /// The node cannot start as things are.
+    #[error("{0}")]
+    Refuse(String),
+}
+
+/// A running node. Cloning gives another handle to the same one.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<writer::Shared>,
+    jobs: crossbeam_channel::Sender<writer::Job>,
+}

@@ -1,0 +1,80 @@
+//! The batch under way: what will become durable together.
+
+use tokio::sync::oneshot;
+
+use crate::ledger::{Event, Recorded};
+use crate::primitives::CampaignId;
+use crate::store::Batch;
+
+use super::writer::Reply;
+
+/// A batch of issued coupons as its row in the store has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BatchRow {
+    pub first: u64,
+    pub count: u32,
+    pub entry: u64,
+    pub campaign: CampaignId,
+}
+
+impl BatchRow {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(28);
+        bytes.extend(self.entry.to_be_bytes());
+        bytes.extend(self.count.to_be_bytes());
+        bytes.extend(self.campaign.0);
+        bytes
+    }
+
+    pub fn decode(first: u64, bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; 28] = bytes.try_into().ok()?;
+        Some(Self {
+            first,
+            entry: u64::from_be_bytes(bytes[..8].try_into().ok()?),
+            count: u32::from_be_bytes(bytes[8..12].try_into().ok()?),
+            campaign: CampaignId::from_slice(&bytes[12..])?,
+        })
+    }
+
+    pub fn holds(&self, position: u64) -> bool {
+        position >= self.first && position - self.first < u64::from(self.count)
+    }
+}
+
+/// Everything that the writer has decided since its last commit.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// Encoded entries with what they record, in order.
+    pub entries: Vec<(Vec<u8>, Recorded)>,
+    /// Rows besides the entries.
+    pub batch: Batch,
+    /// Records beside entries, by entry index.
+    pub beside: Vec<(u64, Vec<u8>)>,
+    /// Who waits for what.
+    pub replies: Vec<(oneshot::Sender<Reply>, Reply)>,
+    /// Batches issued in this batch.
+    pub batches: Vec<BatchRow>,
+    /// Campaigns signed in this batch.
+    pub campaigns: Vec<CampaignId>,
+    /// Status list tokens signed in this batch.
+    pub lists: Vec<(u32, Vec<u8>)>,
+}
+
+impl Pending {
+    /// The entry at `index`, if it is in this batch.
+    pub fn entry(&self, index: u64) -> Option<&Recorded> {
+        let first = self.entries.first()?.1.index;
+        let at = usize::try_from(index.checked_sub(first)?).ok()?;
+        self.entries.get(at).map(|(_, recorded)| recorded)
+    }
+
+    /// True when there is nothing to make durable.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.batch.is_empty() && self.beside.is_empty()
+    }
+
+    /// The name of what an entry records, for metrics.
+    pub fn kinds(&self) -> impl Iterator<Item = &Event> {
+        self.entries.iter().map(|(_, recorded)| &recorded.event)
+    }
+}
