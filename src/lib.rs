@@ -13,6 +13,7 @@
 //! | 5 | [`node`] | the writer, recovery, queries, audit |
 //! | 7 | [`http`], [`web`] | JSON, CBOR and pages |
 //! | 8 | [`cli`], [`server`] | commands, config, wiring, shutdown |
+//! | – | [`testkit`] | tests and benches only |
 
 #![forbid(unsafe_code)]
 
@@ -20,3 +21,4 @@ pub mod encoding;
 pub mod merkle;
 pub mod primitives;
 pub mod store;
+pub mod testkit;

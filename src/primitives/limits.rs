@@ -24,6 +24,27 @@ pub const PACKED_ROW_BYTES_MAX: usize = 6_500;
 /// Most bytes of a row of receipt details.
 pub const DETAIL_ROW_BYTES_MAX: usize = 4 * 1024;
 
+/// Most bytes of one record beside the log: a receipt's JSON body is at most
+/// [`BODY_BYTES_MAX`], and its record adds stub and secret.
+pub const DETAIL_RECORD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most bytes of a value in the store: 16 of them, a whole leaf of sled, stay
+/// under the 128 KiB from which sled puts pages into files that it never syncs.
+pub const VALUE_BYTES_MAX: usize = 7_000;
+
+/// Most bytes of a key in the store: a prefix and the longest name, with room.
+pub const KEY_BYTES_MAX: usize = 256;
+
+/// Page cache given to sled in bytes; the process takes about 2.4 times as much.
+pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Logs of others whose witnessed size the guard file holds: with them a slot
+/// stays inside its 4 KiB.
+pub const GUARD_WITNESSED_MAX: usize = 96;
+
+/// Bytes that the raw scan of a damaged store reads at a time.
+pub const SCAN_WINDOW_BYTES: usize = 1024 * 1024;
+
 /// Longest register name: keeps a receipt stub at 190 bytes.
 pub const REGISTER_CHARS_MAX: usize = 19;
 

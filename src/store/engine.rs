@@ -1,6 +1,8 @@
 //! The storage contract that the node is written against.
 
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
+
+use crate::primitives::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -28,6 +30,15 @@ pub enum StoreError {
     /// The store cannot be opened as it stands.
     #[error("{0}")]
     Refused(String),
+    /// A store stands without its guard file: what was signed last is not known.
+    #[error(
+        "the guard file {path} is missing; put it back, or run `tallystick recover` to compare this log \
+         with a checkpoint that others hold"
+    )]
+    GuardMissing {
+        /// Where it should be.
+        path: String,
+    },
     /// An operating-system error outside the commit path.
     #[error("{context}: {source}")]
     Io {
@@ -38,7 +49,15 @@ pub enum StoreError {
     },
 }
 
-/// Rows written together.
+impl StoreError {
+    /// For `map_err`: an operating-system error with what was being done.
+    pub(crate) fn io(context: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let context = context.into();
+        move |source| Self::Io { context, source }
+    }
+}
+
+/// Rows written together. Of several writes to one key the last one counts.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// A key that must not exist yet: the compare-and-swap of the log's head
@@ -111,4 +130,42 @@ pub trait Engine: Send + Sync + 'static {
     /// [`StoreError::HeadMoved`] when `require_absent` exists;
     /// [`StoreError::Fatal`] when the disk fails.
     fn commit(&self, batch: Batch) -> Result<(), StoreError>;
+}
+
+/// Refuses a batch with a key or a value that the engines do not take.
+pub(super) fn check_sizes(batch: &Batch) -> Result<(), StoreError> {
+    for (key, value) in &batch.writes {
+        let length = value.as_ref().map_or(0, Vec::len);
+        if key.is_empty() || key.len() > KEY_BYTES_MAX || length > VALUE_BYTES_MAX {
+            return Err(StoreError::Refused(format!(
+                "a row with a key of {} bytes and a value of {length} bytes: the most is {KEY_BYTES_MAX} and \
+                 {VALUE_BYTES_MAX}",
+                key.len()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// [`Engine::at_or_before`] for an engine that can find the last row below a bound.
+pub(super) fn floor_row(
+    prefix: &[u8],
+    key: &[u8],
+    last_below: impl FnOnce(Bound<&[u8]>) -> Option<Row>,
+) -> Option<Row> {
+    if key >= prefix && !key.starts_with(prefix) {
+        // `key` lies past the prefix's rows: their last one is asked for.
+        let end = after_prefix(prefix);
+        return last_below(end.as_deref().map_or(Bound::Unbounded, Bound::Excluded))
+            .filter(|(found, _)| found.starts_with(prefix));
+    }
+    last_below(Bound::Included(key)).filter(|(found, _)| found.starts_with(prefix))
+}
+
+/// The least key that is greater than every key with `prefix`.
+fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
 }

@@ -1,5 +1,29 @@
 //! Floor 4: durable rows. Everything that is kept passes through [`Engine`].
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`rows`] | the key layout, readers and appender of entries |
+//! | [`pack`] | packed rows of entries that describe themselves |
+//! | [`beside`] | records beside the log, which can be erased |
+//! | [`guard`] | the guard file: what was signed last |
+//! | [`scan`] | entries out of the raw files of a damaged store |
+//! | [`sled`] | the engine on sled |
+//! | [`memory`] | an engine in memory, for tests |
 
 mod engine;
+mod files;
+
+pub mod beside;
+pub mod guard;
+pub mod memory;
+pub mod pack;
+pub mod rows;
+pub mod scan;
+pub mod sled;
 
 pub use engine::{Batch, Engine, Row, StoreError};
+pub use guard::{Guard, GuardFile, GuardState};
+pub use memory::MemoryEngine;
+pub use pack::{Packed, PackedRow, Packer};
+pub use rows::{read_entry, scan_entries};
+pub use sled::SledEngine;

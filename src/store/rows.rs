@@ -1,0 +1,272 @@
+//! The key layout: every prefix in one place, and the readers of the log's rows.
+//!
+//! A key is one prefix byte and then big-endian numbers, so that keys sort as
+//! their numbers do. All rows lie in one tree (a batch is atomic on one only).
+//!
+//! | prefix | key after it | value |
+//! |---|---|---|
+//! | `b` | batch number u64 | a coupon batch: position range, exp, root of tags |
+//! | `c` | campaign identity, 16 bytes | a campaign as signed, with what is counted of it |
+//! | `d` | entry index u64, part u16 | records beside the log ([`super::beside`]) |
+//! | `e` | index u64 of the first entry in the row | packed entries ([`super::pack`]) |
+//! | `format` | nothing | the number of this layout |
+//! | `g` | tag tile number u64 | 128 coupon tags of 32 bytes |
+//! | `n` | the register's name | a register's counters |
+//! | `r` | reservation number u64 | a position range reserved, not yet issued |
+//! | `s` | status list number u64, row u16 | status bits |
+//! | `t` | level u8, tile number u64, half u8 | 128 hashes of a Merkle tile |
+//! | `x` | level u8, run number u64, row u32 | a row of a sorted index run |
+//! | `y` | a name | what the index is made of |
+//! | `z` | a name | checkpoint of derived state: what opening starts from |
+
+use std::ops::ControlFlow;
+
+use super::pack::Packed;
+use super::{Batch, Engine, StoreError};
+use crate::primitives::CampaignId;
+
+/// The number of the layout that this code writes and reads.
+pub const FORMAT: u8 = 1;
+
+/// Key of the row that holds [`FORMAT`] as one byte.
+pub const FORMAT_KEY: &[u8] = b"format";
+
+/// Coupon batches.
+pub const BATCH: u8 = b'b';
+/// Campaigns.
+pub const CAMPAIGN: u8 = b'c';
+/// Records beside the log.
+pub const BESIDE: u8 = b'd';
+/// Packed entries.
+pub const ENTRY: u8 = b'e';
+/// Tiles of coupon tags.
+pub const TAG_TILE: u8 = b'g';
+/// Registers.
+pub const REGISTER: u8 = b'n';
+/// Reserved position ranges.
+pub const RESERVATION: u8 = b'r';
+/// Status bits.
+pub const STATUS: u8 = b's';
+/// Tiles of the Merkle tree.
+pub const HASH_TILE: u8 = b't';
+/// Index runs.
+pub const INDEX_RUN: u8 = b'x';
+/// What the index is made of.
+pub const INDEX_META: u8 = b'y';
+/// Checkpoint of derived state.
+pub const DERIVED: u8 = b'z';
+
+/// Hashes, or tags, of 32 bytes in one tile row: a tile of 8,192 bytes is two
+/// rows, so that none comes near `VALUE_BYTES_MAX`.
+pub const TILE_ROW_LEN: usize = 128;
+
+fn key(prefix: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(prefix);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+/// Key of the packed row whose first entry is `first`.
+#[must_use]
+pub fn entry(first: u64) -> Vec<u8> {
+    key(ENTRY, &[&first.to_be_bytes()])
+}
+
+/// Key of part `part` of the records beside the entry `index`.
+#[must_use]
+pub fn beside(index: u64, part: u16) -> Vec<u8> {
+    key(BESIDE, &[&index.to_be_bytes(), &part.to_be_bytes()])
+}
+
+/// Key of half `half` (0 or 1, 128 hashes each) of tile `tile` on `level`.
+#[must_use]
+pub fn hash_tile(level: u8, tile: u64, half: u8) -> Vec<u8> {
+    debug_assert!(half < 2, "a tile has two halves");
+    key(HASH_TILE, &[&[level], &tile.to_be_bytes(), &[half]])
+}
+
+/// Key of the coupon tags number `128 * tile` and on.
+#[must_use]
+pub fn tag_tile(tile: u64) -> Vec<u8> {
+    key(TAG_TILE, &[&tile.to_be_bytes()])
+}
+
+/// Key of a coupon batch.
+#[must_use]
+pub fn batch(number: u64) -> Vec<u8> {
+    key(BATCH, &[&number.to_be_bytes()])
+}
+
+/// Key of a reserved position range.
+#[must_use]
+pub fn reservation(number: u64) -> Vec<u8> {
+    key(RESERVATION, &[&number.to_be_bytes()])
+}
+
+/// Key of a campaign.
+#[must_use]
+pub fn campaign(id: &CampaignId) -> Vec<u8> {
+    key(CAMPAIGN, &[id.as_ref()])
+}
+
+/// Key of a register.
+#[must_use]
+pub fn register(name: &str) -> Vec<u8> {
+    key(REGISTER, &[name.as_bytes()])
+}
+
+/// Key of row `row` of status list `list`.
+#[must_use]
+pub fn status(list: u64, row: u16) -> Vec<u8> {
+    key(STATUS, &[&list.to_be_bytes(), &row.to_be_bytes()])
+}
+
+/// Key of row `row` of index run `run` on `level`.
+#[must_use]
+pub fn index_run(level: u8, run: u64, row: u32) -> Vec<u8> {
+    key(INDEX_RUN, &[&[level], &run.to_be_bytes(), &row.to_be_bytes()])
+}
+
+/// Key of a named row about the index.
+#[must_use]
+pub fn index_meta(name: &[u8]) -> Vec<u8> {
+    key(INDEX_META, &[name])
+}
+
+/// Key of a named row of the checkpoint of derived state.
+#[must_use]
+pub fn derived(name: &[u8]) -> Vec<u8> {
+    key(DERIVED, &[name])
+}
+
+/// The big-endian number that follows the prefix of `key`; `None` when the key
+/// is shorter.
+#[must_use]
+pub fn number_of(key: &[u8]) -> Option<u64> {
+    let bytes = key.get(1..9)?;
+    Some(u64::from_be_bytes(bytes.try_into().ok()?))
+}
+
+/// Adds `entries`, the first of which has index `first`, to `batch` as packed
+/// rows, and makes the first row's key the batch's `require_absent`: a writer
+/// whose head is stale gets [`StoreError::HeadMoved`].
+///
+/// Every commit begins a row of its own, so that no row is ever rewritten.
+///
+/// # Errors
+/// [`StoreError::Refused`] for an entry over `ENTRY_BYTES_MAX`.
+pub fn append_entries<'a>(
+    batch: &mut Batch,
+    first: u64,
+    entries: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<(), StoreError> {
+    let mut packer = super::pack::Packer::new();
+    let mut any = false;
+    for (index, bytes) in (first..).zip(entries) {
+        any = true;
+        if let Some(row) = packer.push(index, bytes)? {
+            batch.put(entry(row.first), row.bytes);
+        }
+    }
+    if let Some(row) = packer.finish() {
+        batch.put(entry(row.first), row.bytes);
+    }
+    if any {
+        batch.require_absent = Some(entry(first));
+    }
+    Ok(())
+}
+
+/// The packed row in `value`, whose key is `key`.
+fn packed_entries<'a>(key: &[u8], value: &'a [u8]) -> Result<Packed<'a>, StoreError> {
+    let packed = Packed::parse(value)
+        .map_err(|error| StoreError::Damaged(format!("row of entries from {:?}: {error}", number_of(key))))?;
+    if number_of(key) != Some(packed.first()) {
+        return Err(StoreError::Damaged(format!(
+            "a row of entries from {} lies under the key for {:?}",
+            packed.first(),
+            number_of(key)
+        )));
+    }
+    Ok(packed)
+}
+
+/// The bytes of entry `index`; `None` past the end.
+///
+/// # Errors
+/// [`StoreError::Damaged`] when its row is not what was written.
+pub fn read_entry(engine: &dyn Engine, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    match engine.at_or_before(&[ENTRY], &entry(index))? {
+        Some((key, value)) => Ok(packed_entries(&key, &value)?.get(index).map(<[u8]>::to_vec)),
+        None => Ok(None),
+    }
+}
+
+/// The last packed row: the index of its first entry and all of its entries;
+/// `None` for an empty log.
+///
+/// # Errors
+/// [`StoreError::Damaged`] when the row is not what was written.
+pub fn last_entries(engine: &dyn Engine) -> Result<Option<(u64, Vec<Vec<u8>>)>, StoreError> {
+    match engine.at_or_before(&[ENTRY], &entry(u64::MAX))? {
+        Some((key, value)) => {
+            let packed = packed_entries(&key, &value)?;
+            Ok(Some((
+                packed.first(),
+                packed.iter().map(|(_, bytes)| bytes.to_vec()).collect(),
+            )))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Visits the entries from index `from` on, in order, until `visit` breaks.
+///
+/// The indices visited have no gap: the caller that knows the log's size
+/// compares it with the number visited.
+///
+/// # Errors
+/// [`StoreError::Damaged`] at the first row that is not what was written, and
+/// where a row is missing.
+pub fn scan_entries(
+    engine: &dyn Engine,
+    from: u64,
+    visit: &mut dyn FnMut(u64, &[u8]) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    let start = match engine.at_or_before(&[ENTRY], &entry(from))? {
+        Some((key, _)) => key,
+        None => entry(from),
+    };
+    let mut outcome = Ok(());
+    let mut next = None;
+    engine.scan(&[ENTRY], &start, &mut |key, value| {
+        let packed = match packed_entries(key, value) {
+            Ok(packed) => packed,
+            Err(error) => {
+                outcome = Err(error);
+                return ControlFlow::Break(());
+            }
+        };
+        let expected = next.unwrap_or(if packed.first() <= from {
+            packed.first()
+        } else {
+            from
+        });
+        if packed.first() != expected {
+            outcome = Err(StoreError::Damaged(format!(
+                "entries {expected} to {} are missing",
+                packed.first().saturating_sub(1)
+            )));
+            return ControlFlow::Break(());
+        }
+        next = Some(packed.end());
+        for (index, bytes) in packed.iter().filter(|(index, _)| *index >= from) {
+            visit(index, bytes)?;
+        }
+        ControlFlow::Continue(())
+    })?;
+    outcome
+}
