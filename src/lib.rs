@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod encoding;
+pub mod log;
 pub mod merkle;
 pub mod primitives;
 pub mod store;

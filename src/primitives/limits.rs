@@ -124,3 +124,14 @@ pub const BATCH_COMMANDS_MAX: usize = 512;
 
 /// Commands waiting for the writer: past it a till is told to come back.
 pub const WRITER_QUEUE_MAX: usize = 4_096;
+
+/// Most signatures of a signed note: C2SP asks for 16 at least; a roster's
+/// witnesses fit, a flood does not.
+pub const NOTE_SIGNATURES_MAX: usize = 100;
+
+/// Longest signed note: 16 signatures of the post-quantum kind (nearly 5 KB
+/// each, in base64 6.7) fit.
+pub const NOTE_BYTES_MAX: usize = 128 * 1024;
+
+/// Longest COSE receipt: a path of 64 hashes of 34 bytes, with room.
+pub const COSE_RECEIPT_BYTES_MAX: usize = 4 * 1024;

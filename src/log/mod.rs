@@ -1,0 +1,19 @@
+//! Floor 3: the formats of the log. Pure.
+//!
+//! In scope: the entry and its hash link, signed notes, checkpoints, tile
+//! paths and bundles, cosignatures, COSE receipts. Out of scope: what entries
+//! say (the ledger), where they lie (the store), who may read them (http).
+
+pub mod checkpoint;
+pub mod cose_receipt;
+pub mod cosignature;
+pub mod entry;
+mod error;
+pub mod note;
+pub mod tile_path;
+
+pub use checkpoint::Checkpoint;
+pub use entry::{Entry, entry_hash};
+pub use error::LogError;
+pub use note::{KeyKind, Note, NoteSignature, VerifierKey};
+pub use tile_path::TilePath;
