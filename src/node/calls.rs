@@ -1,0 +1,466 @@
+//! What the floors above may ask of a node.
+
+use tokio::sync::oneshot;
+
+use crate::credential::{Campaign, ReceiptStub};
+use crate::ledger::{
+    Answers, Basket, BatchOrder, CampaignDraft, Event, NewStatus, Quote, ReceiptDraft, Refusal,
+    RedemptionOrder, ReversalOrder, StatusTarget,
+};
+use crate::primitives::{
+    Amount, CampaignId, CouponName, Digest, RedemptionId, Register, Tag, UnixSeconds, limits,
+};
+
+use super::answers::{
+    CampaignAnswer, CampaignView, CouponsAnswer, EntryRef, ReceiptAnswer, RedemptionAnswer, RedemptionView,
+    ReversalAnswer, StatusAnswer,
+};
+use super::find::{Lookup, receipt_key};
+use super::requests::{Call, Caller, Scope, occurrence};
+use super::writer::{Command, Job, ReceiptCommand, Reply, Shared, expect_recorded};
+use super::{Node, NodeError, NodeMetrics, NodeOptions};
+
+/// A coupon by what a till or the office has of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RevocationTarget {
+    /// The coupon's bytes, out of its QR text.
+    Coupon(Vec<u8>),
+    /// Its name.
+    Name(CouponName),
+    /// All coupons of a batch, by the index of its entry.
+    Batch(u64),
+    /// All coupons of a campaign.
+    Campaign(CampaignId),
+}
+
+/// A redemption as a till asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedemptionRequest {
+    /// The coupon's bytes, out of its QR text.
+    pub coupon: Vec<u8>,
+    /// The register that asks.
+    pub register: Register,
+    /// The till's own reference.
+    pub till_reference: String,
+    /// What the customer buys.
+    pub basket: Basket,
+    /// How much of a stored value.
+    pub amount: Option<Amount>,
+}
+
+/// A reversal as a till or the office asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReversalRequest {
+    /// The redemption.
+    pub redemption: RedemptionId,
+    /// The till's own reference.
+    pub till_reference: String,
+    /// How much; all that is left when `None`.
+    pub amount: Option<Amount>,
+    /// Whether the use (of stored value: the amount) returns to the coupon.
+    pub give_back: bool,
+}
+
+impl Node {
+    /// Signs a campaign.
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed then.
+    pub async fn sign_campaign(&self, caller: &Caller, draft: CampaignDraft) -> Result<CampaignAnswer, NodeError> {
+        let shared = &self.inner.shared;
+        draft.check()?;
+        let answers = shared.hasher.answers(caller, None);
+        let campaign = Campaign {
+            issued_at: shared.clock.now(),
+            not_before: draft.not_before,
+            not_after: draft.not_after,
+            terms: draft.terms,
+        };
+        let credential = campaign.sign(&shared.keyring.credential, shared.options.algorithm);
+        if credential.len() > limits::CREDENTIAL_BYTES_MAX {
+            return Err(Refusal::TermsInvalid(format!(
+                "signed, the campaign has {} bytes, at most {} are allowed; shorten its text",
+                credential.len(),
+                limits::CREDENTIAL_BYTES_MAX
+            ))
+            .into());
+        }
+        let view = super::open::view_of(&credential, EntryRef { index: 0, hash: Digest::ZERO })?;
+        let reply = self.ask(Command::SignCampaign { view: Box::new(view) }, Some(answers)).await?;
+        shared.campaign_answer(&expect_recorded(reply)?)
+    }
+
+    /// Issues coupons, in the two passes of protocol section 1.
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed then.
+    pub async fn issue_coupons(&self, caller: &Caller, order: BatchOrder) -> Result<CouponsAnswer, NodeError> {
+        if order.count > limits::BATCH_COUPONS_MAX {
+            return Err(Refusal::BatchInvalid(format!(
+                "one request issues at most {} coupons",
+                limits::BATCH_COUPONS_MAX
+            ))
+            .into());
+        }
+        let answers = self.inner.shared.hasher.answers(caller, None);
+        let recorded = match self.ask(Command::Reserve(order), Some(answers)).await? {
+            Reply::Reserved(reservation) => {
+                // From here on the batch is going to be issued, whether or not
+                // the caller is still there: a dropped future must not leave it.
+                let (node, batch) = (self.clone(), reservation.batch);
+                let second_pass = tokio::spawn(async move {
+                    let first = batch.first.0;
+                    let shared = std::sync::Arc::clone(&node.inner.shared);
+                    let tags = tokio::task::spawn_blocking(move || shared.batch_tags(&batch)).await;
+                    let tags = tags.map_err(|error| NodeError::Inconsistent(error.to_string()))?;
+                    node.ask(Command::Finish { first, tags }, None).await
+                });
+                let reply = second_pass.await.map_err(|error| NodeError::Inconsistent(error.to_string()))?;
+                expect_recorded(reply?)?
+            }
+            reply => expect_recorded(reply)?,
+        };
+        let shared = std::sync::Arc::clone(&self.inner.shared);
+        tokio::task::spawn_blocking(move || shared.coupons_answer(&recorded))
+            .await
+            .map_err(|error| NodeError::Inconsistent(error.to_string()))?
+    }
+
+    /// Issues a receipt. The node adds the number, the secret and the salts.
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed then.
+    pub async fn issue_receipt(&self, caller: &Caller, draft: ReceiptDraft) -> Result<ReceiptAnswer, NodeError> {
+        let shared = &self.inner.shared;
+        draft.check(shared.clock.now())?;
+        let reference = draft
+            .details
+            .till_reference
+            .as_ref()
+            .map(|reference| shared.hasher.reference(&draft.register, &Call::Receipt, reference));
+        let answers = shared.hasher.answers(caller, reference);
+        // A repeat is common after an outage: it must not use up a number's guess.
+        let known = shared.newest(answers.key)?.is_some();
+        let secret = shared.entropy.bytes();
+        let sequence_number = if known { 0 } else { shared.next_numbers.take(&draft.register) };
+        let stub = if known { Vec::new() } else { shared.sign_stub(&draft, &secret, sequence_number) };
+        let receipt = ReceiptCommand { draft, secret, sequence_number, stub };
+        let reply = self.ask(Command::IssueReceipt(Box::new(receipt)), Some(answers)).await?;
+        shared.receipt_answer(&expect_recorded(reply)?)
+    }
+
+    /// Says what redeeming a coupon would give; changes nothing.
+    ///
+    /// # Errors
+    /// [`NodeError::Refused`] with the refusal that a redemption would get.
+    pub async fn validate(&self, coupon: &[u8], basket: Basket, amount: Option<Amount>) -> Result<Quote, NodeError> {
+        let coupon = self.inner.shared.present(coupon)?;
+        match self.ask(Command::Quote { coupon, basket, amount }, None).await? {
+            Reply::Quoted(quote) => Ok(quote),
+            reply => Err(expect_recorded(reply).err().unwrap_or(NodeError::Busy)),
+        }
+    }
+
+    /// Redeems a coupon.
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed then.
+    pub async fn redeem(&self, caller: &Caller, request: RedemptionRequest) -> Result<RedemptionAnswer, NodeError> {
+        let shared = &self.inner.shared;
+        let reference =
+            shared.hasher.reference(&request.register, &Call::Redemption, &request.till_reference);
+        let answers = shared.hasher.answers(caller, Some(reference));
+        let coupon = match shared.present(&request.coupon) {
+            Ok(coupon) => coupon,
+            // The key may belong to another request: that is the more useful answer.
+            Err(error) => return Err(self.used_before(&answers)?.unwrap_or(error)),
+        };
+        let order = RedemptionOrder {
+            id: RedemptionId(shared.entropy.bytes()),
+            coupon,
+            register: request.register,
+            basket: request.basket,
+            amount: request.amount,
+            request: caller.request,
+            at: None,
+        };
+        let reply = self.ask(Command::Redeem(order), Some(answers)).await?;
+        shared.redemption_answer(&expect_recorded(reply)?)
+    }
+
+    /// Reverses a redemption in whole or part.
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed then.
+    pub async fn reverse(&self, caller: &Caller, request: ReversalRequest) -> Result<ReversalAnswer, NodeError> {
+        let shared = &self.inner.shared;
+        let (redemption, _) =
+            shared.redemption(request.redemption)?.ok_or(NodeError::NotFound("there is no such redemption"))?;
+        if matches!(&caller.scope, Scope::Register(own) if *own != redemption.register) {
+            return Err(NodeError::Forbidden(
+                "a till reverses redemptions of its own register; the office reverses any",
+            ));
+        }
+        let call = Call::Reversal(request.redemption);
+        let reference = shared.hasher.reference(&redemption.register, &call, &request.till_reference);
+        let answers = shared.hasher.answers(caller, Some(reference));
+        let order = ReversalOrder {
+            id: RedemptionId(shared.entropy.bytes()),
+            redemption: request.redemption,
+            amount: request.amount,
+            give_back: request.give_back,
+            at: None,
+        };
+        let command = Command::Reverse { order, scope: caller.scope.clone() };
+        let reply = self.ask(command, Some(answers)).await?;
+        shared.reversal_answer(&expect_recorded(reply)?)
+    }
+
+    /// Revokes or suspends coupons, or lifts a suspension.
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed then.
+    pub async fn set_status(
+        &self,
+        caller: &Caller,
+        target: &RevocationTarget,
+        status: NewStatus,
+        reason: Option<String>,
+    ) -> Result<StatusAnswer, NodeError> {
+        let shared = &self.inner.shared;
+        let answers = shared.hasher.answers(caller, None);
+        let target = match target {
+            RevocationTarget::Coupon(bytes) => match shared.present(bytes) {
+                Ok(presented) => StatusTarget::Coupon(presented.name),
+                Err(error) => return Err(self.used_before(&answers)?.unwrap_or(error)),
+            },
+            RevocationTarget::Name(name) => StatusTarget::Coupon(*name),
+            RevocationTarget::Batch(entry) => StatusTarget::Batch(*entry),
+            RevocationTarget::Campaign(id) => StatusTarget::Campaign(*id),
+        };
+        let command = Command::SetStatus { target, status, reason };
+        let reply = self.ask(command, Some(answers)).await?;
+        shared.status_answer(&expect_recorded(reply)?)
+    }
+
+    /// All campaigns, the newest last.
+    #[must_use]
+    pub fn campaigns(&self) -> Vec<std::sync::Arc<CampaignView>> {
+        let campaigns = self.inner.shared.campaigns.read().expect("no holder of this lock panics");
+        let mut all: Vec<_> = campaigns.values().cloned().collect();
+        all.sort_by_key(|campaign| campaign.entry.index);
+        all
+    }
+
+    /// One campaign.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`].
+    pub fn campaign(&self, id: &CampaignId) -> Result<std::sync::Arc<CampaignView>, NodeError> {
+        self.inner
+            .shared
+            .campaign(id)
+            .map_err(|_| NodeError::NotFound("there is no such campaign"))
+    }
+
+    /// A receipt by its tag.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`], [`NodeError::Gone`] when it was erased.
+    pub fn receipt(&self, id: &Tag) -> Result<ReceiptAnswer, NodeError> {
+        let shared = &self.inner.shared;
+        let absent = NodeError::NotFound("there is no such receipt");
+        let Some(index) = shared.newest(receipt_key(id))? else { return Err(absent) };
+        let recorded = shared.entry(index)?;
+        match &recorded.event {
+            Event::ReceiptIssued(receipt) if receipt.tag == *id => shared.receipt_answer(&recorded),
+            _ => Err(absent),
+        }
+    }
+
+    /// The receipt that `register` posted under `till_reference`, if it did.
+    ///
+    /// # Errors
+    /// [`NodeError`] when the store cannot be read.
+    pub fn receipt_by_reference(
+        &self,
+        register: &Register,
+        till_reference: &str,
+    ) -> Result<Option<ReceiptAnswer>, NodeError> {
+        let shared = &self.inner.shared;
+        let reference = shared.hasher.reference(register, &Call::Receipt, till_reference);
+        match shared.newest(occurrence(reference, 0))? {
+            Some(index) => shared.receipt_answer(&shared.entry(index)?).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A redemption as it stands.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`].
+    pub fn redemption(&self, id: RedemptionId) -> Result<RedemptionView, NodeError> {
+        let shared = &self.inner.shared;
+        let found = shared.redemption(id)?;
+        let (state, original) = found.ok_or(NodeError::NotFound("there is no such redemption"))?;
+        let Event::Redeemed(redeemed) = &original.event else {
+            return Err(NodeError::NotFound("there is no such redemption"));
+        };
+        Ok(RedemptionView {
+            made: shared.redemption_answer(&original)?,
+            coupon: redeemed.name,
+            campaign: redeemed.campaign,
+            currency: shared.campaign(&redeemed.campaign)?.terms.currency,
+            basket_total: redeemed.basket_total,
+            register: state.register,
+            at: state.at,
+            reversed: state.reversed,
+        })
+    }
+
+    /// The redemptions that `register` made under `till_reference`, in order.
+    ///
+    /// # Errors
+    /// [`NodeError`] when the store cannot be read.
+    pub fn redemptions_by_reference(
+        &self,
+        register: &Register,
+        till_reference: &str,
+    ) -> Result<Vec<RedemptionView>, NodeError> {
+        let shared = &self.inner.shared;
+        let reference = shared.hasher.reference(register, &Call::Redemption, till_reference);
+        let mut found = Vec::new();
+        for n in 0..limits::COUPONS_PER_SALE_MAX {
+            let Some(index) = shared.newest(occurrence(reference, n))? else { break };
+            if let Event::Redeemed(redeemed) = shared.entry(index)?.event {
+                found.push(self.redemption(redeemed.id)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// A signed status list token that has not run through half of its life.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] for a list that was never begun.
+    pub async fn status_list(&self, list: u32) -> Result<Vec<u8>, NodeError> {
+        let shared = &self.inner.shared;
+        let held = || {
+            let lists = shared.lists.read().expect("no holder of this lock panics");
+            lists.get(&list).cloned()
+        };
+        let half = shared.options.status_list_seconds / 2;
+        let fresh = |issued_at: UnixSeconds| shared.clock.now() < issued_at.plus(half);
+        if let Some(signed) = held()
+            && fresh(signed.issued_at)
+        {
+            return Ok(signed.token.clone());
+        }
+        match self.ask(Command::SignList(list), None).await? {
+            Reply::Done => held()
+                .map(|signed| signed.token.clone())
+                .ok_or(NodeError::NotFound("there is no such status list")),
+            reply => Err(expect_recorded(reply).err().unwrap_or(NodeError::Busy)),
+        }
+    }
+
+    /// The newest signed checkpoint, a signed note.
+    #[must_use]
+    pub fn checkpoint(&self) -> std::sync::Arc<str> {
+        self.inner.shared.head.read().expect("no holder of this lock panics").note.clone()
+    }
+
+    /// The log's size in that checkpoint, in entries.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.inner.shared.head.read().expect("no holder of this lock panics").size
+    }
+
+    /// Why the writer has stopped, if it has: the process is to end then.
+    #[must_use]
+    pub fn stopped(&self) -> Option<String> {
+        self.inner.shared.stopped.read().expect("no holder of this lock panics").clone()
+    }
+
+    /// How this node is set up.
+    #[must_use]
+    pub fn options(&self) -> &NodeOptions {
+        &self.inner.shared.options
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &NodeMetrics {
+        &self.inner.shared.metrics
+    }
+
+    /// The public key of its credentials.
+    #[must_use]
+    pub fn credential_key(&self) -> crate::credential::PublicKey {
+        self.inner.shared.keyring.credential.public().clone()
+    }
+
+    /// The present time, by the node's clock.
+    #[must_use]
+    pub fn now(&self) -> UnixSeconds {
+        self.inner.shared.clock.now()
+    }
+
+    /// Finishes what was accepted, writes out what is kept in memory beside
+    /// the log, and closes the store. Further calls get [`NodeError::Stopped`].
+    pub async fn shut_down(&self) {
+        let _ = self.ask(Command::Shutdown, None).await;
+        let thread = self.inner.thread.lock().expect("no holder of this lock panics").take();
+        if let Some(thread) = thread {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+    }
+
+    /// Whether a request that cannot be decided for other reasons came under a
+    /// key that stands for something else, or was answered before.
+    fn used_before(&self, answers: &Answers) -> Result<Option<NodeError>, NodeError> {
+        let shared = &self.inner.shared;
+        let Some(index) = shared.newest(answers.key)? else { return Ok(None) };
+        let first = shared.entry(index)?;
+        let same = first.answers.is_some_and(|a| a.request == answers.request);
+        Ok((!same).then(|| Refusal::KeyReused.into()))
+    }
+
+    async fn ask(&self, command: Command, answers: Option<Answers>) -> Result<Reply, NodeError> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job { command, answers, reply };
+        self.inner.jobs.try_send(job).map_err(|error| {
+            if error.is_full() {
+                NodeError::Busy
+            } else {
+                self.stopped_error()
+            }
+        })?;
+        match answer.await {
+            Ok(Reply::Failed(error)) => Err(error),
+            Ok(reply) => Ok(reply),
+            Err(_) => Err(self.stopped_error()),
+        }
+    }
+
+    fn stopped_error(&self) -> NodeError {
+        NodeError::Stopped(self.stopped().unwrap_or_else(|| "its writer is gone".to_owned()))
+    }
+}
+
+impl Shared {
+    /// Signs a receipt's stub under the number `sequence_number`.
+    pub(super) fn sign_stub(&self, draft: &ReceiptDraft, secret: &[u8; 32], sequence_number: u64) -> Vec<u8> {
+        ReceiptStub {
+            issued_at: draft.issued_at,
+            total: draft.total,
+            currency: draft.currency,
+            register: draft.register.clone(),
+            sequence_number,
+            kind: draft.kind,
+            details_root: draft.details.root(secret),
+        }
+        .sign(&self.keyring.credential, self.options.algorithm)
+    }
+}
+

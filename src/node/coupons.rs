@@ -1,0 +1,326 @@
+//! Issuing coupons in two passes, and finding a presented coupon again
+//! (protocol, section 1).
+//!
+//! A batch's entry commits to all its tags, so: the writer reserves the
+//! positions durably; the caller's thread signs and hands back the tags; the
+//! writer stores tags and entry in one commit; only then are coupons given out,
+//! by signing once more. A reservation that a crash leaves behind is finished
+//! at the next opening: it holds all that signing needs.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock};
+
+use serde_cbor::Value;
+
+use crate::credential::{Content, Coupon, CouponTemplate, Signed, StatusPermutation, coupon_tag};
+use crate::encoding::cbor::{self, GateError};
+use crate::ledger::{Answers, BatchIssued, BatchOrder, Event, Presented, Recorded, Refusal};
+use crate::merkle;
+use crate::primitives::{Amount, CouponName, Digest, Position, Register, Tag, UnixSeconds, limits};
+use crate::store::{Engine, rows};
+
+use super::find::{Lookup, misplaced};
+use super::pending::{BatchRow, Pending};
+use super::writer::{Reply, Shared, Writer};
+use super::NodeError;
+
+/// A coupon's tag in its row.
+const TAG_LEN: usize = Tag::LEN;
+
+/// The keyed permutations of all lists, made as they are needed.
+pub(super) struct Permutations {
+    secret: [u8; 32],
+    lists: RwLock<HashMap<u32, Arc<StatusPermutation>>>,
+}
+
+impl Permutations {
+    pub fn new(secret: [u8; 32]) -> Self {
+        Self { secret, lists: RwLock::default() }
+    }
+
+    pub fn name_of(&self, position: Position) -> CouponName {
+        let list = position.list();
+        let index = self.list(list).index_of(position.offset());
+        CouponName { list, index }
+    }
+
+    pub fn position_of(&self, name: CouponName) -> Position {
+        Position::at(name.list, self.list(name.list).offset_of(name.index))
+    }
+
+    fn list(&self, list: u32) -> Arc<StatusPermutation> {
+        let known = self.lists.read().expect("no holder of this lock panics").get(&list).cloned();
+        known.unwrap_or_else(|| {
+            let made = Arc::new(StatusPermutation::new(&self.secret, list));
+            let mut lists = self.lists.write().expect("no holder of this lock panics");
+            // What an outsider names is bounded: lists that were never issued are not kept.
+            if lists.len() >= limits::PERMUTATIONS_KEPT_MAX {
+                lists.clear();
+            }
+            lists.entry(list).or_insert(made).clone()
+        })
+    }
+}
+
+/// The numbers that callers' threads expect for the next receipts, so that
+/// they can sign before the writer decides.
+#[derive(Default)]
+pub(super) struct NextNumbers(Mutex<HashMap<Register, u64>>);
+
+impl NextNumbers {
+    pub fn take(&self, register: &Register) -> u64 {
+        let mut numbers = self.0.lock().expect("no holder of this lock panics");
+        match numbers.get_mut(register) {
+            Some(next) => {
+                *next += 1;
+                *next - 1
+            }
+            None => {
+                numbers.insert(register.clone(), 2);
+                1
+            }
+        }
+    }
+
+    pub fn correct(&self, register: &Register, next: u64) {
+        self.0.lock().expect("no holder of this lock panics").insert(register.clone(), next);
+    }
+}
+
+/// A position range set aside for a batch that is being signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reservation {
+    pub batch: BatchIssued,
+    pub answers: Option<Answers>,
+}
+
+impl Reservation {
+    /// The batch's body, as its entry will have it but for the tags' root.
+    fn encode(&self) -> Vec<u8> {
+        let body = Event::BatchIssued(self.batch.clone()).to_body(self.answers.as_ref(), [0; 16]);
+        cbor::encode(&body)
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Self, NodeError> {
+        let broken = |error: String| NodeError::Inconsistent(format!("a reserved batch cannot be read: {error}"));
+        let body: Value =
+            cbor::decode(bytes, limits::ENTRY_BYTES_MAX).map_err(|error: GateError| broken(error.to_string()))?;
+        match Event::from_body(2, &body) {
+            Ok((Event::BatchIssued(batch), answers)) => Ok(Self { batch, answers }),
+            Ok(_) => Err(broken("not a batch".to_owned())),
+            Err(error) => Err(broken(error.to_string())),
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn template(&self, batch: &BatchIssued) -> CouponTemplate {
+        CouponTemplate::new(
+            batch.campaign,
+            batch.amount,
+            batch.not_before,
+            batch.not_after,
+            batch.algorithm,
+            batch.kid,
+        )
+    }
+
+    /// Signs the coupons of a reserved range, in order of position.
+    pub(super) fn sign_coupons<'a>(
+        &'a self,
+        batch: &'a BatchIssued,
+    ) -> impl Iterator<Item = (CouponName, Vec<u8>)> + 'a {
+        let template = self.template(batch);
+        (0..u64::from(batch.count)).map(move |leaf| {
+            let name = self.permutations.name_of(Position(batch.first.0 + leaf));
+            let uri = self.options.origin.status_uri(name.list);
+            (name, template.sign(&self.keyring.credential, &uri, name.index))
+        })
+    }
+
+    /// The tags of a reserved range, in order of position.
+    pub(super) fn batch_tags(&self, batch: &BatchIssued) -> Vec<Tag> {
+        self.sign_coupons(batch).map(|(_, coupon)| coupon_tag(&coupon)).collect()
+    }
+
+    pub(super) fn batch_holding(&self, position: Position) -> Result<Option<BatchRow>, NodeError> {
+        let found = self.engine.at_or_before(&[rows::BATCH], &rows::batch(position.0))?;
+        let Some((key, value)) = found else { return Ok(None) };
+        let first = rows::number_of(&key).unwrap_or(u64::MAX);
+        let row = BatchRow::decode(first, &value)
+            .ok_or_else(|| NodeError::Inconsistent(format!("the row of the batch from position {first}")))?;
+        Ok(row.holds(position.0).then_some(row))
+    }
+
+    pub(super) fn batch_amount(&self, entry: u64) -> Result<Option<Amount>, NodeError> {
+        match self.entry(entry)?.event {
+            Event::BatchIssued(batch) => Ok(batch.amount),
+            _ => Err(misplaced(entry, "a batch's")),
+        }
+    }
+
+    fn stored_tag(&self, position: Position) -> Result<Option<Tag>, NodeError> {
+        let (tile, at) = tag_place(position);
+        let row = self.engine.get(&rows::tag_tile(tile))?;
+        Ok(row.and_then(|row| Tag::from_slice(row.get(at..at + TAG_LEN)?)))
+    }
+
+    /// Finds out whether `bytes` are exactly a coupon that was issued here:
+    /// its tag is compared with the one stored at its position (one SHA-256
+    /// and one read). Only where that fails is the signature looked at, to say
+    /// why.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names the reason.
+    pub(super) fn present(&self, bytes: &[u8]) -> Result<Presented, NodeError> {
+        let forged = |why: String| NodeError::Refused(Refusal::CouponForged(why));
+        let signed = Signed::parse(bytes).map_err(|error| forged(error.to_string()))?;
+        let Content::Coupon(coupon) = signed.content() else {
+            return Err(forged("it is another kind of credential".to_owned()));
+        };
+        let Some(list) = self.options.origin.status_list_of(&coupon.status.uri) else {
+            return Err(Refusal::CouponForeign.into());
+        };
+        if coupon.status.index >= limits::STATUS_LIST_LEN {
+            return Err(forged("its status index is out of bounds".to_owned()));
+        }
+        let name = CouponName { list, index: coupon.status.index };
+        let tag = coupon_tag(bytes);
+        let position = self.permutations.position_of(name);
+        let stored = self.stored_tag(position)?;
+        if stored != Some(tag) {
+            return Err(self.why_not_issued(&signed, coupon));
+        }
+        if coupon.holder.is_some() {
+            return Err(Refusal::HolderSignatureMissing.into());
+        }
+        let row = self.batch_holding(position)?.ok_or(Refusal::CouponNotIssued)?;
+        let leaf = u32::try_from(position.0 - row.first).expect("a batch holds fewer than 2^32 coupons");
+        Ok(Presented {
+            name,
+            tag,
+            batch_entry: row.entry,
+            leaf,
+            campaign: coupon.campaign,
+            amount: coupon.amount,
+            not_before: coupon.not_before,
+            not_after: coupon.not_after,
+        })
+    }
+
+    fn why_not_issued(&self, signed: &Signed, coupon: &Coupon) -> NodeError {
+        let key = self.keyring.credential.public();
+        if signed.kid() != key.kid() {
+            return Refusal::CouponForeign.into();
+        }
+        if signed.verify(&key).is_err() {
+            return Refusal::CouponForged("its signature does not fit".to_owned()).into();
+        }
+        tracing::error!(
+            campaign = %coupon.campaign,
+            index = coupon.status.index,
+            "a coupon with a good signature that was never issued: the credential key may be stolen"
+        );
+        self.metrics.unissued_coupons.inc();
+        Refusal::CouponNotIssued.into()
+    }
+}
+
+fn tag_place(position: Position) -> (u64, usize) {
+    let per_row = rows::TILE_ROW_LEN as u64;
+    let at = usize::try_from(position.0 % per_row).expect("below 128");
+    (position.0 / per_row, at * TAG_LEN)
+}
+
+impl Writer {
+    /// First pass: sets the positions aside, durably.
+    pub(super) fn reserve(
+        &mut self,
+        order: &BatchOrder,
+        answers: Option<Answers>,
+        pending: &mut Pending,
+        now: UnixSeconds,
+    ) -> Result<Reply, NodeError> {
+        let not_after = self.state.decide_batch(order, now)?;
+        let campaign = self.state.campaign(&order.campaign)?;
+        let batch = BatchIssued {
+            campaign: order.campaign,
+            first: self.state.next_position,
+            count: order.count,
+            not_before: order.not_before.filter(|from| *from != campaign.not_before),
+            not_after,
+            amount: order.amount,
+            kid: self.shared.keyring.credential.public().kid(),
+            algorithm: self.shared.options.algorithm,
+            tags_root: Digest::ZERO,
+        };
+        let first = batch.first.0;
+        self.state.next_position = Position(first + u64::from(order.count));
+        let reservation = Reservation { batch, answers };
+        pending.batch.put(rows::reservation(first), reservation.encode());
+        self.reservations.insert(first, reservation.clone());
+        Ok(Reply::Reserved(Box::new(reservation)))
+    }
+
+    /// Second pass: tags and entry, in one commit.
+    pub(super) fn finish_batch(
+        &mut self,
+        first: u64,
+        tags: &[Tag],
+        pending: &mut Pending,
+    ) -> Result<Recorded, NodeError> {
+        let reservation = self
+            .reservations
+            .remove(&first)
+            .ok_or_else(|| NodeError::Inconsistent(format!("no batch is reserved from position {first}")))?;
+        let mut batch = reservation.batch;
+        let leaves: Vec<merkle::Hash> = tags.iter().map(|tag| merkle::leaf_hash(&tag.0)).collect();
+        batch.tags_root = Digest(merkle::root_of(&leaves));
+        self.store_tags(batch.first, tags, pending)?;
+        pending.batch.remove(rows::reservation(first));
+        let (count, campaign) = (batch.count, batch.campaign);
+        let recorded = self.record(Event::BatchIssued(batch), reservation.answers, pending)?;
+        let row = BatchRow { first, count, entry: recorded.index, campaign };
+        pending.batch.put(rows::batch(first), row.encode());
+        pending.batches.push(row);
+        Ok(recorded)
+    }
+
+    /// Adds tags to their rows of 128; a row that this batch has changed
+    /// already is changed further.
+    fn store_tags(&self, first: Position, tags: &[Tag], pending: &mut Pending) -> Result<(), NodeError> {
+        let mut changed: HashMap<u64, Vec<u8>> = HashMap::new();
+        for (position, tag) in (first.0..).zip(tags) {
+            let (tile, at) = tag_place(Position(position));
+            let key = rows::tag_tile(tile);
+            if !changed.contains_key(&tile) {
+                let earlier = pending.batch.writes.iter().rev().find(|(written, _)| *written == key);
+                let row = match earlier {
+                    Some((_, value)) => value.clone(),
+                    None => self.shared.engine.get(&key)?,
+                };
+                changed.insert(tile, row.unwrap_or_default());
+            }
+            let row = changed.get_mut(&tile).expect("put in above");
+            if row.len() < at + TAG_LEN {
+                row.resize(at + TAG_LEN, 0);
+            }
+            row[at..at + TAG_LEN].copy_from_slice(&tag.0);
+        }
+        for (tile, row) in changed {
+            pending.batch.put(rows::tag_tile(tile), row);
+        }
+        Ok(())
+    }
+}
+
+/// Reads the reservations that are left in the store.
+pub(super) fn left_reservations(engine: &dyn Engine) -> Result<Vec<Reservation>, NodeError> {
+    let mut left = Vec::new();
+    engine.scan(&[rows::RESERVATION], &[rows::RESERVATION], &mut |_, value| {
+        left.push(Reservation::decode(value));
+        std::ops::ControlFlow::Continue(())
+    })?;
+    left.into_iter().collect()
+}
+

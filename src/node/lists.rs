@@ -1,0 +1,132 @@
+//! Status lists: what changed is gathered, and a list is signed at most once a
+//! second; used-up bits at most every 10 seconds (formats, section 3).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::credential::{Status, StatusList};
+use crate::ledger::{Event, StatusFlags, StatusListSigned};
+use crate::primitives::{UnixSeconds, limits};
+
+use super::NodeError;
+use super::find::sha256;
+use super::pending::Pending;
+use super::writer::Writer;
+
+/// A signed list as it is served.
+#[derive(Debug)]
+pub(super) struct SignedList {
+    pub token: Vec<u8>,
+    pub issued_at: UnixSeconds,
+    pub expires: UnixSeconds,
+}
+
+/// Which lists have changed, and when each is to be signed again.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    due: BTreeMap<u32, UnixSeconds>,
+    signed: BTreeMap<u32, UnixSeconds>,
+}
+
+impl Lists {
+    /// A coupon of `list` was revoked, suspended or set valid.
+    pub fn revoked(&mut self, list: u32, now: UnixSeconds) {
+        self.plan(list, now, limits::LIST_SIGN_SECONDS_MIN);
+    }
+
+    /// A coupon of `list` was used, or a use was given back.
+    pub fn used_up(&mut self, list: u32, now: UnixSeconds) {
+        self.plan(list, now, limits::LIST_USED_UP_SECONDS_MIN);
+    }
+
+    /// Signs `list` no sooner than `gap` seconds after the last time.
+    fn plan(&mut self, list: u32, now: UnixSeconds, gap: u64) {
+        let last = self.signed.get(&list).copied();
+        let at = last.map_or(now, |last| last.plus(gap).max(now));
+        self.due.entry(list).and_modify(|due| *due = at.min(*due)).or_insert(at);
+    }
+
+    fn take_due(&mut self, now: UnixSeconds) -> Vec<u32> {
+        let due: Vec<u32> = self.due.iter().filter(|(_, at)| **at <= now).map(|(list, _)| *list).collect();
+        for list in &due {
+            self.due.remove(list);
+        }
+        due
+    }
+}
+
+impl Writer {
+    /// Signs every list that is due and adds its entry to the batch.
+    pub(super) fn sign_due_lists(&mut self, pending: &mut Pending) -> Result<(), NodeError> {
+        // The clock itself, not the entries' time: a list's version is its own.
+        let now = self.now();
+        for list in self.lists.take_due(now) {
+            self.sign_list(list, now, pending)?;
+        }
+        Ok(())
+    }
+
+    /// Signs `list` as it stands: its version is `max(now, last + 1)`.
+    pub(super) fn sign_list(
+        &mut self,
+        list: u32,
+        now: UnixSeconds,
+        pending: &mut Pending,
+    ) -> Result<(), NodeError> {
+        let issued = self.state.next_position.0.div_ceil(u64::from(limits::STATUS_LIST_LEN));
+        if u64::from(list) >= issued {
+            return Err(NodeError::NotFound("there is no such status list"));
+        }
+        let last = self.state.list_versions.get(&list).copied();
+        let issued_at = last.map_or(now, |last| now.max(last.plus(1)));
+        let expires = issued_at.plus(self.shared.options.status_list_seconds);
+        let statuses = match self.state.lists.get(&list) {
+            Some(flags) => flags.iter().map(|byte| status_of(StatusFlags::from_byte(*byte))).collect(),
+            None => vec![Status::Valid; limits::STATUS_LIST_LEN as usize],
+        };
+        let token = StatusList {
+            uri: self.shared.options.origin.status_uri(list),
+            issued_at,
+            expires,
+            ttl: Some(limits::STATUS_LIST_TTL_SECONDS),
+            statuses,
+        }
+        .sign(&self.shared.keyring.credential, self.shared.options.algorithm);
+        let event = Event::StatusListSigned(StatusListSigned {
+            list,
+            issued_at,
+            expires,
+            token: sha256(&token),
+        });
+        self.record(event, None, pending)?;
+        self.lists.signed.insert(list, issued_at);
+        pending.lists.push((list, token));
+        Ok(())
+    }
+
+    pub(super) fn publish_lists(&self, pending: &Pending) {
+        if pending.lists.is_empty() {
+            return;
+        }
+        let mut lists = self.shared.lists.write().expect("no holder of this lock panics");
+        for (list, token) in &pending.lists {
+            let issued_at = self.state.list_versions.get(list).copied().unwrap_or_default();
+            let signed = SignedList {
+                token: token.clone(),
+                issued_at,
+                expires: issued_at.plus(self.shared.options.status_list_seconds),
+            };
+            lists.insert(*list, Arc::new(signed));
+        }
+    }
+}
+
+/// What a list says of a coupon: revoked over suspended over used up over valid.
+pub(super) fn status_of(flags: StatusFlags) -> Status {
+    match flags {
+        StatusFlags { revoked: true, .. } => Status::Revoked,
+        StatusFlags { suspended: true, .. } => Status::Suspended,
+        StatusFlags { used_up: true, .. } => Status::UsedUp,
+        _ => Status::Valid,
+    }
+}

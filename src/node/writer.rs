@@ -1,0 +1,642 @@
+//! The one writer: group commit in the order that never forks a log.
+//!
+//! A cycle gathers what has arrived, decides each command against the state,
+//! and then: entries and derived rows durable in one atomic batch; guard slot
+//! durable; one checkpoint signed; published; and only then every answer
+//! (protocol, section 6, 'Never fork oneself'). All of it is serial, in one
+//! thread: batches form by themselves while the last one is written.
+//!
+//! When the store or the guard fails the writer stops for good. What is on
+//! disk is not known then; opening anew finds out.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use tokio::sync::oneshot;
+
+use crate::ledger::{
+    Answers, BatchOrder, CampaignState, Event, Presented, Quote, Recorded, RedemptionOrder, ReversalOrder,
+    State, StatusOrder, StatusTarget,
+};
+use crate::log::{self, Checkpoint, VerifierKey};
+use crate::merkle::TileBuilder;
+use crate::primitives::{
+    Amount, CampaignId, Clock, Digest, Entropy, Position, Register, Tag, UnixSeconds, limits,
+};
+use crate::store::{Engine, GuardFile, GuardState, beside, rows};
+
+use super::answers::{CampaignView, ReceiptRecord};
+use super::coupons::{Permutations, Reservation};
+use super::find::{self, Lookup, keys_of};
+use super::index::{Index, IndexReader};
+use super::keyring::Keyring;
+use super::lists::Lists;
+use super::pending::{BatchRow, Pending};
+use super::requests::{RequestHasher, Scope, occurrence};
+use super::snapshot::Snapshot;
+use super::{NodeError, NodeMetrics, NodeOptions};
+
+/// Rows of index and derived state that one commit takes along at most: some
+/// 50 KB, a fraction of a full batch of entries.
+const UPKEEP_ROWS_MAX: usize = 8;
+
+/// How long the writer waits for work before it looks after lists and upkeep.
+const IDLE_WAIT: Duration = Duration::from_millis(200);
+
+/// What the writer is asked to do.
+pub(super) enum Command {
+    SignCampaign { view: Box<CampaignView> },
+    Reserve(BatchOrder),
+    Finish { first: u64, tags: Vec<Tag> },
+    IssueReceipt(Box<ReceiptCommand>),
+    Quote { coupon: Presented, basket: crate::ledger::Basket, amount: Option<Amount> },
+    Redeem(RedemptionOrder),
+    Reverse { order: ReversalOrder, scope: Scope },
+    SetStatus { target: StatusTarget, status: crate::ledger::NewStatus, reason: Option<String> },
+    SignList(u32),
+    /// Writes everything that is kept in memory beside the log, and stops.
+    Shutdown,
+}
+
+/// A receipt that a caller's thread has checked and signed under the number
+/// that it expects.
+pub(super) struct ReceiptCommand {
+    pub draft: crate::ledger::ReceiptDraft,
+    pub secret: [u8; 32],
+    pub sequence_number: u64,
+    pub stub: Vec<u8>,
+}
+
+/// A command with the request it answers and whoever waits.
+pub(crate) struct Job {
+    pub(super) command: Command,
+    pub(super) answers: Option<Answers>,
+    pub(super) reply: oneshot::Sender<Reply>,
+}
+
+/// What the writer says.
+pub(crate) enum Reply {
+    /// Recorded now, or when the same request came first.
+    Recorded(Box<Recorded>),
+    /// Positions reserved for a batch.
+    Reserved(Box<Reservation>),
+    /// What a redemption would give.
+    Quoted(Quote),
+    /// Done, with nothing to show.
+    Done,
+    /// Not done.
+    Failed(NodeError),
+}
+
+/// The newest checkpoint.
+#[derive(Clone, Debug)]
+pub(super) struct Head {
+    pub size: u64,
+    pub note: Arc<str>,
+}
+
+/// What the writer shares with every reader.
+pub(crate) struct Shared {
+    pub(super) engine: Arc<dyn Engine>,
+    pub(super) keyring: Arc<Keyring>,
+    pub(super) options: NodeOptions,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) hasher: RequestHasher,
+    pub(super) permutations: Permutations,
+    pub(super) index: IndexReader,
+    pub(super) log_key: VerifierKey,
+    pub(super) head: RwLock<Head>,
+    pub(super) campaigns: RwLock<BTreeMap<CampaignId, Arc<CampaignView>>>,
+    pub(super) lists: RwLock<BTreeMap<u32, Arc<super::lists::SignedList>>>,
+    pub(super) next_numbers: super::coupons::NextNumbers,
+    pub(super) stopped: RwLock<Option<String>>,
+    pub(super) metrics: NodeMetrics,
+}
+
+impl Shared {
+    pub(super) fn campaign(&self, id: &CampaignId) -> Result<Arc<CampaignView>, NodeError> {
+        let campaigns = self.campaigns.read().expect("no holder of this lock panics");
+        campaigns
+            .get(id)
+            .cloned()
+            .ok_or(NodeError::Refused(crate::ledger::Refusal::CampaignUnknown))
+    }
+}
+
+impl Lookup for Shared {
+    fn entry(&self, index: u64) -> Result<Recorded, NodeError> {
+        find::committed_entry(self.engine.as_ref(), index)
+    }
+
+    fn newest(&self, key: [u8; 16]) -> Result<Option<u64>, NodeError> {
+        Ok(self.index.lookup(self.engine.as_ref(), key)?)
+    }
+}
+
+/// The writer's own state; it lives in the writer's thread.
+pub(super) struct Writer {
+    pub shared: Arc<Shared>,
+    pub guard: Box<dyn GuardFile>,
+    pub state: State,
+    pub index: Index,
+    pub tree: TileBuilder,
+    pub last_hash: Digest,
+    pub last_time: UnixSeconds,
+    pub reservations: BTreeMap<u64, Reservation>,
+    pub lists: Lists,
+    pub snapshot: Snapshot,
+}
+
+/// The writer together with its unfinished batch: what a decision may look at.
+struct Sight<'a> {
+    writer: &'a Writer,
+    pending: &'a Pending,
+}
+
+impl Lookup for Sight<'_> {
+    fn entry(&self, index: u64) -> Result<Recorded, NodeError> {
+        match self.pending.entry(index) {
+            Some(recorded) => Ok(recorded.clone()),
+            None => self.writer.shared.entry(index),
+        }
+    }
+
+    fn newest(&self, key: [u8; 16]) -> Result<Option<u64>, NodeError> {
+        Ok(self.writer.index.lookup(self.writer.shared.engine.as_ref(), key)?)
+    }
+}
+
+impl Writer {
+    /// Works until the last handle is gone or a `Shutdown` arrives.
+    pub fn run(mut self, jobs: &Receiver<Job>) {
+        let mut running = true;
+        while running {
+            let mut pending = Pending::default();
+            let wait = if self.index.is_idle() && self.snapshot.is_idle() { IDLE_WAIT } else { Duration::ZERO };
+            match jobs.recv_timeout(wait) {
+                Ok(job) => {
+                    running = self.take(job, &mut pending);
+                    while running
+                        && pending.replies.len() < limits::BATCH_COMMANDS_MAX
+                        && let Ok(job) = jobs.try_recv()
+                    {
+                        running = self.take(job, &mut pending);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => running = false,
+            }
+            if let Err(error) = self.finish(pending) {
+                return self.stop(&error, jobs);
+            }
+        }
+        if let Err(error) = self.settle() {
+            self.stop(&error, jobs);
+        }
+        *self.shared.stopped.write().expect("no holder of this lock panics") =
+            Some("it is shutting down".to_owned());
+    }
+
+    /// Decides one job; false for `Shutdown`.
+    fn take(&mut self, job: Job, pending: &mut Pending) -> bool {
+        let Job { command, answers, reply } = job;
+        if matches!(command, Command::Shutdown) {
+            pending.replies.push((reply, Reply::Done));
+            return false;
+        }
+        let outcome = match self.repeated(answers.as_ref(), &command, pending) {
+            Ok(Some(recorded)) => Ok(Reply::Recorded(Box::new(recorded))),
+            Ok(None) => self.decide(command, answers, pending),
+            Err(error) => Err(error),
+        };
+        let outcome = outcome.unwrap_or_else(|error| {
+            if let NodeError::Refused(refusal) = &error {
+                self.shared.metrics.refused(refusal.code());
+            }
+            Reply::Failed(error)
+        });
+        pending.replies.push((reply, outcome));
+        true
+    }
+
+    /// The entry that answered this request before, if one did.
+    fn repeated(
+        &self,
+        answers: Option<&Answers>,
+        command: &Command,
+        pending: &Pending,
+    ) -> Result<Option<Recorded>, NodeError> {
+        use crate::ledger::Refusal;
+        let Some(answers) = answers else { return Ok(None) };
+        if matches!(command, Command::Finish { .. }) {
+            return Ok(None);
+        }
+        if self.reservations.values().any(|r| r.answers.is_some_and(|a| a.key == answers.key)) {
+            return Err(NodeError::InProgress);
+        }
+        let sight = Sight { writer: self, pending };
+        let same = |first: &Recorded| first.answers.is_some_and(|a| a.request == answers.request);
+        if let Some(index) = sight.newest(answers.key)? {
+            let first = sight.entry(index)?;
+            return if same(&first) { Ok(Some(first)) } else { Err(Refusal::KeyReused.into()) };
+        }
+        let Some(reference) = answers.reference else { return Ok(None) };
+        for n in 0..limits::COUPONS_PER_SALE_MAX {
+            let Some(index) = sight.newest(occurrence(reference, n))? else {
+                return Ok(None);
+            };
+            let first = sight.entry(index)?;
+            if same(&first) {
+                return Ok(Some(first));
+            }
+            let other_coupon = match (&first.event, command) {
+                (Event::Redeemed(redeemed), Command::Redeem(order)) => redeemed.name != order.coupon.name,
+                _ => false,
+            };
+            if !other_coupon {
+                return Err(Refusal::ReferenceReused.into());
+            }
+        }
+        Err(Refusal::TooManyCoupons.into())
+    }
+
+    fn decide(
+        &mut self,
+        command: Command,
+        answers: Option<Answers>,
+        pending: &mut Pending,
+    ) -> Result<Reply, NodeError> {
+        let now = self.now();
+        let recorded = match command {
+            Command::SignCampaign { view } => self.sign_campaign(*view, answers, pending)?,
+            Command::Reserve(order) => return self.reserve(&order, answers, pending, now),
+            Command::Finish { first, tags } => self.finish_batch(first, &tags, pending)?,
+            Command::IssueReceipt(receipt) => self.issue_receipt(*receipt, answers, pending)?,
+            Command::Quote { coupon, basket, amount } => {
+                self.hydrate_coupon(coupon.name, pending)?;
+                return Ok(Reply::Quoted(self.state.quote(&coupon, &basket, amount, now)?));
+            }
+            Command::Redeem(order) => {
+                self.hydrate_coupon(order.coupon.name, pending)?;
+                let redeemed = self.state.decide_redemption(&order, now)?;
+                self.lists.used_up(redeemed.name.list, now);
+                self.record(Event::Redeemed(redeemed), answers, pending)?
+            }
+            Command::Reverse { order, scope } => {
+                let register = self.hydrate_redemption(order.redemption, pending)?;
+                if matches!(scope, Scope::Register(own) if own != register) {
+                    return Err(NodeError::Forbidden(
+                        "a till reverses redemptions of its own register; the office reverses any",
+                    ));
+                }
+                let reversed = self.state.decide_reversal(&order, now)?;
+                self.lists.used_up(reversed.name.list, now);
+                self.record(Event::Reversed(reversed), answers, pending)?
+            }
+            Command::SetStatus { target, status, reason } => {
+                self.set_status(target, status, reason, answers, pending)?
+            }
+            Command::SignList(list) => {
+                self.sign_list(list, now, pending)?;
+                return Ok(Reply::Done);
+            }
+            Command::Shutdown => return Ok(Reply::Done),
+        };
+        Ok(Reply::Recorded(Box::new(recorded)))
+    }
+
+    /// The time of the entries made now: the clock's, never decreasing.
+    pub fn now(&self) -> UnixSeconds {
+        self.shared.clock.now().max(self.last_time)
+    }
+
+    /// Makes `event` the next entry of the batch under way, and applies it.
+    pub fn record(
+        &mut self,
+        event: Event,
+        answers: Option<Answers>,
+        pending: &mut Pending,
+    ) -> Result<Recorded, NodeError> {
+        self.record_with(event, answers, pending, None, &[])
+    }
+
+    fn record_with(
+        &mut self,
+        event: Event,
+        answers: Option<Answers>,
+        pending: &mut Pending,
+        campaign: Option<CampaignState>,
+        coupons: &[crate::primitives::CouponName],
+    ) -> Result<Recorded, NodeError> {
+        let mut nth = 0;
+        if let (Event::Redeemed(_), Some(reference)) = (&event, answers.and_then(|a| a.reference)) {
+            let sight = Sight { writer: self, pending };
+            while sight.newest(occurrence(reference, nth))?.is_some() {
+                nth += 1;
+            }
+        }
+        let index = self.tree.size();
+        let time = self.now();
+        let salt = self.shared.entropy.bytes();
+        let body = crate::encoding::cbor::encode(&event.to_body(answers.as_ref(), salt));
+        let mut bytes = Vec::with_capacity(body.len() + 64);
+        log::write_entry(&mut bytes, index, time, &self.last_hash, event.kind(), &body)
+            .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
+        let hash = log::entry_hash(&bytes);
+        let batch = &mut pending.batch;
+        self.tree.append(hash.0, &mut |half| {
+            batch.put(rows::hash_tile(half.level, half.tile, half.half), half.as_bytes());
+        });
+        let recorded = Recorded { index, hash, time, event, answers };
+        for key in keys_of(&recorded, nth) {
+            self.index.insert(key, index);
+        }
+        self.state.apply(&recorded, campaign, coupons);
+        self.snapshot.touch(&recorded, coupons);
+        self.last_hash = hash;
+        self.last_time = time;
+        pending.entries.push((bytes, recorded.clone()));
+        Ok(recorded)
+    }
+
+    fn sign_campaign(
+        &mut self,
+        view: CampaignView,
+        answers: Option<Answers>,
+        pending: &mut Pending,
+    ) -> Result<Recorded, NodeError> {
+        if self.state.campaigns.contains_key(&view.id) {
+            return Err(crate::ledger::Refusal::CampaignExists.into());
+        }
+        let event = Event::CampaignSigned(crate::ledger::CampaignSigned {
+            id: view.id,
+            credential: view.credential.clone(),
+        });
+        let state = super::open::campaign_state(&view, self.tree.size());
+        let recorded = self.record_with(event, answers, pending, Some(state), &[])?;
+        pending.campaigns.push(view.id);
+        Ok(recorded)
+    }
+
+    fn issue_receipt(
+        &mut self,
+        mut receipt: ReceiptCommand,
+        answers: Option<Answers>,
+        pending: &mut Pending,
+    ) -> Result<Recorded, NodeError> {
+        let register = receipt.draft.register.clone();
+        let sequence_number = self.state.next_sequence_number(&register);
+        if receipt.sequence_number != sequence_number {
+            // The caller's guess was overtaken: signing again here costs one signature.
+            receipt.stub = self.shared.sign_stub(&receipt.draft, &receipt.secret, sequence_number);
+            self.shared.next_numbers.correct(&register, sequence_number + 1);
+        }
+        let event = Event::ReceiptIssued(crate::ledger::ReceiptIssued {
+            tag: crate::credential::receipt_tag(&receipt.stub),
+            register,
+            sequence_number,
+            mark: receipt.draft.mark,
+            at: receipt.draft.at(self.now()),
+        });
+        let record = ReceiptRecord {
+            stub: receipt.stub,
+            secret: receipt.secret,
+            details: receipt.draft.details,
+        };
+        let recorded = self.record(event, answers, pending)?;
+        pending.beside.push((recorded.index, record.encode()));
+        Ok(recorded)
+    }
+
+    fn set_status(
+        &mut self,
+        target: StatusTarget,
+        status: crate::ledger::NewStatus,
+        reason: Option<String>,
+        answers: Option<Answers>,
+        pending: &mut Pending,
+    ) -> Result<Recorded, NodeError> {
+        let coupons = self.coupons_of(&target, pending)?;
+        let order = StatusOrder { target, status, coupons };
+        let changed = self.state.decide_status(&order)?;
+        let now = self.now();
+        for list in order.coupons.iter().map(|name| name.list).collect::<HashSet<_>>() {
+            self.lists.revoked(list, now);
+        }
+        let event = Event::StatusSet(crate::ledger::StatusSet { target, status, changed });
+        let recorded = self.record_with(event, answers, pending, None, &order.coupons)?;
+        if let Some(reason) = reason {
+            pending.beside.push((recorded.index, reason.into_bytes()));
+        }
+        Ok(recorded)
+    }
+
+    fn hydrate_coupon(
+        &mut self,
+        name: crate::primitives::CouponName,
+        pending: &Pending,
+    ) -> Result<(), NodeError> {
+        if self.state.coupons.contains_key(&name) {
+            return Ok(());
+        }
+        if let Some(coupon) = (Sight { writer: self, pending }).coupon(name)? {
+            self.state.coupons.insert(name, coupon);
+        }
+        Ok(())
+    }
+
+    /// Puts a redemption and its coupon into the state; its register comes back.
+    fn hydrate_redemption(
+        &mut self,
+        id: crate::primitives::RedemptionId,
+        pending: &Pending,
+    ) -> Result<Register, NodeError> {
+        if !self.state.redemptions.contains_key(&id) {
+            let found = (Sight { writer: self, pending }).redemption(id)?;
+            let (redemption, _) = found.ok_or(crate::ledger::Refusal::RedemptionUnknown)?;
+            self.state.redemptions.insert(id, redemption);
+        }
+        let redemption = &self.state.redemptions[&id];
+        let (name, register) = (redemption.name, redemption.register.clone());
+        self.hydrate_coupon(name, pending)?;
+        Ok(register)
+    }
+
+    /// Everything that must hold before an answer goes out, in its order.
+    fn finish(&mut self, mut pending: Pending) -> Result<(), NodeError> {
+        self.sign_due_lists(&mut pending)?;
+        self.add_upkeep(&mut pending)?;
+        if !pending.is_empty() {
+            self.commit(&mut pending)?;
+        }
+        let metrics = &self.shared.metrics;
+        for event in pending.kinds() {
+            metrics.recorded(event);
+        }
+        for (reply, outcome) in pending.replies {
+            // Whoever waited may have gone away; the effect stays.
+            let _ = reply.send(outcome);
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, pending: &mut Pending) -> Result<(), NodeError> {
+        let shared = Arc::clone(&self.shared);
+        let timer = shared.metrics.commit_seconds.start_timer();
+        let mut batch = std::mem::take(&mut pending.batch);
+        if let Some((_, first)) = pending.entries.first() {
+            let bytes = pending.entries.iter().map(|(bytes, _)| bytes.as_slice());
+            rows::append_entries(&mut batch, first.index, bytes)?;
+        }
+        beside::append(&mut batch, pending.beside.iter().map(|(index, bytes)| (*index, bytes.as_slice())))?;
+        shared.engine.commit(batch)?;
+        if !pending.entries.is_empty() {
+            let (size, root) = (self.tree.size(), self.tree.root());
+            self.guard.write(&GuardState::new(size, root))?;
+            let head = shared.sign_head(size, Digest(root))?;
+            *shared.head.write().expect("no holder of this lock panics") = head;
+            shared.metrics.log_entries.set(i64::try_from(size).unwrap_or(i64::MAX));
+        }
+        self.index.committed();
+        self.snapshot.committed();
+        self.publish(pending);
+        timer.observe_duration();
+        Ok(())
+    }
+
+    /// Lets readers see what is durable now.
+    fn publish(&self, pending: &Pending) {
+        let shared = &self.shared;
+        if !pending.campaigns.is_empty() {
+            let mut campaigns = shared.campaigns.write().expect("no holder of this lock panics");
+            for (_, recorded) in &pending.entries {
+                if let Event::CampaignSigned(signed) = &recorded.event
+                    && let Ok(view) = super::open::campaign_view(signed, recorded)
+                {
+                    campaigns.insert(signed.id, Arc::new(view));
+                }
+            }
+        }
+        self.publish_lists(pending);
+    }
+
+    /// Adds a bounded share of index and derived-state rows to the batch.
+    fn add_upkeep(&mut self, pending: &mut Pending) -> Result<(), NodeError> {
+        if self.tree.size() >= self.index.covers() + limits::INDEX_CHECKPOINT_ENTRIES && pending.entries.is_empty()
+        {
+            self.begin_checkpoint();
+        } else if self.tree.size() >= self.index.covers() + limits::INDEX_CHECKPOINT_ENTRIES {
+            // Under load there is always a batch: the checkpoint then covers what is published.
+            let published = self.shared.head.read().expect("no holder of this lock panics").size;
+            self.begin_checkpoint_at(published);
+        }
+        if self.snapshot.is_idle() && self.index.is_idle() {
+            return Ok(());
+        }
+        let size = self.tree.size();
+        let rows = self.snapshot.step(&self.state, size, &mut pending.batch, UPKEEP_ROWS_MAX);
+        if rows < UPKEEP_ROWS_MAX {
+            let engine = self.shared.engine.as_ref();
+            let outcome = self.index.step(engine, &mut pending.batch, UPKEEP_ROWS_MAX - rows)?;
+            if let super::index::StepOutcome::Checkpoint { covers, .. } = outcome {
+                self.snapshot.conclude(&self.state, covers, &mut pending.batch);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_checkpoint(&mut self) {
+        self.begin_checkpoint_at(self.tree.size());
+    }
+
+    fn begin_checkpoint_at(&mut self, covers: u64) {
+        if self.index.begin_checkpoint(covers) {
+            self.snapshot.begin();
+            // Everything is in the log: what is wanted again is read again.
+            self.state.coupons.clear();
+            self.state.redemptions.clear();
+        }
+    }
+
+    /// Runs the upkeep to its end, so that the next opening reads little.
+    fn settle(&mut self) -> Result<(), NodeError> {
+        self.begin_checkpoint();
+        while !(self.index.is_idle() && self.snapshot.is_idle()) {
+            let mut pending = Pending::default();
+            let before = (self.index.covers(), self.index.is_idle());
+            self.add_upkeep(&mut pending)?;
+            if pending.is_empty() {
+                // A reader is still in a run that is to be removed: the next opening removes it.
+                tracing::debug!(?before, "upkeep left to the next opening");
+                break;
+            }
+            self.commit(&mut pending)?;
+        }
+        Ok(())
+    }
+
+    /// Stops for good and tells everyone who waits.
+    fn stop(&self, error: &NodeError, jobs: &Receiver<Job>) {
+        tracing::error!(%error, "the writer has stopped");
+        *self.shared.stopped.write().expect("no holder of this lock panics") = Some(error.to_string());
+        while let Ok(job) = jobs.try_recv() {
+            let _ = job.reply.send(Reply::Failed(NodeError::Stopped(error.to_string())));
+        }
+    }
+
+    /// Names of the coupons that a change of status covers.
+    fn coupons_of(
+        &self,
+        target: &StatusTarget,
+        pending: &Pending,
+    ) -> Result<Vec<crate::primitives::CouponName>, NodeError> {
+        let permutations = &self.shared.permutations;
+        let batches = match target {
+            StatusTarget::Coupon(name) => {
+                let position = permutations.position_of(*name);
+                let issued = self.batch_holding(position, pending)?.is_some();
+                return Ok(if issued { vec![*name] } else { Vec::new() });
+            }
+            StatusTarget::Batch(entry) => self.batches(pending, |row| row.entry == *entry)?,
+            StatusTarget::Campaign(id) => self.batches(pending, |row| row.campaign == *id)?,
+        };
+        let positions = batches.iter().flat_map(|row| row.first..row.first + u64::from(row.count));
+        Ok(positions.map(|position| permutations.name_of(Position(position))).collect())
+    }
+
+    fn batch_holding(&self, position: Position, pending: &Pending) -> Result<Option<BatchRow>, NodeError> {
+        match pending.batches.iter().find(|row| row.holds(position.0)) {
+            Some(row) => Ok(Some(*row)),
+            None => self.shared.batch_holding(position),
+        }
+    }
+
+    fn batches(&self, pending: &Pending, wanted: impl Fn(&BatchRow) -> bool) -> Result<Vec<BatchRow>, NodeError> {
+        let mut found = super::open::all_batches(self.shared.engine.as_ref())?;
+        found.extend(&pending.batches);
+        found.retain(wanted);
+        Ok(found)
+    }
+}
+
+impl Shared {
+    /// Signs the checkpoint of a log whose entries and guard are durable.
+    pub(super) fn sign_head(&self, size: u64, root: Digest) -> Result<Head, NodeError> {
+        let note = Checkpoint::new(self.options.origin.authority(), size, root)
+            .sign(&self.log_key, |message| self.keyring.log.sign(message))
+            .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
+        Ok(Head { size, note: note.to_string().into() })
+    }
+}
+
+/// Tells apart what a decision may not find.
+pub(super) fn expect_recorded(reply: Reply) -> Result<Recorded, NodeError> {
+    match reply {
+        Reply::Recorded(recorded) => Ok(*recorded),
+        Reply::Failed(error) => Err(error),
+        _ => Err(NodeError::Inconsistent("the writer answered another question".to_owned())),
+    }
+}
