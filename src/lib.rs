@@ -16,7 +16,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod credential;
 pub mod encoding;
 pub mod merkle;
+pub mod node;
 pub mod primitives;
 pub mod store;

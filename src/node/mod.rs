@@ -1,0 +1,3 @@
+//! Floor 5: the node: joins ledger, log and store.
+
+pub mod keyring;
