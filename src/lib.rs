@@ -17,9 +17,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod credential;
 pub mod encoding;
 pub mod log;
 pub mod merkle;
+pub mod node;
 pub mod primitives;
 pub mod store;
 pub mod testkit;

@@ -135,3 +135,29 @@ pub const NOTE_BYTES_MAX: usize = 128 * 1024;
 
 /// Longest COSE receipt: a path of 64 hashes of 34 bytes, with room.
 pub const COSE_RECEIPT_BYTES_MAX: usize = 4 * 1024;
+/// Latest time that a credential may name: the last second of the year 9999,
+/// the last that RFC 3339 can write.
+pub const UNIX_SECONDS_MAX: u64 = 253_402_300_799;
+
+/// Longest uri of a status list: `https://`, a host and port, `/s/`, ten digits.
+pub const STATUS_URI_BYTES_MAX: usize = 8 + AUTHORITY_CHARS_MAX + 3 + 10;
+
+/// Longest class of a membership in bytes: keeps it under 300 bytes.
+pub const MEMBERSHIP_CLASS_BYTES_MAX: usize = 16;
+
+/// Largest day number (days since 1970) of a membership: the year 9999.
+pub const DAY_NUMBER_MAX: u32 = 2_932_896;
+
+/// Most bytes of a receipt's stored details: 1,000 lines with the longest
+/// texts, with room.
+pub const DETAILS_BYTES_MAX: usize = 512 * 1024;
+
+/// Most bytes of one disclosed leaf: the longest description and five decimals,
+/// with room.
+pub const LEAF_BYTES_MAX: usize = 512;
+
+/// Longest unit of a receipt line, in bytes.
+pub const UNIT_BYTES_MAX: usize = 16;
+
+/// Longest PEM file of a key: an encrypted one is about 400 bytes.
+pub const KEY_FILE_BYTES_MAX: u64 = 8 * 1024;

@@ -1,0 +1,234 @@
+//! COSE_Sign1 (RFC 9052 section 4.2) in the one shape that is used here.
+//!
+//! ```text
+//! 18([ bstr {1: alg, 4: kid, 16: typ}, {}, payload bstr, signature bstr .size 64 ])
+//! ```
+//!
+//! In scope: making, parsing through the strict gate, verifying. Out of scope:
+//! what the payload says; detached payloads; unprotected headers.
+
+use serde_cbor::Value;
+
+use crate::encoding::cbor::{self, GateError};
+use crate::encoding::cbor_write as write;
+use crate::primitives::KeyId;
+
+use super::error::CredentialError;
+use super::keys::{PublicKey, SecretKey};
+
+/// The type of coupons, receipts, memberships and campaigns (RFC 9596).
+pub const TYP_CREDENTIAL: &str = "application/coop+cwt";
+/// The type of a status list token (draft-ietf-oauth-status-list).
+pub const TYP_STATUS_LIST: &str = "application/statuslist+cwt";
+
+const TAG_SIGN1: u64 = 18;
+const LABEL_ALG: u64 = 1;
+const LABEL_KID: u64 = 4;
+const LABEL_TYP: u64 = 16;
+const SIGNATURE_LEN: usize = 64;
+const SIG_CONTEXT: &str = "Signature1";
+
+/// The COSE algorithm of a signature: both are Ed25519 here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// EdDSA, -8 (RFC 9053): what most verifiers know.
+    #[default]
+    EdDsa,
+    /// Ed25519, -19 (RFC 9864).
+    Ed25519,
+}
+
+impl Algorithm {
+    /// The COSE number.
+    #[must_use]
+    pub fn number(self) -> i64 {
+        match self {
+            Self::EdDsa => -8,
+            Self::Ed25519 => -19,
+        }
+    }
+
+    /// From the COSE number.
+    ///
+    /// # Errors
+    /// [`CredentialError::UnknownAlgorithm`].
+    pub fn from_number(number: i64) -> Result<Self, CredentialError> {
+        match number {
+            -8 => Ok(Self::EdDsa),
+            -19 => Ok(Self::Ed25519),
+            _ => Err(CredentialError::UnknownAlgorithm),
+        }
+    }
+}
+
+/// The protected header's bytes: `{1: alg, 4: kid, 16: typ}`.
+pub(super) fn protected_header(alg: Algorithm, kid: KeyId, typ: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(16 + typ.len());
+    write::head(&mut out, write::MAP, 3);
+    write::uint(&mut out, LABEL_ALG);
+    write::int(&mut out, alg.number());
+    write::uint(&mut out, LABEL_KID);
+    write::bytes(&mut out, &kid.0);
+    write::uint(&mut out, LABEL_TYP);
+    write::text(&mut out, typ);
+    out
+}
+
+/// The signed bytes (RFC 9052 section 4.4):
+/// `["Signature1", protected, external_aad, payload]`.
+#[must_use]
+pub fn sig_structure(protected: &[u8], external_aad: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(protected.len() + external_aad.len() + payload.len() + 32);
+    write::head(&mut out, write::ARRAY, 4);
+    write::text(&mut out, SIG_CONTEXT);
+    write::bytes(&mut out, protected);
+    write::bytes(&mut out, external_aad);
+    write::bytes(&mut out, payload);
+    out
+}
+
+/// The whole COSE_Sign1 of its three byte strings.
+pub(super) fn assemble(protected: &[u8], payload: &[u8], signature: &[u8; SIGNATURE_LEN]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(protected.len() + payload.len() + SIGNATURE_LEN + 16);
+    write::head(&mut out, write::TAG, TAG_SIGN1);
+    write::head(&mut out, write::ARRAY, 4);
+    write::bytes(&mut out, protected);
+    write::head(&mut out, write::MAP, 0);
+    write::bytes(&mut out, payload);
+    write::bytes(&mut out, signature);
+    out
+}
+
+/// Signs `payload` (deterministic CBOR) as a COSE_Sign1. `external_aad` is
+/// empty for credentials and names the message for messages.
+#[must_use]
+pub fn sign1(
+    key: &SecretKey,
+    alg: Algorithm,
+    typ: &str,
+    kid: KeyId,
+    payload: &[u8],
+    external_aad: &[u8],
+) -> Vec<u8> {
+    let protected = protected_header(alg, kid, typ);
+    let signature = key.sign(&sig_structure(&protected, external_aad, payload));
+    assemble(&protected, payload, &signature)
+}
+
+/// A well-formed COSE_Sign1, its signature not yet verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sign1 {
+    bytes: Vec<u8>,
+    alg: Algorithm,
+    kid: KeyId,
+    typ: String,
+    protected: Vec<u8>,
+    payload: Vec<u8>,
+    value: Value,
+    signature: [u8; SIGNATURE_LEN],
+}
+
+impl Sign1 {
+    /// Passes `bytes`, its protected header and its payload through the gate
+    /// and demands the one shape of this module.
+    ///
+    /// # Errors
+    /// [`CredentialError::Gate`] and [`CredentialError::UnknownAlgorithm`].
+    pub fn parse(bytes: &[u8], max: usize) -> Result<Self, CredentialError> {
+        let Value::Tag(TAG_SIGN1, inner) = cbor::decode(bytes, max)? else {
+            return Err(GateError::Shape("not a COSE_Sign1: tag 18 is missing").into());
+        };
+        let [protected, unprotected, payload, signature] =
+            cbor::as_tuple::<4>(&inner, "a COSE_Sign1 is an array of four items")?;
+        if !cbor::as_map(unprotected, "the unprotected header is a map")?.is_empty() {
+            return Err(GateError::Shape("the unprotected header is not empty").into());
+        }
+        let protected = cbor::as_bytes(protected, "the protected header is a byte string")?;
+        let payload = cbor::as_bytes(payload, "the payload is a byte string")?;
+        let signature = cbor::as_byte_array(signature, "the signature is a byte string of 64 bytes")?;
+        let (alg, kid, typ) = read_header(&cbor::decode(protected, max)?)?;
+        Ok(Self {
+            bytes: bytes.to_vec(),
+            alg,
+            kid,
+            typ,
+            value: cbor::decode(payload, max)?,
+            protected: protected.to_vec(),
+            payload: payload.to_vec(),
+            signature,
+        })
+    }
+
+    /// The whole bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The algorithm.
+    #[must_use]
+    pub fn alg(&self) -> Algorithm {
+        self.alg
+    }
+
+    /// The signer's kid. More than one key may have it: try them all.
+    #[must_use]
+    pub fn kid(&self) -> KeyId {
+        self.kid
+    }
+
+    /// The type (RFC 9596).
+    #[must_use]
+    pub fn typ(&self) -> &str {
+        &self.typ
+    }
+
+    /// The payload's bytes.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// The payload, decoded.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The signature.
+    #[must_use]
+    pub fn signature(&self) -> &[u8; SIGNATURE_LEN] {
+        &self.signature
+    }
+
+    /// The bytes that are signed.
+    #[must_use]
+    pub fn sig_structure(&self, external_aad: &[u8]) -> Vec<u8> {
+        sig_structure(&self.protected, external_aad, &self.payload)
+    }
+
+    /// Verifies the signature strictly.
+    ///
+    /// # Errors
+    /// [`CredentialError::BadSignature`].
+    pub fn verify(&self, key: &PublicKey, external_aad: &[u8]) -> Result<(), CredentialError> {
+        if key.verify_strict(&self.sig_structure(external_aad), &self.signature) {
+            Ok(())
+        } else {
+            Err(CredentialError::BadSignature)
+        }
+    }
+}
+
+fn read_header(header: &Value) -> Result<(Algorithm, KeyId, String), CredentialError> {
+    const KEYS: &str = "the protected header holds exactly alg (1), kid (4) and typ (16)";
+    let map = cbor::as_map(header, "the protected header is a map")?;
+    let item = |label: u64| map.get(&cbor::int(label)).ok_or(GateError::Shape(KEYS));
+    if map.len() != 3 {
+        return Err(GateError::Shape(KEYS).into());
+    }
+    let alg = cbor::as_int(item(LABEL_ALG)?, "alg is an integer")?;
+    let kid = cbor::as_byte_array(item(LABEL_KID)?, "kid is a byte string of 8 bytes")?;
+    let typ = cbor::as_text(item(LABEL_TYP)?, "typ is text")?;
+    Ok((Algorithm::from_number(alg)?, KeyId(kid), typ.to_owned()))
+}

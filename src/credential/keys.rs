@@ -1,0 +1,277 @@
+//! Ed25519 keys (RFC 8032): signing, strict verification, names, PKCS#8.
+
+use std::fmt;
+
+use data_encoding::BASE64URL_NOPAD;
+use ed25519_dalek::pkcs8::ALGORITHM_ID;
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use pkcs8::der::asn1::{BitStringRef, OctetStringRef};
+use pkcs8::der::pem::PemLabel as _;
+use pkcs8::pkcs5::{pbes2, scrypt};
+use pkcs8::{EncryptedPrivateKeyInfoRef, LineEnding, PrivateKeyInfoRef, SecretDocument};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::encoding::did;
+use crate::primitives::{Entropy, KeyId};
+
+/// Deterministic CBOR of an OKP COSE Key (RFC 9679 section 3) up to its x:
+/// `{1: 1, -1: 6, -2: h'…'}`.
+const THUMBPRINT_PREFIX: [u8; 8] = [0xa3, 0x01, 0x01, 0x20, 0x06, 0x21, 0x58, 0x20];
+
+/// scrypt's cost as PKCS#5 v2.1 implementations default to it: N = 2^15 (32 MiB,
+/// about 0.1 s), r = 8, p = 1. Unit tests take a small N.
+const SCRYPT_LOG_N: u8 = if cfg!(test) { 8 } else { 15 };
+const SCRYPT_R: u32 = 8;
+const SCRYPT_P: u32 = 1;
+
+/// Why a key was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Not the one encoding of a point on the curve.
+    #[error("not an Ed25519 public key")]
+    NotAPoint,
+    /// A point of small order: anyone can sign under it.
+    #[error("the public key is of small order: signatures under it prove nothing")]
+    SmallOrder,
+    /// Not a PKCS#8 PEM file of an Ed25519 key.
+    #[error("not a PKCS#8 PEM file of an Ed25519 key")]
+    NotPkcs8,
+    /// The key is encrypted, and no passphrase was given.
+    #[error("the key is encrypted, and no passphrase was given")]
+    PassphraseMissing,
+    /// A passphrase was given, but the key is not encrypted.
+    #[error("a passphrase was given, but the key is not encrypted")]
+    NotEncrypted,
+    /// The passphrase does not open the key.
+    #[error("the passphrase does not open the key")]
+    WrongPassphrase,
+}
+
+/// An Ed25519 secret key. Wiped from memory when dropped; its bytes stand in
+/// no `Debug` output.
+#[derive(Clone)]
+pub struct SecretKey {
+    // `SigningKey` wipes itself on drop (feature `zeroize`).
+    inner: SigningKey,
+    public: PublicKey,
+}
+
+impl SecretKey {
+    /// A new key from 32 random bytes.
+    #[must_use]
+    pub fn generate(entropy: &dyn Entropy) -> Self {
+        let seed = Zeroizing::new(entropy.bytes::<32>());
+        Self::from_seed(&seed)
+    }
+
+    /// The key of an RFC 8032 seed (its 32-byte 'private key').
+    #[must_use]
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        Self::from_signing(SigningKey::from_bytes(seed))
+    }
+
+    fn from_signing(inner: SigningKey) -> Self {
+        let public = PublicKey {
+            inner: inner.verifying_key(),
+        };
+        Self { inner, public }
+    }
+
+    /// The seed, for writing it down. Wiped when dropped.
+    pub(crate) fn seed(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.inner.to_bytes())
+    }
+
+    /// Its public half.
+    #[must_use]
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// The signature of `message` (RFC 8032 section 5.1.6, deterministic).
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.inner.sign(message).to_bytes()
+    }
+
+    /// Reads a PKCS#8 PEM file (RFC 8410; encrypted: RFC 8018 PBES2). With a
+    /// passphrase the file has to be encrypted, without one it must not be.
+    ///
+    /// # Errors
+    /// [`KeyError`]; a wrong passphrase is told apart from a damaged file only
+    /// as far as padding shows it.
+    pub fn from_pkcs8_pem(pem: &str, passphrase: Option<&str>) -> Result<Self, KeyError> {
+        let (label, document) = SecretDocument::from_pem(pem).map_err(|_| KeyError::NotPkcs8)?;
+        let encrypted = label == EncryptedPrivateKeyInfoRef::PEM_LABEL;
+        if !encrypted && label != PrivateKeyInfoRef::PEM_LABEL {
+            return Err(KeyError::NotPkcs8);
+        }
+        match (encrypted, passphrase) {
+            (true, None) => Err(KeyError::PassphraseMissing),
+            (false, Some(_)) => Err(KeyError::NotEncrypted),
+            (false, None) => Self::from_pkcs8_der(document.as_bytes()),
+            (true, Some(passphrase)) => {
+                let sealed = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
+                    .map_err(|_| KeyError::NotPkcs8)?;
+                let opened = sealed
+                    .decrypt(passphrase)
+                    .map_err(|_| KeyError::WrongPassphrase)?;
+                // A wrong passphrase passes the padding check once in 256 times.
+                Self::from_pkcs8_der(opened.as_bytes()).map_err(|_| KeyError::WrongPassphrase)
+            }
+        }
+    }
+
+    fn from_pkcs8_der(der: &[u8]) -> Result<Self, KeyError> {
+        let info = PrivateKeyInfoRef::try_from(der).map_err(|_| KeyError::NotPkcs8)?;
+        SigningKey::try_from(info)
+            .map(Self::from_signing)
+            .map_err(|_| KeyError::NotPkcs8)
+    }
+
+    /// Writes a PKCS#8 PEM file: encrypted (scrypt, AES-256-CBC) when a
+    /// passphrase is given. `entropy` makes salt and IV.
+    #[must_use]
+    pub fn to_pkcs8_pem(&self, passphrase: Option<&str>, entropy: &dyn Entropy) -> Zeroizing<String> {
+        // RFC 8410 section 7: the seed is an octet string inside an octet string.
+        let mut nested = Zeroizing::new([0; 34]);
+        nested[..2].copy_from_slice(&[0x04, 0x20]);
+        nested[2..].copy_from_slice(&*self.seed());
+        let info = PrivateKeyInfoRef {
+            algorithm: ALGORITHM_ID,
+            private_key: OctetStringRef::new(&*nested).expect("34 bytes"),
+            public_key: None::<BitStringRef<'_>>,
+        };
+        let (label, document) = match passphrase {
+            None => (
+                PrivateKeyInfoRef::PEM_LABEL,
+                SecretDocument::encode_msg(&info).expect("a key of fixed size encodes"),
+            ),
+            Some(passphrase) => (
+                EncryptedPrivateKeyInfoRef::PEM_LABEL,
+                info.encrypt_with_params(encryption(entropy), passphrase)
+                    .expect("fixed, valid parameters encrypt"),
+            ),
+        };
+        document
+            .to_pem(label, LineEnding::LF)
+            .expect("PEM of a short document")
+    }
+}
+
+fn encryption(entropy: &dyn Entropy) -> pbes2::Parameters {
+    let cost = scrypt::Params::new(SCRYPT_LOG_N, SCRYPT_R, SCRYPT_P).expect("constant, valid parameters");
+    pbes2::Parameters::generate_scrypt_aes256cbc(cost, &entropy.bytes::<16>(), entropy.bytes::<16>())
+        .expect("constant, valid parameters")
+}
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SecretKey(of {})", self.public.did_key())
+    }
+}
+
+/// The members of a JSON Web Key (RFC 8037 section 2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jwk {
+    /// Key type: `OKP`.
+    pub kty: &'static str,
+    /// Curve: `Ed25519`.
+    pub crv: &'static str,
+    /// The key, base64url without padding.
+    pub x: String,
+}
+
+/// An Ed25519 public key: a point of the curve in its one encoding, not of
+/// small order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct PublicKey {
+    inner: VerifyingKey,
+}
+
+impl PublicKey {
+    /// Takes the 32 bytes of RFC 8032 section 5.1.2.
+    ///
+    /// # Errors
+    /// [`KeyError::NotAPoint`] and [`KeyError::SmallOrder`].
+    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyError> {
+        let inner = VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::NotAPoint)?;
+        if inner.is_weak() {
+            return Err(KeyError::SmallOrder);
+        }
+        // The library takes a y beyond the field's prime; one key has one encoding.
+        if inner.to_edwards().compress().as_bytes() != bytes {
+            return Err(KeyError::NotAPoint);
+        }
+        Ok(Self { inner })
+    }
+
+    /// Reads a `did:key`.
+    ///
+    /// # Errors
+    /// [`KeyError::NotAPoint`] also for text that is no such did.
+    pub fn from_did_key(text: &str) -> Result<Self, KeyError> {
+        let bytes = did::decode_did_key(text).map_err(|_| KeyError::NotAPoint)?;
+        Self::from_bytes(&bytes)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.inner.as_bytes()
+    }
+
+    /// The COSE Key thumbprint (RFC 9679): SHA-256 of the required members.
+    #[must_use]
+    pub fn thumbprint(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update(THUMBPRINT_PREFIX);
+        hasher.update(self.as_bytes());
+        hasher.finalize().into()
+    }
+
+    /// The kid: the first 8 bytes of the thumbprint.
+    #[must_use]
+    pub fn kid(&self) -> KeyId {
+        let [a, b, c, d, e, f, g, h, ..] = self.thumbprint();
+        KeyId([a, b, c, d, e, f, g, h])
+    }
+
+    /// The `did:key`.
+    #[must_use]
+    pub fn did_key(&self) -> String {
+        did::encode_did_key(self.as_bytes())
+    }
+
+    /// The members of its JSON Web Key.
+    #[must_use]
+    pub fn to_jwk(&self) -> Jwk {
+        Jwk {
+            kty: "OKP",
+            crv: "Ed25519",
+            x: BASE64URL_NOPAD.encode(self.as_bytes()),
+        }
+    }
+
+    /// True if `signature` is this key's over `message`. Strict: small-order
+    /// parts and non-canonical scalars are refused.
+    #[must_use]
+    pub fn verify_strict(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        self.inner
+            .verify_strict(message, &Signature::from_bytes(signature))
+            .is_ok()
+    }
+}
+
+impl std::hash::Hash for PublicKey {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({})", self.did_key())
+    }
+}

@@ -1,0 +1,30 @@
+//! Floor 2: signed things. Keys, COSE_Sign1, and the typed credentials: coupon,
+//! receipt stub, membership, campaign, status list. Pure: time and randomness
+//! are passed in.
+//!
+//! In scope: formats, sections 1 to 3. A parsed credential is well-formed and
+//! within every limit; it is *not* yet verified. [`Signed::verify`] takes the
+//! key, and whether the key may sign this is the caller's knowledge.
+
+mod campaign;
+mod claims;
+pub mod cose;
+mod coupon;
+pub mod coupon_series;
+pub mod details;
+mod error;
+pub mod keys;
+mod membership;
+pub mod qr_code;
+mod receipt;
+mod signed;
+pub mod status_list;
+
+pub use campaign::{Benefit, Campaign, Terms};
+pub use cose::{Algorithm, Sign1};
+pub use coupon::{Coupon, StatusRef};
+pub use error::CredentialError;
+pub use keys::{KeyError, PublicKey, SecretKey};
+pub use membership::Membership;
+pub use receipt::{ReceiptKind, ReceiptStub};
+pub use signed::{Content, Credential, Signed, coupon_tag, receipt_tag};

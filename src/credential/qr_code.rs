@@ -1,0 +1,189 @@
+//! QR codes (ISO/IEC 18004) of QR text: segments pushed by hand, so that the
+//! digits go in numeric mode, and three pictures.
+
+use qrcode::bits::Bits;
+use qrcode::types::QrError;
+use qrcode::{Color, EcLevel, QrCode, Version};
+
+use crate::encoding::qr_text;
+use crate::primitives::Origin;
+
+/// Light modules around the code (ISO/IEC 18004 section 6.3.8).
+const QUIET_ZONE: usize = 4;
+
+/// 15 % of the code words may be damaged: what printed receipts need.
+const LEVEL: EcLevel = EcLevel::M;
+
+/// The largest version of the standard.
+const VERSION_MAX: i16 = 40;
+
+/// Characters of QR's alphanumeric mode.
+const ALPHANUMERIC: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ $%*+-./:";
+
+/// Why there is no picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QrCodeError {
+    /// More than fits the largest version.
+    #[error("the text is too long for a QR code")]
+    TooLong,
+    /// The PNG could not be written.
+    #[error("the PNG could not be written")]
+    Png,
+}
+
+/// A QR code, ready to be drawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    version: i16,
+    width: usize,
+    dark: Vec<bool>,
+}
+
+/// The link form of `bytes` as a QR code, at level M in the smallest version:
+/// alphanumeric `HTTPS://HOST/V`, the byte `#`, numeric digits.
+///
+/// # Errors
+/// [`QrCodeError::TooLong`].
+pub fn link(origin: &Origin, bytes: &[u8]) -> Result<Picture, QrCodeError> {
+    let prefix = qr_text::link_prefix(origin);
+    let page = prefix.strip_suffix('#').unwrap_or(&prefix);
+    let digits = qr_text::encode_digits(bytes);
+    draw(|bits| {
+        // The brackets of an IPv6 address are in no mode but bytes.
+        if page.bytes().all(|byte| ALPHANUMERIC.contains(&byte)) {
+            bits.push_alphanumeric_data(page.as_bytes())?;
+            bits.push_byte_data(b"#")?;
+        } else {
+            bits.push_byte_data(prefix.as_bytes())?;
+        }
+        bits.push_numeric_data(digits.as_bytes())
+    })
+}
+
+/// The bare form of `bytes` as a QR code, at level M in the smallest version.
+///
+/// # Errors
+/// [`QrCodeError::TooLong`].
+pub fn bare(bytes: &[u8]) -> Result<Picture, QrCodeError> {
+    let digits = qr_text::encode_digits(bytes);
+    draw(|bits| bits.push_numeric_data(digits.as_bytes()))
+}
+
+fn draw(push: impl Fn(&mut Bits) -> Result<(), QrError>) -> Result<Picture, QrCodeError> {
+    for version in 1..=VERSION_MAX {
+        let mut bits = Bits::new(Version::Normal(version));
+        if push(&mut bits).is_err() || bits.push_terminator(LEVEL).is_err() {
+            continue;
+        }
+        let Ok(code) = QrCode::with_bits(bits, LEVEL) else {
+            continue;
+        };
+        let dark = code
+            .to_colors()
+            .into_iter()
+            .map(|color| color == Color::Dark)
+            .collect();
+        return Ok(Picture {
+            version,
+            width: code.width(),
+            dark,
+        });
+    }
+    Err(QrCodeError::TooLong)
+}
+
+impl Picture {
+    /// The code's version, 1 to 40.
+    #[must_use]
+    pub fn version(&self) -> i16 {
+        self.version
+    }
+
+    /// Modules along a side, the quiet zone included.
+    #[must_use]
+    pub fn side(&self) -> usize {
+        self.width + 2 * QUIET_ZONE
+    }
+
+    /// True for a dark module; the quiet zone and what is beyond are light.
+    #[must_use]
+    pub fn is_dark(&self, x: usize, y: usize) -> bool {
+        let inside = QUIET_ZONE..QUIET_ZONE + self.width;
+        inside.contains(&x)
+            && inside.contains(&y)
+            && self.dark[(y - QUIET_ZONE) * self.width + x - QUIET_ZONE]
+    }
+
+    /// For a terminal: two modules to a character, light ones drawn, as most
+    /// terminals are dark.
+    #[must_use]
+    pub fn to_terminal(&self) -> String {
+        let mut out = String::new();
+        for y in (0..self.side()).step_by(2) {
+            for x in 0..self.side() {
+                // Below the last row nothing is drawn.
+                let upper_light = !self.is_dark(x, y);
+                let lower_light = y + 1 < self.side() && !self.is_dark(x, y + 1);
+                out.push(match (upper_light, lower_light) {
+                    (true, true) => '█',
+                    (true, false) => '▀',
+                    (false, true) => '▄',
+                    (false, false) => ' ',
+                });
+            }
+            out.push('\n');
+        }
+        out
+    }
+
+    /// An SVG document: one unit to a module, scaled by whoever shows it.
+    #[must_use]
+    pub fn to_svg(&self) -> String {
+        let side = self.side();
+        let mut path = String::new();
+        for y in 0..side {
+            let mut x = 0;
+            while x < side {
+                let run = (x..side).take_while(|x| self.is_dark(*x, y)).count();
+                if run > 0 {
+                    path.push_str(&format!("M{x} {y}h{run}v1h-{run}z"));
+                }
+                x += run.max(1);
+            }
+        }
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {side} {side}\" \
+             shape-rendering=\"crispEdges\" role=\"img\">\
+             <rect width=\"{side}\" height=\"{side}\" fill=\"#fff\"/><path d=\"{path}\"/></svg>"
+        )
+    }
+
+    /// A PNG of one bit a pixel, `scale` (at least 1) pixels to a module.
+    ///
+    /// # Errors
+    /// [`QrCodeError::Png`].
+    pub fn to_png(&self, scale: u8) -> Result<Vec<u8>, QrCodeError> {
+        let scale = usize::from(scale.max(1));
+        let side = self.side() * scale;
+        let row_len = side.div_ceil(8);
+        let mut pixels = Vec::with_capacity(row_len * side);
+        for y in 0..self.side() {
+            let mut row = vec![0_u8; row_len];
+            for x in (0..side).filter(|x| !self.is_dark(x / scale, y)) {
+                row[x / 8] |= 0x80 >> (x % 8);
+            }
+            for _ in 0..scale {
+                pixels.extend_from_slice(&row);
+            }
+        }
+        let side = u32::try_from(side).map_err(|_| QrCodeError::Png)?;
+        let mut out = Vec::new();
+        let mut encoder = png::Encoder::new(&mut out, side, side);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_depth(png::BitDepth::One);
+        let mut writer = encoder.write_header().map_err(|_| QrCodeError::Png)?;
+        writer.write_image_data(&pixels).map_err(|_| QrCodeError::Png)?;
+        writer.finish().map_err(|_| QrCodeError::Png)?;
+        Ok(out)
+    }
+}

@@ -1,0 +1,238 @@
+//! A node's keys on disk: `DIR/keys/`, owner-only.
+//!
+//! ```text
+//! credential.pem      signs credentials
+//! log.pem             signs checkpoints
+//! witness.pem         cosigns other logs
+//! index-secret.pem    keys the status-index permutation
+//! request-secret.pem  keys the hashes of requests in entries
+//! ```
+//!
+//! All five are PKCS#8 PEM files, encrypted where the node has a passphrase.
+//! The two secrets are no Ed25519 keys, but 32 random bytes kept in the same
+//! form, so that one passphrase covers all.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::credential::{KeyError, SecretKey};
+use crate::primitives::{Entropy, limits};
+
+const CREDENTIAL: &str = "credential.pem";
+const LOG: &str = "log.pem";
+const WITNESS: &str = "witness.pem";
+const INDEX_SECRET: &str = "index-secret.pem";
+const REQUEST_SECRET: &str = "request-secret.pem";
+const FILES: [&str; 5] = [CREDENTIAL, LOG, WITNESS, INDEX_SECRET, REQUEST_SECRET];
+
+const DIR_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+const GROUP_AND_OTHERS: u32 = 0o077;
+
+/// Why there is no keyring. None is cured by trying again.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringError {
+    /// The directory holds keys already, or something else stands there.
+    #[error("{path} exists already: keys are never overwritten")]
+    Exists {
+        /// What exists.
+        path: PathBuf,
+    },
+    /// A file or the directory is not there.
+    #[error(
+        "{path} is missing: restore it from your backup of the keys, or make a new node with `tallystick init`"
+    )]
+    Missing {
+        /// What is missing.
+        path: PathBuf,
+    },
+    /// Others than the owner can get at it.
+    #[error(
+        "{path} has mode {mode:04o}, so others than its owner can get at the keys: run `chmod {wanted:o} {path}`"
+    )]
+    TooOpen {
+        /// What is too open.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+        /// The mode it should have.
+        wanted: u32,
+    },
+    /// A file is no key, or the passphrase does not fit.
+    #[error("{path}: {source}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeyError,
+    },
+    /// The operating system refused.
+    #[error("{path}: {source}")]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// What a node signs and keys its hashes with. Wiped from memory when dropped;
+/// none of it is in `Debug`.
+pub struct Keyring {
+    /// Signs credentials and status lists.
+    pub credential: SecretKey,
+    /// Signs the log's checkpoints.
+    pub log: SecretKey,
+    /// Cosigns other nodes' checkpoints.
+    pub witness: SecretKey,
+    /// Keys the permutation of status indices.
+    pub index_secret: Zeroizing<[u8; 32]>,
+    /// Keys the hashes of idempotency keys and requests.
+    pub request_secret: Zeroizing<[u8; 32]>,
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring")
+            .field("credential", &self.credential)
+            .field("log", &self.log)
+            .field("witness", &self.witness)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes new keys in `dir`, which is made too (its parent has to exist) and
+/// holds none yet. Everything is synced when this returns.
+///
+/// # Errors
+/// [`KeyringError::Exists`] and [`KeyringError::Io`]. After an error the
+/// directory may hold some of the files; remove it and begin again.
+pub fn create(dir: &Path, entropy: &dyn Entropy, passphrase: Option<&str>) -> Result<Keyring, KeyringError> {
+    make_dir(dir)?;
+    for name in FILES {
+        let pem = SecretKey::generate(entropy).to_pkcs8_pem(passphrase, entropy);
+        write_new(&dir.join(name), pem.as_bytes())?;
+    }
+    sync_dir(dir)?;
+    if let Some(parent) = dir.parent() {
+        // The parent of a relative path of one name is the working directory.
+        sync_dir(if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        })?;
+    }
+    // What was written is read back: a key that cannot be loaded is worth nothing.
+    load(dir, passphrase)
+}
+
+/// Loads the keys in `dir`.
+///
+/// # Errors
+/// [`KeyringError`]: something missing, too open, damaged, or a passphrase
+/// that does not fit.
+pub fn load(dir: &Path, passphrase: Option<&str>) -> Result<Keyring, KeyringError> {
+    check_mode(
+        dir,
+        &fs::metadata(dir).map_err(|source| io_error(dir, source))?,
+        DIR_MODE,
+    )?;
+    let read = |name: &str| read_key(&dir.join(name), passphrase);
+    Ok(Keyring {
+        credential: read(CREDENTIAL)?,
+        log: read(LOG)?,
+        witness: read(WITNESS)?,
+        index_secret: read(INDEX_SECRET)?.seed(),
+        request_secret: read(REQUEST_SECRET)?.seed(),
+    })
+}
+
+/// True if the keys in `dir` are encrypted, so that a caller knows whether to
+/// ask for a passphrase. Looks at one file's first line.
+///
+/// # Errors
+/// [`KeyringError`] as [`load`] gives it.
+pub fn is_encrypted(dir: &Path) -> Result<bool, KeyringError> {
+    let pem = read_file(&dir.join(CREDENTIAL))?;
+    Ok(pem.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"))
+}
+
+fn make_dir(dir: &Path) -> Result<(), KeyringError> {
+    match DirBuilder::new().mode(DIR_MODE).create(dir) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let mut entries = fs::read_dir(dir).map_err(|source| io_error(dir, source))?;
+            if entries.next().is_some() {
+                return Err(KeyringError::Exists { path: dir.to_owned() });
+            }
+            let owner_only = fs::Permissions::from_mode(DIR_MODE);
+            fs::set_permissions(dir, owner_only).map_err(|source| io_error(dir, source))
+        }
+        Err(source) => Err(io_error(dir, source)),
+    }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> Result<(), KeyringError> {
+    let write = || {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(FILE_MODE)
+            .open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|source| io_error(path, source))
+}
+
+fn sync_dir(dir: &Path) -> Result<(), KeyringError> {
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|source| io_error(dir, source))
+}
+
+fn read_key(path: &Path, passphrase: Option<&str>) -> Result<SecretKey, KeyringError> {
+    let pem = read_file(path)?;
+    SecretKey::from_pkcs8_pem(&pem, passphrase).map_err(|source| KeyringError::Key {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn read_file(path: &Path) -> Result<Zeroizing<String>, KeyringError> {
+    let file = File::open(path).map_err(|source| io_error(path, source))?;
+    let metadata = file.metadata().map_err(|source| io_error(path, source))?;
+    check_mode(path, &metadata, FILE_MODE)?;
+    let mut pem = Zeroizing::new(String::with_capacity(1_024));
+    file.take(limits::KEY_FILE_BYTES_MAX)
+        .read_to_string(&mut pem)
+        .map_err(|source| io_error(path, source))?;
+    Ok(pem)
+}
+
+fn check_mode(path: &Path, metadata: &fs::Metadata, wanted: u32) -> Result<(), KeyringError> {
+    let mode = metadata.permissions().mode() & 0o7777;
+    if mode & GROUP_AND_OTHERS == 0 {
+        Ok(())
+    } else {
+        Err(KeyringError::TooOpen {
+            path: path.to_owned(),
+            mode,
+            wanted,
+        })
+    }
+}
+
+fn io_error(path: &Path, source: io::Error) -> KeyringError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::NotFound => KeyringError::Missing { path },
+        io::ErrorKind::AlreadyExists => KeyringError::Exists { path },
+        _ => KeyringError::Io { path, source },
+    }
+}
