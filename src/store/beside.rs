@@ -20,6 +20,7 @@
 //! lives, is sure to end them.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::ControlFlow;
 
 use sha2::{Digest as _, Sha256};
@@ -104,10 +105,10 @@ pub fn edit(
     for (&index, edit) in edits {
         // An index before every row gets a row of its own.
         let first = first_at(engine, index)?.unwrap_or(index);
-        if !groups.contains_key(&first) {
-            groups.insert(first, group_at(engine, index)?.unwrap_or_default());
-        }
-        let group = groups.get_mut(&first).expect("put in just above");
+        let group = match groups.entry(first) {
+            Entry::Occupied(group) => group.into_mut(),
+            Entry::Vacant(place) => place.insert(group_at(engine, index)?.unwrap_or_default()),
+        };
         existed.push(
             match edit {
                 Some(bytes) => group.records.insert(index, bytes.clone()),
@@ -160,7 +161,11 @@ pub fn scan(
             }
         },
     )?;
-    outcome
+    // A break comes between records, never inside one.
+    match (outcome, joined.open) {
+        (Ok(()), Some((first, ..))) => Err(lacks_a_part(first)),
+        (outcome, _) => outcome,
+    }
 }
 
 /// The records that are rewritten together: those of one shared row, or the
@@ -188,9 +193,7 @@ fn group_at(engine: &dyn Engine, index: u64) -> Result<Option<Group>, StoreError
     let mut joined = Joined::default();
     for part in 0..last.parts {
         let key = beside(first, part);
-        let value = engine.get(&key)?.ok_or_else(|| {
-            StoreError::Damaged(format!("part {part} of the record of entry {first} is missing"))
-        })?;
+        let value = engine.get(&key)?.ok_or_else(|| lacks_a_part(first))?;
         group.records.extend(joined.take(&row_at(&key, &value)?)?);
         group.keys.push(key);
     }
@@ -208,16 +211,15 @@ struct Joined {
 impl Joined {
     /// The records that are whole once `row` is taken.
     fn take(&mut self, row: &SideRow<'_>) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
-        let broken = |first| StoreError::Damaged(format!("the record of entry {first} lacks a part"));
         let expected = match self.open {
             Some((first, taken, parts)) if (row.first, row.part, row.parts) != (first, taken, parts) => {
-                return Err(broken(first));
+                return Err(lacks_a_part(first));
             }
             Some((_, taken, _)) => taken,
             None => 0,
         };
         if row.part != expected {
-            return Err(broken(row.first));
+            return Err(lacks_a_part(row.first));
         }
         if row.parts == 1 {
             return Ok(row
@@ -236,6 +238,10 @@ impl Joined {
         self.open = Some((row.first, row.part + 1, row.parts));
         Ok(Vec::new())
     }
+}
+
+fn lacks_a_part(first: u64) -> StoreError {
+    StoreError::Damaged(format!("the record of entry {first} lacks a part"))
 }
 
 struct SideRow<'a> {

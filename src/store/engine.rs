@@ -7,6 +7,9 @@ use crate::primitives::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
+/// What a scan calls with each key and value, until it breaks.
+pub type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -117,12 +120,7 @@ pub trait Engine: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError`] when they cannot be read.
-    fn scan(
-        &self,
-        prefix: &[u8],
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError>;
+    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visitor<'_>) -> Result<(), StoreError>;
 
     /// Writes `batch`, all or nothing, durably.
     ///

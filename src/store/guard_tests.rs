@@ -1,1 +1,122 @@
-//! Tests.
+//! Tests of the guard file.
+
+use super::*;
+
+fn state(size: u64) -> GuardState {
+    GuardState::new(size, [size as u8; 32])
+}
+
+/// A guard of states 1 to `last`, closed.
+fn written(last: u64) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node.guard");
+    let mut guard = Guard::create(&path, &state(1)).unwrap();
+    for size in 2..=last {
+        guard.write(&state(size)).unwrap();
+    }
+    (dir, path)
+}
+
+#[test]
+fn keeps_the_newest_state() {
+    for last in 1..5 {
+        let (_dir, path) = written(last);
+        let (mut guard, read) = Guard::open(&path).unwrap();
+        assert_eq!(read, state(last));
+        assert_eq!(Guard::read(&path).unwrap(), state(last));
+        let full = GuardState {
+            witnessed: (0..GUARD_WITNESSED_MAX)
+                .map(|i| ([i as u8; 32], i as u64))
+                .collect(),
+            roster_version: 9,
+            ..state(last)
+        };
+        guard.write(&full).unwrap();
+        assert_eq!(guard.state(), &full);
+        drop(guard);
+        assert_eq!(Guard::open(&path).unwrap().1, full);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 2 * SLOT_BYTES as u64);
+    }
+}
+
+#[test]
+fn missing_existing_and_ruined_files_are_told_apart() {
+    let (_dir, path) = written(2);
+    assert!(matches!(
+        Guard::create(&path, &state(1)),
+        Err(StoreError::Refused(_))
+    ));
+    let elsewhere = path.with_extension("other");
+    assert!(matches!(
+        Guard::open(&elsewhere),
+        Err(StoreError::GuardMissing { .. })
+    ));
+    for ruin in [vec![], vec![0; 2 * SLOT_BYTES], vec![0xff; 30]] {
+        std::fs::write(&path, ruin).unwrap();
+        let error = Guard::open(&path).unwrap_err();
+        assert!(matches!(error, StoreError::Damaged(_)));
+        assert!(error.to_string().contains("recover"), "{error}");
+    }
+}
+
+/// Power is cut while the newest slot is written: the one before it counts.
+#[test]
+fn a_torn_write_leaves_the_state_before_it() {
+    let slot_bytes = state(5).to_slot(5);
+    for kept in 0..slot_bytes.len() {
+        let (_dir, path) = written(4);
+        let mut file = std::fs::read(&path).unwrap();
+        file[SLOT_BYTES..SLOT_BYTES + kept].copy_from_slice(&slot_bytes[..kept]);
+        std::fs::write(&path, file).unwrap();
+        // Sequence 4 is in the slot that was not touched.
+        assert_eq!(Guard::read(&path).unwrap(), state(4), "{kept} bytes written");
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let slot = state(3).to_slot(3);
+    for at in 0..slot.len() * 8 {
+        let mut damaged = slot.clone();
+        damaged[at / 8] ^= 1 << (at % 8);
+        assert_eq!(GuardState::from_slot(&damaged), None, "bit {at}");
+    }
+}
+
+#[test]
+fn never_goes_back() {
+    let (_dir, path) = written(4);
+    let (mut guard, _) = Guard::open(&path).unwrap();
+    for fork in [state(3), GuardState::new(4, [0; 32])] {
+        assert!(matches!(guard.write(&fork), Err(StoreError::Fatal(_))));
+    }
+    let mut crowded = state(5);
+    crowded.witnessed = vec![([0; 32], 0); GUARD_WITNESSED_MAX + 1];
+    assert!(matches!(guard.write(&crowded), Err(StoreError::Fatal(_))));
+    guard.write(&state(4)).unwrap();
+    assert_eq!(Guard::read(&path).unwrap(), state(4));
+}
+
+/// The write itself fails: nothing is persisted, and nothing is tried again.
+#[test]
+fn a_failed_write_ends_the_guard() {
+    let (_dir, path) = written(2);
+    let (mut guard, _) = Guard::open(&path).unwrap();
+    let writable = std::mem::replace(&mut guard.file, File::open(&path).unwrap());
+    assert!(matches!(guard.write(&state(3)), Err(StoreError::Fatal(_))));
+    guard.file = writable;
+    assert!(matches!(guard.write(&state(3)), Err(StoreError::Fatal(_))));
+    assert_eq!(Guard::read(&path).unwrap(), state(2));
+}
+
+/// The sync fails: what is on disk is not known, so nothing is tried again.
+#[test]
+fn a_failed_sync_ends_the_guard() {
+    let (_dir, path) = written(2);
+    let (mut guard, _) = Guard::open(&path).unwrap();
+    let null = OpenOptions::new().write(true).open("/dev/null").unwrap();
+    let real = std::mem::replace(&mut guard.file, null);
+    assert!(matches!(guard.write(&state(3)), Err(StoreError::Fatal(_))));
+    guard.file = real;
+    assert!(matches!(guard.write(&state(3)), Err(StoreError::Fatal(_))));
+}

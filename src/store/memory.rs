@@ -1,10 +1,10 @@
 //! An engine in memory: for tests, and for the conformance suite to prove itself on.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
-use super::{Batch, Engine, Row, StoreError};
+use super::{Batch, Engine, Row, StoreError, Visitor};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -51,12 +51,7 @@ impl Engine for MemoryEngine {
         }))
     }
 
-    fn scan(
-        &self,
-        prefix: &[u8],
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visitor<'_>) -> Result<(), StoreError> {
         let mut bound = Bound::Included(from.max(prefix).to_vec());
         // The lock is not held over `visit`, which may read or commit itself.
         loop {

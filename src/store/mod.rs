@@ -21,7 +21,7 @@ pub mod rows;
 pub mod scan;
 pub mod sled;
 
-pub use engine::{Batch, Engine, Row, StoreError};
+pub use engine::{Batch, Engine, Row, StoreError, Visitor};
 pub use guard::{Guard, GuardFile, GuardState};
 pub use memory::MemoryEngine;
 pub use pack::{Packed, PackedRow, Packer};

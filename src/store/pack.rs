@@ -189,3 +189,7 @@ impl<'a> Packed<'a> {
         self.iter().find(|(at, _)| *at == index).map(|(_, bytes)| bytes)
     }
 }
+
+#[cfg(test)]
+#[path = "pack_tests.rs"]
+mod tests;

@@ -205,19 +205,15 @@ pub fn read_entry(engine: &dyn Engine, index: u64) -> Result<Option<Vec<u8>>, St
     }
 }
 
-/// The last packed row: the index of its first entry and all of its entries;
-/// `None` for an empty log.
+/// The index and bytes of the last entry; `None` for an empty log.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] when the row is not what was written.
-pub fn last_entries(engine: &dyn Engine) -> Result<Option<(u64, Vec<Vec<u8>>)>, StoreError> {
+/// [`StoreError::Damaged`] when its row is not what was written.
+pub fn last_entry(engine: &dyn Engine) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
     match engine.at_or_before(&[ENTRY], &entry(u64::MAX))? {
         Some((key, value)) => {
-            let packed = packed_entries(&key, &value)?;
-            Ok(Some((
-                packed.first(),
-                packed.iter().map(|(_, bytes)| bytes.to_vec()).collect(),
-            )))
+            let last = packed_entries(&key, &value)?.iter().last();
+            Ok(last.map(|(index, bytes)| (index, bytes.to_vec())))
         }
         None => Ok(None),
     }
@@ -270,3 +266,7 @@ pub fn scan_entries(
     })?;
     outcome
 }
+
+#[cfg(test)]
+#[path = "rows_tests.rs"]
+mod tests;

@@ -20,7 +20,7 @@
 //! Opening a damaged store can change it: an audit opens a copy.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -29,7 +29,7 @@ use std::time::Duration;
 use super::engine::{check_sizes, floor_row};
 use super::files::{sync_dir, sync_with_parent};
 use super::rows::{FORMAT, FORMAT_KEY};
-use super::{Batch, Engine, Row, StoreError};
+use super::{Batch, Engine, Row, StoreError, Visitor};
 use crate::primitives::limits::STORE_CACHE_BYTES;
 
 /// The lock file inside the store's directory.
@@ -205,12 +205,7 @@ impl Engine for SledEngine {
         failed.map_or(Ok(row), |error| Err(read_failed(error)))
     }
 
-    fn scan(
-        &self,
-        prefix: &[u8],
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visitor<'_>) -> Result<(), StoreError> {
         for row in self.db.range(from.max(prefix)..) {
             let (key, value) = row.map_err(read_failed)?;
             if !key.starts_with(prefix) || visit(&key, &value).is_break() {
@@ -221,7 +216,6 @@ impl Engine for SledEngine {
     }
 
     fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        debug_assert!(check_sizes(&batch).is_ok(), "every row stays inside its limits");
         check_sizes(&batch)?;
         let mut committing = self.committing.lock().map_err(|_| panicked())?;
         let data = committing

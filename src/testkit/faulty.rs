@@ -1,9 +1,8 @@
 //! An engine and a guard that fail on demand, driven from a shared handle.
 
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::store::{Batch, Engine, GuardFile, GuardState, Row, StoreError};
+use crate::store::{Batch, Engine, GuardFile, GuardState, Row, StoreError, Visitor};
 
 /// How a durable write fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,12 +107,7 @@ impl<E: Engine> Engine for FaultyEngine<E> {
         self.inner.at_or_before(prefix, key)
     }
 
-    fn scan(
-        &self,
-        prefix: &[u8],
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visitor<'_>) -> Result<(), StoreError> {
         self.inner.scan(prefix, from, visit)
     }
 
