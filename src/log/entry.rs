@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn the_bytes_are_these() {
         let bytes = genesis().encode().unwrap();
-        let hex = format!("8601001a69ac52a05820{}01826473686f7026", "00".repeat(32));
+        let hex = format!("8601001a69ac4ea05820{}01826473686f7026", "00".repeat(32));
         assert_eq!(data_encoding::HEXLOWER.encode(&bytes), hex);
         assert_eq!(Entry::decode(&bytes), Ok(genesis()));
         assert_eq!(entry_hash(&bytes).0, merkle::leaf_hash(&bytes));

@@ -7,6 +7,8 @@
 mod frontier;
 mod hash;
 mod proof;
+#[cfg(test)]
+mod tests;
 mod tiles;
 mod view;
 
