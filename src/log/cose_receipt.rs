@@ -15,7 +15,7 @@ use serde_cbor::Value;
 
 use super::LogError;
 use crate::encoding::cbor::{self, GateError};
-use crate::merkle::{Hash, ProofError, root_of_path};
+use crate::merkle::{Hash, root_of_path};
 use crate::primitives::limits::COSE_RECEIPT_BYTES_MAX;
 use crate::primitives::{Digest, KeyId};
 
@@ -219,7 +219,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::merkle::{leaf_hash, path_in, root_of};
+    use crate::merkle::{ProofError, leaf_hash, path_in, root_of};
 
     const KID: KeyId = KeyId([1, 2, 3, 4, 5, 6, 7, 8]);
 
@@ -275,6 +275,19 @@ mod tests {
         long.path.push([0; 32]);
         let wrong = LogError::Proof(ProofError::WrongLength);
         assert_eq!(issue(&entry, &long, -8, KID, sign), Err(wrong));
+    }
+
+    #[test]
+    fn the_published_schema_says_the_same() {
+        let schema = include_str!("../../schemas/cose-receipt.cddl");
+        let valid = |bytes: &[u8]| cddl::validate_cbor_from_slice(schema, bytes, None);
+        valid(&receipt(3, -8)).unwrap();
+        let mut other = receipt(3, -8);
+        let at = other.windows(3).position(|at| at == [0x19, 0x01, 0x8b]).unwrap();
+        // 395: 2 is no data structure that we know.
+        other[at + 3] = 2;
+        assert!(valid(&other).is_err());
+        assert!(key_id(&other).is_err());
     }
 
     /// The crate `coset` reads our receipt and builds the same signed bytes.

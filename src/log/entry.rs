@@ -218,6 +218,21 @@ mod tests {
     }
 
     #[test]
+    fn the_published_schema_says_the_same() {
+        let schema = include_str!("../../schemas/entry.cddl");
+        let valid = |bytes: &[u8]| cddl::validate_cbor_from_slice(schema, bytes, None).is_ok();
+        let good = genesis().encode().unwrap();
+        assert!(valid(&good));
+        let mut version = good.clone();
+        version[1] = 2;
+        assert!(!valid(&version));
+        assert!(!valid(&cbor::encode(&Value::Array(vec![
+            cbor::int(1),
+            cbor::int(0)
+        ]))));
+    }
+
+    #[test]
     fn other_forms_are_refused() {
         let good = genesis().encode().unwrap();
         let array = |change: &dyn Fn(&mut Vec<Value>)| {

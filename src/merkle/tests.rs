@@ -174,13 +174,15 @@ fn every_leaf_is_proven_at_every_size() {
             let checked = verify_inclusion(&leaves[index], at, of, &proof, &root);
             assert_eq!(checked, Ok(()), "{index} of {size}");
             let edge = [127, 128, 129, 255, 256, 257].contains(&size) && index % 3 == 0;
-            if size <= 30 || edge || (index + size) % 90 == 0 {
+            if size <= 30 || edge || (index + size) % 200 == 0 {
                 assert_eq!(
                     inclusion_proof(at, of, &view).unwrap(),
                     proof,
                     "{index} of {size}"
                 );
-                assert_eq!(path_in(&leaves[..size], index), Some(proof));
+                if index % 8 == 0 {
+                    assert_eq!(path_in(&leaves[..size], index), Some(proof));
+                }
             }
         }
     }
