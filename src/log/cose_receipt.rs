@@ -1,1 +1,325 @@
-//! COSE receipts of inclusion (RFC 9942, RFC 9052).
+//! COSE receipts of inclusion (RFC 9942, RFC 9052, RFC 9162).
+//!
+//! ```text
+//! 18([bstr {1: alg, 4: kid, 395: 1}, {396: {-1: [bstr proof]}}, nil, signature])
+//! proof = [tree size, leaf index, [+ bstr .size 32]]
+//! ```
+//!
+//! The signature is by the log's key over the tree's root as detached payload.
+//! The subject is the entry. In scope: receipts with one inclusion proof and an
+//! Ed25519 key. The signature does not bind the tree's size: a verifier
+//! compares size and root with a signed checkpoint.
+
+use ed25519_dalek::{Signature, VerifyingKey};
+use serde_cbor::Value;
+
+use super::LogError;
+use crate::encoding::cbor::{self, GateError};
+use crate::merkle::{Hash, root_of_path};
+use crate::primitives::limits::COSE_RECEIPT_BYTES_MAX;
+use crate::primitives::{Digest, KeyId};
+
+/// COSE tag of `COSE_Sign1` (RFC 9052 section 2).
+const TAG_SIGN1: u64 = 18;
+const LABEL_ALG: i64 = 1;
+const LABEL_KID: i64 = 4;
+/// Verifiable data structure; 1 is RFC9162_SHA256 (RFC 9942).
+const LABEL_VDS: i64 = 395;
+const VDS_RFC9162_SHA256: i64 = 1;
+/// Proofs; -1 are those of inclusion (RFC 9942).
+const LABEL_VDP: i64 = 396;
+const VDP_INCLUSION: i64 = -1;
+/// EdDSA (RFC 9053) and Ed25519 (RFC 9864).
+const ALGS: [i64; 2] = [-8, -19];
+
+/// Where an entry stands in which tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inclusion {
+    /// Leaves in the tree, at least 2: a path has at least one hash.
+    pub size: u64,
+    /// The entry's index.
+    pub index: u64,
+    /// The audit path from the leaf upwards.
+    pub path: Vec<Hash>,
+}
+
+/// What a receipt proves once it is verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Included {
+    /// Tree size, index and path.
+    pub inclusion: Inclusion,
+    /// The root that the log's key has signed.
+    pub root: Digest,
+}
+
+/// Makes the receipt of the entry with hash `entry_hash`: `sign` is given the
+/// bytes to sign with the log's key, whose id is `kid`; `alg` is -8 or -19.
+///
+/// # Errors
+/// [`LogError::Proof`] when the path does not fit size and index,
+/// [`LogError::Receipt`] for a tree of size 1 and an unknown algorithm.
+pub fn issue(
+    entry_hash: &Digest,
+    inclusion: &Inclusion,
+    alg: i64,
+    kid: KeyId,
+    sign: impl FnOnce(&[u8]) -> [u8; 64],
+) -> Result<Vec<u8>, LogError> {
+    if inclusion.path.is_empty() {
+        return Err(shape("there is no receipt for a tree of size 1"));
+    }
+    if !ALGS.contains(&alg) {
+        return Err(shape("the algorithm is -8 or -19"));
+    }
+    let root = root_of_path(&entry_hash.0, inclusion.index, inclusion.size, &inclusion.path)?;
+    let protected = cbor::encode(&cbor::map([
+        (cbor::int(LABEL_ALG), cbor::int(alg)),
+        (cbor::int(LABEL_KID), cbor::bytes(kid)),
+        (cbor::int(LABEL_VDS), cbor::int(VDS_RFC9162_SHA256)),
+    ]));
+    let path = inclusion.path.iter().map(cbor::bytes).collect();
+    let proof = cbor::encode(&Value::Array(vec![
+        cbor::int(inclusion.size),
+        cbor::int(inclusion.index),
+        Value::Array(path),
+    ]));
+    let proofs = cbor::map([(cbor::int(VDP_INCLUSION), Value::Array(vec![cbor::bytes(proof)]))]);
+    let signature = sign(&to_be_signed(&protected, &root));
+    let receipt = Value::Array(vec![
+        cbor::bytes(protected),
+        cbor::map([(cbor::int(LABEL_VDP), proofs)]),
+        Value::Null,
+        cbor::bytes(signature),
+    ]);
+    Ok(cbor::encode(&Value::Tag(TAG_SIGN1, Box::new(receipt))))
+}
+
+/// The id of the key that a receipt names, to find the key by. Not verified.
+///
+/// # Errors
+/// [`LogError::Receipt`] when `receipt` is not of the form.
+pub fn key_id(receipt: &[u8]) -> Result<KeyId, LogError> {
+    Parts::read(receipt)
+        .map(|parts| parts.kid)
+        .map_err(LogError::Receipt)
+}
+
+/// Checks that `receipt` is the log's statement that the entry with hash
+/// `entry_hash` is in its tree. Compare size and root with a checkpoint.
+///
+/// # Errors
+/// [`LogError::Receipt`] when it is not of the form, [`LogError::Proof`] when
+/// the path does not fit, [`LogError::NotSigned`] when the key has not signed
+/// the root that the path leads to.
+pub fn verify(receipt: &[u8], entry_hash: &Digest, key: &VerifyingKey) -> Result<Included, LogError> {
+    let parts = Parts::read(receipt).map_err(LogError::Receipt)?;
+    let Inclusion { size, index, path } = &parts.inclusion;
+    let root = root_of_path(&entry_hash.0, *index, *size, path)?;
+    let signed = to_be_signed(&parts.protected, &root);
+    key.verify_strict(&signed, &Signature::from_bytes(&parts.signature))
+        .map_err(|_| LogError::NotSigned)?;
+    Ok(Included {
+        inclusion: parts.inclusion,
+        root: Digest(root),
+    })
+}
+
+/// `Sig_structure` (RFC 9052 section 4.4) with empty `external_aad`.
+fn to_be_signed(protected: &[u8], root: &Hash) -> Vec<u8> {
+    cbor::encode(&Value::Array(vec![
+        cbor::text("Signature1"),
+        cbor::bytes(protected),
+        cbor::bytes([]),
+        cbor::bytes(root),
+    ]))
+}
+
+fn shape(what: &'static str) -> LogError {
+    LogError::Receipt(GateError::Shape(what))
+}
+
+/// A receipt taken apart.
+struct Parts {
+    protected: Vec<u8>,
+    kid: KeyId,
+    inclusion: Inclusion,
+    signature: [u8; 64],
+}
+
+impl Parts {
+    fn read(receipt: &[u8]) -> Result<Self, GateError> {
+        let value = cbor::decode(receipt, COSE_RECEIPT_BYTES_MAX)?;
+        let Value::Tag(TAG_SIGN1, inner) = &value else {
+            return Err(GateError::Shape("a receipt is a COSE_Sign1 with tag 18"));
+        };
+        let [protected, unprotected, payload, signature] =
+            cbor::as_tuple(inner, "a COSE_Sign1 is an array of four")?;
+        if *payload != Value::Null {
+            return Err(GateError::Shape("a receipt's payload is detached"));
+        }
+        let protected = cbor::as_bytes(protected, "a protected header is a byte string")?;
+        Ok(Self {
+            protected: protected.to_vec(),
+            kid: read_protected(protected)?,
+            inclusion: read_proofs(unprotected)?,
+            signature: cbor::as_byte_array(signature, "a signature is 64 bytes")?,
+        })
+    }
+}
+
+/// Exactly alg, kid and the data structure: anything else could be critical.
+fn read_protected(bytes: &[u8]) -> Result<KeyId, GateError> {
+    const FORM: &str = "a receipt's protected header is {1: -8 or -19, 4: kid, 395: 1}";
+    let header = cbor::decode(bytes, COSE_RECEIPT_BYTES_MAX)?;
+    let header = cbor::as_map(&header, FORM)?;
+    let field = |label: i64| header.get(&cbor::int(label)).ok_or(GateError::Shape(FORM));
+    let alg: i64 = cbor::as_int(field(LABEL_ALG)?, FORM)?;
+    let vds: i64 = cbor::as_int(field(LABEL_VDS)?, FORM)?;
+    let kid = KeyId(cbor::as_byte_array(field(LABEL_KID)?, FORM)?);
+    if header.len() == 3 && ALGS.contains(&alg) && vds == VDS_RFC9162_SHA256 {
+        Ok(kid)
+    } else {
+        Err(GateError::Shape(FORM))
+    }
+}
+
+fn read_proofs(unprotected: &Value) -> Result<Inclusion, GateError> {
+    const FORM: &str = "a receipt's unprotected header is {396: {-1: [one inclusion proof]}}";
+    let proofs = only(unprotected, LABEL_VDP, FORM)?;
+    let [proof] = cbor::as_tuple(only(proofs, VDP_INCLUSION, FORM)?, FORM)?;
+    let proof = cbor::decode(cbor::as_bytes(proof, FORM)?, COSE_RECEIPT_BYTES_MAX)?;
+    let [size, index, path] = cbor::as_tuple(&proof, "a proof is [tree size, leaf index, path]")?;
+    let path = cbor::as_array(path, "a path is an array")?
+        .iter()
+        .map(|hash| cbor::as_byte_array(hash, "a path is made of hashes of 32 bytes"))
+        .collect::<Result<Vec<Hash>, _>>()?;
+    if path.is_empty() {
+        return Err(GateError::Shape("a path has at least one hash"));
+    }
+    Ok(Inclusion {
+        size: cbor::as_int(size, "a tree size is an unsigned integer")?,
+        index: cbor::as_int(index, "a leaf index is an unsigned integer")?,
+        path,
+    })
+}
+
+/// The value of a map's only key.
+fn only<'a>(map: &'a Value, key: i64, what: &'static str) -> Result<&'a Value, GateError> {
+    let map = cbor::as_map(map, what)?;
+    match map.first_key_value() {
+        Some((found, value)) if map.len() == 1 && *found == cbor::int(key) => Ok(value),
+        _ => Err(GateError::Shape(what)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coset::{CborSerializable as _, TaggedCborSerializable as _};
+    use ed25519_dalek::{Signer, SigningKey};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::merkle::{ProofError, leaf_hash, path_in, root_of};
+
+    const KID: KeyId = KeyId([1, 2, 3, 4, 5, 6, 7, 8]);
+
+    fn key() -> SigningKey {
+        SigningKey::from_bytes(&[5; 32])
+    }
+
+    fn leaves() -> Vec<Hash> {
+        (0..11_u8).map(|n| leaf_hash(&[n])).collect()
+    }
+
+    fn inclusion(index: usize) -> Inclusion {
+        Inclusion {
+            size: 11,
+            index: index as u64,
+            path: path_in(&leaves(), index).unwrap(),
+        }
+    }
+
+    fn receipt(index: usize, alg: i64) -> Vec<u8> {
+        let sign = |message: &[u8]| key().sign(message).to_bytes();
+        issue(&Digest(leaves()[index]), &inclusion(index), alg, KID, sign).unwrap()
+    }
+
+    #[test]
+    fn a_receipt_proves_its_entry_and_no_other() {
+        let verifying = key().verifying_key();
+        for alg in ALGS {
+            let receipt = receipt(10, alg);
+            let included = verify(&receipt, &Digest(leaves()[10]), &verifying).unwrap();
+            assert_eq!(included.inclusion, inclusion(10));
+            assert_eq!(included.root.0, root_of(&leaves()));
+            assert_eq!(key_id(&receipt), Ok(KID));
+            let other = Digest(leaves()[9]);
+            assert_eq!(verify(&receipt, &other, &verifying), Err(LogError::NotSigned));
+            let stranger = SigningKey::from_bytes(&[6; 32]).verifying_key();
+            assert!(verify(&receipt, &Digest(leaves()[10]), &stranger).is_err());
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_proven_is_not_issued() {
+        let sign = |_: &[u8]| [0; 64];
+        let entry = Digest(leaves()[0]);
+        let alone = Inclusion {
+            size: 1,
+            index: 0,
+            path: Vec::new(),
+        };
+        assert!(issue(&entry, &alone, -8, KID, sign).is_err());
+        assert!(issue(&entry, &inclusion(0), -7, KID, sign).is_err());
+        let mut long = inclusion(0);
+        long.path.push([0; 32]);
+        let wrong = LogError::Proof(ProofError::WrongLength);
+        assert_eq!(issue(&entry, &long, -8, KID, sign), Err(wrong));
+    }
+
+    #[test]
+    fn the_published_schema_says_the_same() {
+        let schema = include_str!("../../schemas/cose-receipt.cddl");
+        let valid = |bytes: &[u8]| cddl::validate_cbor_from_slice(schema, bytes, None);
+        valid(&receipt(3, -8)).unwrap();
+        let mut other = receipt(3, -8);
+        let at = other.windows(3).position(|at| at == [0x19, 0x01, 0x8b]).unwrap();
+        // 395: 2 is no data structure that we know.
+        other[at + 3] = 2;
+        assert!(valid(&other).is_err());
+        assert!(key_id(&other).is_err());
+    }
+
+    /// The crate `coset` reads our receipt and builds the same signed bytes.
+    #[test]
+    fn another_implementation_agrees() {
+        let receipt = receipt(4, -8);
+        let sign1 = coset::CoseSign1::from_tagged_slice(&receipt).unwrap();
+        let root = root_of(&leaves());
+        let signature = Signature::from_slice(&sign1.signature).unwrap();
+        assert_eq!(sign1.payload, None);
+        assert_eq!(sign1.protected.header.key_id, KID.0);
+        let signed = sign1.tbs_detached_data(&root, &[]);
+        key().verifying_key().verify_strict(&signed, &signature).unwrap();
+        assert_eq!(
+            sign1.protected.header.clone().to_vec().unwrap().len(),
+            1 + 2 + 10 + 4
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_changed_receipt_is_refused(at in any::<prop::sample::Index>(), bit in 0..8_u8) {
+            let mut receipt = receipt(4, -8);
+            let at = at.index(receipt.len());
+            receipt[at] ^= 1 << bit;
+            let checked = verify(&receipt, &Digest(leaves()[4]), &key().verifying_key());
+            // The signature does not bind the tree's size: another size with
+            // a path of the same form passes, and is compared by the caller.
+            if let Ok(included) = checked {
+                prop_assert_ne!(included.inclusion.size, 11);
+                prop_assert_eq!(included.root.0, root_of(&leaves()));
+            }
+        }
+    }
+}

@@ -211,10 +211,25 @@ mod tests {
     #[test]
     fn the_bytes_are_these() {
         let bytes = genesis().encode().unwrap();
-        let hex = format!("8601001a69ac52a05820{}01826473686f7026", "00".repeat(32));
+        let hex = format!("8601001a69ac4ea05820{}01826473686f7026", "00".repeat(32));
         assert_eq!(data_encoding::HEXLOWER.encode(&bytes), hex);
         assert_eq!(Entry::decode(&bytes), Ok(genesis()));
         assert_eq!(entry_hash(&bytes).0, merkle::leaf_hash(&bytes));
+    }
+
+    #[test]
+    fn the_published_schema_says_the_same() {
+        let schema = include_str!("../../schemas/entry.cddl");
+        let valid = |bytes: &[u8]| cddl::validate_cbor_from_slice(schema, bytes, None).is_ok();
+        let good = genesis().encode().unwrap();
+        assert!(valid(&good));
+        let mut version = good.clone();
+        version[1] = 2;
+        assert!(!valid(&version));
+        assert!(!valid(&cbor::encode(&Value::Array(vec![
+            cbor::int(1),
+            cbor::int(0)
+        ]))));
     }
 
     #[test]

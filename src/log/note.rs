@@ -373,3 +373,161 @@ fn check_characters(text: &str) -> Result<(), LogError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::{Signer, SigningKey};
+
+    use super::*;
+
+    const VKEY: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+    const NOTE: &str = "If you think cryptography is the answer to your problem,\n\
+        then you don't know what your problem is.\n\n\
+        \u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
+
+    fn pair(seed: u8, name: &str, kind: KeyKind) -> (SigningKey, VerifierKey) {
+        let key = SigningKey::from_bytes(&[seed; 32]);
+        let verifier = VerifierKey::new(name, kind, key.verifying_key()).unwrap();
+        (key, verifier)
+    }
+
+    #[test]
+    fn known_verifier_keys() {
+        for vkey in [
+            "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
+            VKEY,
+            // The key's base64 holds a plus, too.
+            "TEST+7997405c+AQcC+FTVKf0jlTdHDY3rbevmnKxxPjigCXlVtGe6RIr6",
+            "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2",
+        ] {
+            assert_eq!(VerifierKey::parse(vkey).unwrap().to_string(), vkey);
+        }
+        for vkey in [
+            "",
+            "example.com/foo",
+            "example.com/foo+530d903a",
+            "example.com/foo+530d903b+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
+            "example.com/fop+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
+            "example.com/foo+530D903A+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
+            "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2",
+            "+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
+        ] {
+            assert!(VerifierKey::parse(vkey).is_err(), "{vkey}");
+        }
+    }
+
+    /// The example of the first implementation, golang.org/x/mod/sumdb/note.
+    #[test]
+    fn a_known_note() {
+        let key = VerifierKey::parse(VKEY).unwrap();
+        let note = Note::parse(NOTE.as_bytes()).unwrap();
+        assert_eq!(note.to_string(), NOTE);
+        let known = [key.clone()];
+        assert_eq!(
+            note.verify(&known).unwrap(),
+            [Signed {
+                key: &key,
+                time: None
+            }]
+        );
+
+        let changed = Note::parse(NOTE.replace("crypto", "krypto").as_bytes()).unwrap();
+        let name = "PeterNeumann".to_owned();
+        assert_eq!(changed.verify(&known), Err(LogError::BadSignature { name }));
+        assert_eq!(changed.verify(&[]), Err(LogError::NotSigned));
+    }
+
+    #[test]
+    fn unknown_signatures_are_ignored_and_known_ones_are_checked() {
+        let (a, a_key) = pair(1, "a.example", KeyKind::Ed25519);
+        let (b, b_key) = pair(2, "b.example", KeyKind::Ed25519);
+        // The same name with another key is another signer.
+        let (_, other_a) = pair(3, "a.example", KeyKind::Ed25519);
+        let mut note = Note::new("first\n\nsecond\n").unwrap();
+        note.sign(&a_key, |text| a.sign(text).to_bytes()).unwrap();
+        note.sign(&b_key, |text| b.sign(text).to_bytes()).unwrap();
+        let mut note = Note::parse(note.to_string().as_bytes()).unwrap();
+        assert_eq!(note.text(), "first\n\nsecond\n");
+        let names = |note: &Note, known: &[VerifierKey]| {
+            note.verify(known)
+                .map(|signed| signed.iter().map(|s| s.key.name().to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            names(&note, &[b_key.clone(), other_a.clone()]).unwrap(),
+            ["b.example"]
+        );
+        assert_eq!(
+            names(&note, &[b_key.clone(), a_key.clone()]).unwrap(),
+            ["a.example", "b.example"]
+        );
+        assert_eq!(names(&note, &[other_a]), Err(LogError::NotSigned));
+
+        // A second line of a known key counts once, a wrong one refuses all.
+        note.push(note.signatures()[0].clone());
+        assert_eq!(names(&note, std::slice::from_ref(&a_key)).unwrap(), ["a.example"]);
+        note.push(NoteSignature::by(&a_key, vec![0; 64]));
+        assert!(matches!(
+            names(&note, std::slice::from_ref(&a_key)),
+            Err(LogError::BadSignature { .. })
+        ));
+        assert_eq!(names(&note, &[b_key]).unwrap(), ["b.example"]);
+    }
+
+    #[test]
+    fn a_cosigning_key_signs_no_plain_note() {
+        let (key, witness) = pair(1, "w.example", KeyKind::Cosignature);
+        let mut note = Note::new("text\n").unwrap();
+        assert!(note.sign(&witness, |text| key.sign(text).to_bytes()).is_err());
+        note.push(NoteSignature::by(
+            &witness,
+            key.sign(b"text\n").to_bytes().to_vec(),
+        ));
+        assert!(note.verify(&[witness]).is_err());
+    }
+
+    #[test]
+    fn malformed_notes_are_refused() {
+        let line = NOTE.lines().last().unwrap();
+        let many = |count: usize| format!("t\n\n{}", format!("{line}\n").repeat(count));
+        assert!(Note::parse(many(NOTE_SIGNATURES_MAX).as_bytes()).is_ok());
+        for (note, why) in [
+            (String::new(), "nothing"),
+            ("text\n".into(), "no signatures"),
+            ("text\n\n".into(), "no signature line"),
+            (format!("text\n{line}\n"), "no empty line"),
+            (format!("text\n\n{line}"), "no last newline"),
+            (format!("text\n\n{line}\n\n"), "an empty line after"),
+            (format!("te\txt\n\n{line}\n"), "a tab"),
+            (format!("text\r\n\n{line}\n"), "a carriage return"),
+            (format!("text\0\n\n{line}\n"), "a zero"),
+            (format!("text\n\n{line}\nnote\n"), "no signature line"),
+            (format!("text\n\n{}\n", line.replace('\u{2014}', "-")), "a hyphen"),
+            (
+                format!("text\n\n{}\n", line.replace("Neumann ", "Neumann  ")),
+                "two spaces",
+            ),
+            (format!("text\n\n{}\n", line.replace("Peter", "Peter+")), "a plus"),
+            (
+                format!("text\n\n{}\n", line.replace("Peter", "Peter\u{a0}")),
+                "a space in the name",
+            ),
+            (format!("text\n\n{}\n", line.replace("AM=", "AM")), "no padding"),
+            (
+                format!("text\n\n{}\n", line.replace("AM=", "AN=")),
+                "bits after the end",
+            ),
+            ("text\n\n\u{2014} name AAAAAA==\n".into(), "no payload"),
+            (many(NOTE_SIGNATURES_MAX + 1), "too many"),
+            (format!("{}\n\n{line}\n", "x".repeat(NOTE_BYTES_MAX)), "too long"),
+        ] {
+            assert!(
+                matches!(Note::parse(note.as_bytes()), Err(LogError::Note(_))),
+                "{why}"
+            );
+        }
+        assert!(Note::parse(b"\xff\n\n").is_err());
+        for text in ["", "text", "a\tb\n"] {
+            assert!(Note::new(text).is_err(), "{text:?}");
+        }
+    }
+}

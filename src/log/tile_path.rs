@@ -206,3 +206,135 @@ pub fn read_bundle(bundle: &[u8], width: u16) -> Result<Vec<&[u8]>, LogError> {
         Err(LogError::Bundle("fewer entries than its width"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn known_paths() {
+        for (path, kind, number, width) in [
+            ("tile/0/000", TileKind::Hashes(0), 0, 256),
+            ("tile/0/x001/x234/067", TileKind::Hashes(0), 1_234_067, 256),
+            ("tile/1/001.p/17", TileKind::Hashes(1), 1, 17),
+            ("tile/63/999", TileKind::Hashes(63), 999, 256),
+            ("tile/entries/x001/000.p/255", TileKind::Entries, 1000, 255),
+            (
+                "tile/0/x018/x446/x744/x073/x709/x551/615",
+                TileKind::Hashes(0),
+                u64::MAX,
+                256,
+            ),
+        ] {
+            let parsed = TilePath::parse(path).unwrap();
+            assert_eq!(parsed, TilePath::new(kind, number, width).unwrap());
+            assert_eq!(parsed.to_string(), path);
+        }
+    }
+
+    #[test]
+    fn other_spellings_are_refused() {
+        for path in [
+            "",
+            "tile",
+            "tile/0",
+            "tile/0/",
+            "/tile/0/000",
+            "tile/00/000",
+            "tile/64/000",
+            "tile/-1/000",
+            "tile/256/000",
+            "tile/data/000",
+            "tile/0/0",
+            "tile/0/0000",
+            "tile/0/x000",
+            "tile/0/001/000",
+            "tile/0/x001/x000",
+            "tile/0/x000/001",
+            "tile/0/x01/000",
+            "tile/0/+01",
+            "tile/0/000/",
+            "tile/0/000.p",
+            "tile/0/000.p/",
+            "tile/0/000.p/0",
+            "tile/0/000.p/01",
+            "tile/0/000.p/256",
+            "tile/0/000.p/65537",
+            "tile/0/000.p/1/",
+            "tile/0/000.p/1.p/1",
+            "tile/0/x018/x446/x744/x073/x709/x551/616",
+            "tile/0/x999/x999/x999/x999/x999/x999/x999/999",
+        ] {
+            assert!(
+                matches!(TilePath::parse(path), Err(LogError::TilePath(_))),
+                "{path}"
+            );
+        }
+        assert!(TilePath::new(TileKind::Hashes(64), 0, 256).is_err());
+        assert!(TilePath::new(TileKind::Entries, 0, 0).is_err());
+        assert!(TilePath::new(TileKind::Entries, 0, 257).is_err());
+    }
+
+    /// The specification's example: a tree of 70,000 leaves.
+    #[test]
+    fn widths_follow_from_the_size() {
+        let widths: Vec<u16> = (0..10).map(|level| partial_width(level, 70_000)).collect();
+        assert_eq!(widths, [112, 17, 1, 0, 0, 0, 0, 0, 0, 0]);
+        for (path, within) in [
+            ("tile/0/272", true),
+            ("tile/0/273", false),
+            ("tile/0/273.p/112", true),
+            ("tile/0/273.p/113", false),
+            ("tile/entries/273.p/112", true),
+            ("tile/1/000", true),
+            ("tile/1/001.p/17", true),
+            ("tile/2/000.p/1", true),
+            ("tile/2/000.p/2", false),
+            ("tile/9/000.p/1", false),
+            ("tile/0/x018/x446/x744/x073/x709/x551/615", false),
+        ] {
+            assert_eq!(TilePath::parse(path).unwrap().is_within(70_000), within, "{path}");
+        }
+    }
+
+    #[test]
+    fn bundles_are_whole_or_refused() {
+        let entries: [&[u8]; 3] = [b"first", b"", &[7; 300]];
+        let mut bundle = Vec::new();
+        for entry in entries {
+            write_bundle_entry(&mut bundle, entry).unwrap();
+        }
+        assert_eq!(bundle[..9], *b"\0\x05first\0\0");
+        assert_eq!(read_bundle(&bundle, 3).unwrap(), entries);
+        for (bytes, width) in [
+            (&bundle[..], 2),
+            (&bundle, 4),
+            (&bundle[..bundle.len() - 1], 3),
+            (&bundle[..8], 2),
+            (&[][..], 1),
+        ] {
+            assert!(matches!(read_bundle(bytes, width), Err(LogError::Bundle(_))));
+        }
+        assert!(write_bundle_entry(&mut bundle, &[0; 65_536]).is_err());
+        assert_eq!(read_bundle(&bundle, 3).unwrap().len(), 3);
+    }
+
+    proptest! {
+        #[test]
+        fn one_path_for_one_tile(level in 0..64_u8, number in any::<u64>(), shift in 0..64_u32, width in 1..257_u16) {
+            for kind in [TileKind::Hashes(level), TileKind::Entries] {
+                let path = TilePath::new(kind, number >> shift, width).unwrap();
+                prop_assert_eq!(TilePath::parse(&path.to_string()), Ok(path));
+            }
+        }
+
+        #[test]
+        fn any_path_is_parsed_or_refused(path in "tile/(entries|[0-9]{1,2})/(x[0-9]{3}/){0,3}[0-9]{2,3}(\\.p/[0-9]{1,3})?") {
+            if let Ok(parsed) = TilePath::parse(&path) {
+                prop_assert_eq!(parsed.to_string(), path);
+            }
+        }
+    }
+}

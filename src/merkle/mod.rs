@@ -7,13 +7,16 @@
 mod frontier;
 mod hash;
 mod proof;
+#[cfg(test)]
+mod tests;
 mod tiles;
 mod view;
 
 pub use frontier::Frontier;
 pub use hash::{Hash, leaf_hash, node_hash, root_of};
 pub use proof::{
-    ProofError, consistency_proof, inclusion_proof, path_in, verify_consistency, verify_inclusion,
+    ProofError, consistency_proof, inclusion_proof, path_in, root_of_path, verify_consistency,
+    verify_inclusion,
 };
 pub use tiles::{
     HALF_TILE_LEN, HalfTile, NodeReader, TILE_LEN, TileBuilder, TreeError, half_tile_from_bytes,

@@ -131,6 +131,19 @@ pub fn verify_inclusion(
     proof: &[Hash],
     root: &Hash,
 ) -> Result<(), ProofError> {
+    if root_of_path(leaf_hash, index, size, proof)? == *root {
+        Ok(())
+    } else {
+        Err(ProofError::WrongRoot)
+    }
+}
+
+/// The root that an audit path leads to, for proofs whose root is signed and
+/// not sent (COSE receipts). Says nothing by itself: compare the root.
+///
+/// # Errors
+/// [`ProofError`] when index, size and number of hashes do not fit together.
+pub fn root_of_path(leaf_hash: &Hash, index: u64, size: u64, proof: &[Hash]) -> Result<Hash, ProofError> {
     if index >= size {
         return Err(ProofError::IndexOutOfRange);
     }
@@ -146,11 +159,7 @@ pub fn verify_inclusion(
         };
     }
     walk.finish()?;
-    if hash == *root {
-        Ok(())
-    } else {
-        Err(ProofError::WrongRoot)
-    }
+    Ok(hash)
 }
 
 /// Checks that the tree of `new` leaves with root `new_root` begins with the

@@ -147,7 +147,7 @@ impl TileBuilder {
             }
             let tile = &mut unfinished[level];
             tile.push(*hash);
-            if tile.len() % HALF_TILE_LEN == 0 {
+            if tile.len().is_multiple_of(HALF_TILE_LEN) {
                 emit(HalfTile {
                     level: u8::try_from(level).expect("a tree of 64 levels has 8 tile levels"),
                     tile: index >> TILE_HEIGHT,
