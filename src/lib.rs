@@ -18,5 +18,6 @@
 
 pub mod encoding;
 pub mod merkle;
+pub mod node;
 pub mod primitives;
 pub mod store;
