@@ -3,7 +3,7 @@
 use super::key::Mixed;
 use super::row::{FILTER_MAGIC, damaged, filter_key, seal, unseal};
 use crate::primitives::limits::{INDEX_FILTER_BITS_PER_KEY, INDEX_ROW_BYTES_MAX};
-use crate::store::{Engine, StoreError};
+use crate::store::{Engine, Row, StoreError};
 
 const BLOCK_BYTES: usize = 64;
 const BLOCK_BITS: u64 = 512;
@@ -74,7 +74,7 @@ impl Filter {
     }
 
     /// Row number `chunk` of the filter, or `None` past the last.
-    pub fn row(&self, run: u64, chunk: u32) -> Option<(Vec<u8>, Vec<u8>)> {
+    pub fn row(&self, run: u64, chunk: u32) -> Option<Row> {
         let blocks = self.blocks.chunks(BLOCKS_PER_ROW).nth(chunk as usize)?;
         let key = filter_key(run, chunk);
         let mut value = FILTER_MAGIC.to_vec();

@@ -1,7 +1,7 @@
 //! The row that says which runs count.
 
 use super::row::{MANIFEST_KEY, MANIFEST_MAGIC, damaged, seal, unseal};
-use crate::store::{Engine, StoreError};
+use crate::store::{Engine, Row, StoreError};
 
 /// A run as the manifest names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ const RUN_BYTES: usize = 8 + 1 + 8 + 4;
 
 impl Manifest {
     /// The manifest's row.
-    pub fn row(&self) -> (Vec<u8>, Vec<u8>) {
+    pub fn row(&self) -> Row {
         let mut value = MANIFEST_MAGIC.to_vec();
         value.extend_from_slice(&self.covers.to_be_bytes());
         for run in &self.runs {

@@ -22,7 +22,7 @@ use data_encoding::HEXLOWER;
 
 use super::key::{Mixed, scramble};
 use crate::primitives::limits::INDEX_ROW_BYTES_MAX;
-use crate::store::StoreError;
+use crate::store::{Row, StoreError};
 
 /// First byte of the keys of data rows.
 pub(super) const DATA: u8 = b'x';
@@ -124,7 +124,7 @@ pub(super) fn unseal<'a>(key: &[u8], value: &'a [u8], magic: [u8; 4]) -> Result<
 
 /// A row's key and value out of its pairs; `high` is the greatest key it
 /// answers for.
-pub(super) fn data_row(run: u64, low: Mixed, high: Mixed, pairs: &[(Mixed, u64)]) -> (Vec<u8>, Vec<u8>) {
+pub(super) fn data_row(run: u64, low: Mixed, high: Mixed, pairs: &[(Mixed, u64)]) -> Row {
     debug_assert!(pairs.is_sorted_by(|a, b| a.0 < b.0));
     debug_assert!(
         pairs

@@ -6,7 +6,7 @@ use super::filter::Filter;
 use super::key::{Mixed, Tail};
 use super::manifest::RunEntry;
 use super::row::{DataRow, PAIRS_MAX, damaged, data_key, data_row, run_prefix};
-use crate::store::{Engine, StoreError};
+use crate::store::{Engine, Row, StoreError};
 
 /// A key and its value.
 type Pair = (Mixed, u64);
@@ -217,7 +217,7 @@ impl Build {
     }
 
     /// The next row to write; `None` when all are given out.
-    pub fn next_row(&mut self, engine: &dyn Engine) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn next_row(&mut self, engine: &dyn Engine) -> Result<Option<Row>, StoreError> {
         if let Some(low) = self.low {
             return self.next_data_row(engine, low).map(Some);
         }
@@ -226,7 +226,7 @@ impl Build {
         Ok(row)
     }
 
-    fn next_data_row(&mut self, engine: &dyn Engine, low: Mixed) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+    fn next_data_row(&mut self, engine: &dyn Engine, low: Mixed) -> Result<Row, StoreError> {
         let mut pairs = Vec::with_capacity(PAIRS_MAX);
         pairs.extend(self.ahead.take());
         while let Some(pair) = self.source.next(engine)? {

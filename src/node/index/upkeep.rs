@@ -11,7 +11,7 @@ use super::reader::Shared;
 use super::row::{DATA, FILTER, MANIFEST_KEY, run_prefix};
 use super::run::{Build, Run};
 use crate::primitives::limits::{INDEX_FAN_IN, INDEX_RUNS_MAX, INDEX_WIPE_ROWS_MAX};
-use crate::store::{Batch, Engine, StoreError};
+use crate::store::{Batch, Engine, Row, StoreError};
 
 /// Keys with their new values, or `None` to remove them.
 type Writes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
@@ -259,7 +259,7 @@ impl Upkeep {
 
 impl Checkpoint {
     /// The next row; a tail without keys needs no run.
-    fn next_row(&mut self, engine: &dyn Engine) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    fn next_row(&mut self, engine: &dyn Engine) -> Result<Option<Row>, StoreError> {
         if self.frozen.len() == 0 {
             Ok(None)
         } else {
