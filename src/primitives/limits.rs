@@ -118,6 +118,25 @@ pub const BODY_BYTES_MAX: usize = 512 * 1024;
 /// Entries between two index checkpoints: bounds what opening reads.
 pub const INDEX_CHECKPOINT_ENTRIES: u64 = 100_000;
 
+/// Most bytes of a row of the index: below [`PACKED_ROW_BYTES_MAX`], 303 keys.
+pub const INDEX_ROW_BYTES_MAX: usize = 6_400;
+
+/// Index runs of one level that are merged into one of the next: a key is
+/// rewritten once a level, and 100 million keys need four levels.
+pub const INDEX_FAN_IN: usize = 8;
+
+/// Most runs of the index: normal work needs under 30; past it no checkpoint
+/// begins until merges have caught up. Keeps the manifest in one row.
+pub const INDEX_RUNS_MAX: usize = 128;
+
+/// Bits of filter for each key of the index: about one absent key in 80 costs
+/// a read of a run, and 10 million keys cost 12.5 MB of memory.
+pub const INDEX_FILTER_BITS_PER_KEY: u64 = 10;
+
+/// Rows that wiping the index removes in one batch: bounds how long the store
+/// is held.
+pub const INDEX_WIPE_ROWS_MAX: usize = 512;
+
 /// Commands that one batch of the writer gathers: bounds the time until the
 /// first of them is answered.
 pub const BATCH_COMMANDS_MAX: usize = 512;
