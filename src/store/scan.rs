@@ -1,6 +1,9 @@
 //! Entries out of the raw files of a store that sled cannot open, or opens
 //! with less than the guard file says there must be (house.md, 'A damaged file').
 //!
+//! Scan before sled opens the file, or scan a copy made before: opening can wipe
+//! whole rows that lie after the damage ([`super::sled`]).
+//!
 //! sled writes a value as one run of bytes: when it is put, as the end of a
 //! record of its log, and again whenever it rewrites the page that holds it.
 //! Neither is compressed, and neither crosses a segment of its file. So a
