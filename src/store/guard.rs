@@ -116,6 +116,19 @@ impl GuardState {
                 self.size, before.size
             )));
         }
+        // Equal lists are the rule, so the walk is rare.
+        let unwitnesses = self.witnessed != before.witnessed
+            && self.witnessed.iter().any(|(origin, size)| {
+                before
+                    .witnessed
+                    .iter()
+                    .any(|(earlier, reached)| earlier == origin && reached > size)
+            });
+        if unwitnesses || self.roster_version < before.roster_version {
+            return Err(StoreError::Fatal(
+                "the guard file holds a newer roster, or a larger size witnessed for another log".into(),
+            ));
+        }
         if self.witnessed.len() > GUARD_WITNESSED_MAX {
             return Err(StoreError::Fatal(format!(
                 "the guard file has room for {GUARD_WITNESSED_MAX} witnessed logs, not {}",
@@ -134,7 +147,8 @@ impl GuardState {
 /// - After a failure every later write fails.
 pub trait GuardFile: Send {
     /// Records `state`, which must follow the one before: not a smaller size,
-    /// nor the same size with another root.
+    /// nor the same size with another root, nor an older roster, nor a smaller
+    /// size for a log that was witnessed. What does not follow is not written.
     ///
     /// # Errors
     /// [`StoreError::Fatal`].

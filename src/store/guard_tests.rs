@@ -95,6 +95,17 @@ fn never_goes_back() {
     assert!(matches!(guard.write(&crowded), Err(StoreError::Fatal(_))));
     guard.write(&state(4)).unwrap();
     assert_eq!(Guard::read(&path).unwrap(), state(4));
+    let federated = |witnessed, roster_version| GuardState {
+        witnessed: vec![([7; 32], witnessed)],
+        roster_version,
+        ..state(5)
+    };
+    guard.write(&federated(20, 3)).unwrap();
+    for backwards in [federated(19, 3), federated(21, 2)] {
+        assert!(matches!(guard.write(&backwards), Err(StoreError::Fatal(_))));
+    }
+    guard.write(&federated(20, 4)).unwrap();
+    assert_eq!(Guard::read(&path).unwrap(), federated(20, 4));
 }
 
 /// The write itself fails: nothing is persisted, and nothing is tried again.

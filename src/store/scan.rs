@@ -1,6 +1,9 @@
 //! Entries out of the raw files of a store that sled cannot open, or opens
 //! with less than the guard file says there must be (house.md, 'A damaged file').
 //!
+//! Scan before sled opens the file, or scan a copy made before: opening can wipe
+//! whole rows that lie after the damage ([`super::sled`]).
+//!
 //! sled writes a value as one run of bytes: when it is put, as the end of a
 //! record of its log, and again whenever it rewrites the page that holds it.
 //! Neither is compressed, and neither crosses a segment of its file. So a
@@ -16,12 +19,18 @@
 //!   records beside the log can have been erased and are not looked for.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::StoreError;
 use super::pack::{MAGIC, Packed};
 use crate::primitives::limits::{PACKED_ROW_BYTES_MAX, SCAN_WINDOW_BYTES};
+
+/// What the system calls a place of the disk that cannot be read (Linux, POSIX).
+const EIO: i32 = 5;
+
+/// Step over a place that cannot be read: the size of a page of the system.
+const BLOCK_BYTES: u64 = 4096;
 
 /// What a raw scan went over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +39,8 @@ pub struct Scanned {
     pub bytes: u64,
     /// Rows whose SHA-256 fits, repeats included.
     pub rows: u64,
+    /// Bytes that the disk could not read; they were passed over.
+    pub unreadable: u64,
     /// Places with the magic of a row where its SHA-256 does not fit.
     pub damaged: u64,
 }
@@ -39,7 +50,8 @@ pub struct Scanned {
 /// row in memory. Works without a lock: the caller sees to it that nobody writes.
 ///
 /// # Errors
-/// [`StoreError::Io`] when a file cannot be read.
+/// [`StoreError::Io`] when a file cannot be opened or read; a bad place on the
+/// disk is passed over and counted.
 pub fn scan_raw(dir: &Path, visit: &mut dyn FnMut(Packed<'_>)) -> Result<Scanned, StoreError> {
     let mut scanned = Scanned::default();
     scan_file(&dir.join("db"), &mut scanned, visit)?;
@@ -59,31 +71,50 @@ fn scan_file(
     scanned: &mut Scanned,
     visit: &mut dyn FnMut(Packed<'_>),
 ) -> Result<(), StoreError> {
-    let failed = || StoreError::io(format!("could not read {}", path.display()));
-    let mut file = File::open(path).map_err(failed())?;
+    File::open(path)
+        .and_then(|file| scan_reader(file, scanned, visit))
+        .map_err(StoreError::io(format!("could not read {}", path.display())))
+}
+
+fn scan_reader(
+    mut file: impl Read + Seek,
+    scanned: &mut Scanned,
+    visit: &mut dyn FnMut(Packed<'_>),
+) -> std::io::Result<()> {
+    let end = file.seek(SeekFrom::End(0))?;
+    let mut position = file.seek(SeekFrom::Start(0))?;
     let mut window = vec![0; SCAN_WINDOW_BYTES + PACKED_ROW_BYTES_MAX];
     let mut filled = 0;
     loop {
-        let read = match file.read(&mut window[filled..]) {
-            Ok(read) => read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(failed()(error)),
-        };
-        filled += read;
-        scanned.bytes += read as u64;
-        let at_end = read == 0;
-        if !at_end && filled < window.len() {
-            continue;
+        match file.read(&mut window[filled..]) {
+            Ok(0) => {
+                scan_window(&window[..filled], filled, scanned, visit);
+                return Ok(());
+            }
+            Ok(read) => {
+                filled += read;
+                position += read as u64;
+                scanned.bytes += read as u64;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.raw_os_error() == Some(EIO) && position < end => {
+                // A bad place on the disk: what stands before it and after it
+                // can still be read.
+                scan_window(&window[..filled], filled, scanned, visit);
+                filled = 0;
+                let next = (position / BLOCK_BYTES + 1) * BLOCK_BYTES;
+                scanned.unreadable += next.min(end) - position;
+                position = file.seek(SeekFrom::Start(next))?;
+            }
+            Err(error) => return Err(error),
         }
-        // Rows that begin in the last bytes may go on past the window: they
-        // are looked at in the next one.
-        let stop = if at_end { filled } else { SCAN_WINDOW_BYTES };
-        let reached = scan_window(&window[..filled], stop, scanned, visit);
-        if at_end {
-            return Ok(());
+        if filled == window.len() {
+            // A row that begins in the last bytes may go on past the window:
+            // it is looked at in the next one.
+            let reached = scan_window(&window, SCAN_WINDOW_BYTES, scanned, visit);
+            window.copy_within(reached.., 0);
+            filled -= reached;
         }
-        window.copy_within(reached..filled, 0);
-        filled -= reached;
     }
 }
 

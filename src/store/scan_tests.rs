@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::store::rows::{append_entries, derived};
+use crate::store::rows::{append_entries, beside, derived};
 use crate::store::{Batch, Engine, SledEngine};
 
 fn bytes_of(index: u64) -> Vec<u8> {
@@ -22,6 +22,7 @@ fn write(engine: &SledEngine, from: u64, to: u64, step: u64) {
         for name in 0..8_u8 {
             batch.put(derived(&[name]), vec![first as u8; 200]);
         }
+        batch.put(beside(first, 0), vec![first as u8; 700]);
         engine.commit(batch).unwrap();
     }
 }
@@ -53,6 +54,14 @@ fn finds_all_after_pages_were_split_rewritten_and_reopened() {
         write(&engine, round * 900, (round + 1) * 900, 19);
         drop(engine);
     }
+    // Pages that lose their rows are merged with those of the entries.
+    let (engine, _) = SledEngine::open(dir.path()).unwrap();
+    let mut batch = Batch::default();
+    for index in 0..3_600 {
+        batch.remove(beside(index, 0));
+    }
+    engine.commit(batch).unwrap();
+    drop(engine);
     let (entries, scanned) = found(dir.path());
     assert!(entries.keys().copied().eq(0..3_600), "{} of 3600", entries.len());
     assert_eq!(scanned.damaged, 0);
@@ -119,6 +128,54 @@ fn rows_across_windows_are_found_once() {
         std::fs::write(dir.path().join("db"), &file).unwrap();
         assert_eq!(found(dir.path()).1.rows, 0, "at {at}");
     }
+}
+
+/// A file with a block that the disk cannot read.
+struct BadBlock {
+    file: std::io::Cursor<Vec<u8>>,
+    bad: std::ops::Range<u64>,
+}
+
+impl Read for BadBlock {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let position = self.file.position();
+        if self.bad.contains(&position) {
+            return Err(std::io::Error::from_raw_os_error(EIO));
+        }
+        let room = if position < self.bad.start {
+            self.bad.start - position
+        } else {
+            u64::MAX
+        };
+        self.file.by_ref().take(room).read(buffer)
+    }
+}
+
+impl Seek for BadBlock {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
+#[test]
+fn a_bad_block_is_passed_over() {
+    let mut file = Vec::new();
+    for index in 0..40 {
+        let mut packer = crate::store::Packer::new();
+        packer.push(index, &[1; 950]).unwrap();
+        let row = packer.finish().unwrap().bytes;
+        file.extend_from_slice(&row);
+        file.resize((index as usize + 1) * 1_024, 0);
+    }
+    let mut indices = Vec::new();
+    let mut scanned = Scanned::default();
+    let reader = BadBlock {
+        file: std::io::Cursor::new(file),
+        bad: 8_192..16_384,
+    };
+    scan_reader(reader, &mut scanned, &mut |packed| indices.push(packed.first())).unwrap();
+    assert_eq!(indices, (0..8).chain(16..40).collect::<Vec<_>>());
+    assert_eq!((scanned.unreadable, scanned.bytes), (8_192, 32 * 1_024));
 }
 
 #[test]

@@ -17,7 +17,11 @@
 //! before it is durable waits for [`Engine::commit`] to return. A scan is no
 //! snapshot: rows committed while it runs may be visited or not.
 //!
-//! Opening a damaged store can change it: an audit opens a copy.
+//! Opening a damaged store changes it. Of 24 copies of a store of 400 entries
+//! with one bit flipped, sled refused 12 and opened 12; of these, 8 held 326 to
+//! 395 rows, and the entries after the damage, whole until then, had been wiped
+//! from the file by opening it. So an audit scans the raw file first
+//! ([`super::scan`]) and then opens a copy.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::ops::Bound;

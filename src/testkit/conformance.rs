@@ -2,7 +2,7 @@
 //! [`Engine`], as tests.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::primitives::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::store::{Batch, Engine, Row, StoreError};
@@ -16,6 +16,7 @@ pub fn check<E: Engine, O: FnMut() -> E>(mut fresh: impl FnMut() -> O) {
     commits_are_whole(&fresh()());
     require_absent_guards_the_head(&fresh()());
     one_of_many_writers_wins(&fresh()());
+    readers_see_whole_commits(&fresh()());
     finds_at_or_before(&fresh()());
     scans_in_order(&fresh()());
     last_write_in_a_batch_wins(&fresh()());
@@ -106,6 +107,35 @@ fn one_of_many_writers_wins(engine: &dyn Engine) {
     });
     assert_eq!(won.load(Ordering::Relaxed), 1);
     assert_eq!(rows(engine, b"by").len(), 1);
+}
+
+/// Both rows are always written together; who reads `a` first never finds an
+/// older `b`.
+fn readers_see_whole_commits(engine: &dyn Engine) {
+    let done = AtomicBool::new(false);
+    let number = |key: &str| {
+        engine
+            .get(key.as_bytes())
+            .expect("the engine reads")
+            .map_or(0, |value| value[0])
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let a = number("a");
+                let b = number("b");
+                assert!(b >= a, "b is {b} where a was {a}");
+            }
+        });
+        for round in 1..=50_u8 {
+            let mut batch = Batch::default();
+            batch.put("a", [round]);
+            batch.put("b", [round]);
+            engine.commit(batch).expect("the engine commits");
+            assert_eq!((number("a"), number("b")), (round, round), "seen once committed");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
 }
 
 fn finds_at_or_before(engine: &dyn Engine) {
