@@ -6,7 +6,7 @@
 //! | floor | module | what it may do |
 //! |---|---|---|
 //! | 0 | [`primitives`] | newtypes, limits, the clock: no IO |
-//! | 1 | [`encoding`] | bytes to values and back, tree hashing: pure |
+//! | 1 | [`encoding`], [`merkle`] | bytes to values and back, tree hashing: pure |
 //! | 2 | [`credential`] | keys, COSE, coupons, receipts, campaigns, status lists: pure |
 //! | 3 | [`ledger`], [`log`] | decisions of the domain; formats of the log: pure |
 //! | 4 | [`store`] | durable rows and the guard file |
@@ -19,6 +19,7 @@
 
 pub mod credential;
 pub mod encoding;
+pub mod ledger;
 pub mod log;
 pub mod merkle;
 pub mod node;

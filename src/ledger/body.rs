@@ -93,7 +93,7 @@ impl Event {
                 int(batch.not_after.0),
                 optional(batch.amount, amount),
                 bytes(batch.kid),
-                int(batch.algorithm.to_label()),
+                int(batch.algorithm.number()),
                 bytes(batch.tags_root),
                 answers,
                 salt,
@@ -145,7 +145,13 @@ impl Event {
                 answers,
             ],
             Self::StatusSet(set) => {
-                vec![target(&set.target), int(set.status as u8), int(set.changed), answers, salt]
+                vec![
+                    target(&set.target),
+                    int(set.status as u8),
+                    int(set.changed),
+                    answers,
+                    salt,
+                ]
             }
             Self::StatusListSigned(signed) => vec![
                 int(signed.list),
@@ -202,8 +208,19 @@ fn campaign_signed(body: &Value) -> Read<Answered> {
 }
 
 fn batch_issued(body: &Value) -> Read<Answered> {
-    let [campaign, first, count, not_before, not_after, amount, kid, alg, root, answers, salt] =
-        as_tuple(body, "batch: 11 items")?;
+    let [
+        campaign,
+        first,
+        count,
+        not_before,
+        not_after,
+        amount,
+        kid,
+        alg,
+        root,
+        answers,
+        salt,
+    ] = as_tuple(body, "batch: 11 items")?;
     read_salt(salt)?;
     let alg: i64 = as_int(alg, "batch: algorithm")?;
     let event = BatchIssued {
@@ -214,7 +231,7 @@ fn batch_issued(body: &Value) -> Read<Answered> {
         not_after: read_time(not_after, "batch: not after")?,
         amount: as_optional(amount, read_amount)?,
         kid: KeyId(as_byte_array(kid, "batch: kid of 8 bytes")?),
-        algorithm: Algorithm::from_label(alg).ok_or(GateError::Shape("batch: algorithm -8 or -19"))?,
+        algorithm: Algorithm::from_number(alg).map_err(|_| GateError::Shape("batch: algorithm -8 or -19"))?,
         tags_root: Digest(as_byte_array(root, "batch: root of 32 bytes")?),
     };
     Ok((Event::BatchIssued(event), read_answers(answers)?))
@@ -239,7 +256,19 @@ fn receipt_issued(body: &Value) -> Read<Answered> {
 
 fn redeemed(body: &Value) -> Read<Answered> {
     let items: &[Value; 18] = as_tuple(body, "redemption: 18 items")?;
-    let [id, tag, name, batch_entry, leaf, campaign, amount, basket_total, issuer, redeemer, ..] = items;
+    let [
+        id,
+        tag,
+        name,
+        batch_entry,
+        leaf,
+        campaign,
+        amount,
+        basket_total,
+        issuer,
+        redeemer,
+        ..,
+    ] = items;
     let [.., register, request, previous, uses, spent, used_up, at, answers] = items;
     let event = Redeemed {
         id: RedemptionId(as_byte_array(id, "redemption: id of 16 bytes")?),
@@ -265,7 +294,17 @@ fn redeemed(body: &Value) -> Read<Answered> {
 
 fn reversed(body: &Value) -> Read<Answered> {
     let items: &[Value; 16] = as_tuple(body, "reversal: 16 items")?;
-    let [id, redemption, redemption_entry, tag, name, campaign, amount, give_back, ..] = items;
+    let [
+        id,
+        redemption,
+        redemption_entry,
+        tag,
+        name,
+        campaign,
+        amount,
+        give_back,
+        ..,
+    ] = items;
     let [.., previous, latest, uses, spent, reversed, used_up, at, answers] = items;
     let event = Reversed {
         id: RedemptionId(as_byte_array(id, "reversal: id of 16 bytes")?),
@@ -315,7 +354,11 @@ fn status_list_signed(body: &Value) -> Read<Event> {
 }
 
 fn answers_value(answers: &Answers) -> Value {
-    Value::Array(vec![bytes(answers.key), optional(answers.reference, bytes), bytes(answers.request)])
+    Value::Array(vec![
+        bytes(answers.key),
+        optional(answers.reference, bytes),
+        bytes(answers.request),
+    ])
 }
 
 fn read_answers(value: &Value) -> Read<Option<Answers>> {

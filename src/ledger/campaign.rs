@@ -33,7 +33,9 @@ impl CampaignDraft {
         let terms = &self.terms;
         texts(terms)?;
         match terms.benefit {
-            Benefit::AmountOff { amount } | Benefit::StoredValue { amount } if amount <= Amount::ZERO => {
+            Benefit::AmountOff { amount } | Benefit::StoredValue { value: amount }
+                if amount <= Amount::ZERO =>
+            {
                 invalid("the benefit's amount has to be positive")
             }
             Benefit::PercentOff { basis_points, .. } if !(1..=10_000).contains(&basis_points) => {
@@ -44,8 +46,11 @@ impl CampaignDraft {
             }
             _ => Ok(()),
         }?;
-        if terms.minimum_basket.is_some_and(Amount::is_negative) {
-            return invalid("minimum_basket is not negative");
+        if terms
+            .minimum_basket
+            .is_some_and(|minimum| minimum <= Amount::ZERO)
+        {
+            return invalid("minimum_basket has to be positive, or left out");
         }
         if terms.budget.is_some_and(|budget| budget <= Amount::ZERO) {
             return invalid("the budget has to be positive");
@@ -53,12 +58,15 @@ impl CampaignDraft {
         if terms.uses_per_coupon == Some(0) {
             return invalid("uses_per_coupon is at least 1");
         }
-        Ok(())
+        terms
+            .check()
+            .map_err(|error| Refusal::TermsInvalid(error.to_string()))
     }
 }
 
 fn texts(terms: &Terms) -> Result<(), Refusal> {
-    let fits = |text: &str, most: usize| text.len() <= most && !text.chars().any(|c| c.is_control() && c != '\n');
+    let fits =
+        |text: &str, most: usize| text.len() <= most && !text.chars().any(|c| c.is_control() && c != '\n');
     if terms.name.trim().is_empty() || !fits(&terms.name, limits::CAMPAIGN_NAME_BYTES_MAX) {
         return invalid("the name has 1 to 200 bytes without control characters");
     }

@@ -1,6 +1,7 @@
 //! What a receipt must add up to (formats, section 3, 'Totals').
 
-use crate::credential::{ReceiptDetails, ReceiptKind};
+use crate::credential::ReceiptKind;
+use crate::credential::details::{ReceiptDetails, is_tender_kind};
 use crate::primitives::{Amount, Currency, Decimal, Register, UnixSeconds, limits};
 
 use super::event::Mark;
@@ -80,7 +81,7 @@ impl ReceiptDraft {
             }
         }
         for tender in &details.tenders {
-            if !is_snake_case_word(&tender.kind) {
+            if !is_tender_kind(&tender.kind) {
                 return invalid(format!(
                     "the tender kind {:?} is not a snake_case word of up to {} characters",
                     tender.kind,
@@ -113,12 +114,19 @@ impl ReceiptDraft {
             sum("lines and taxes", [lines, taxes])?
         };
         if due != self.total {
-            let what = if self.prices_include_tax { "the lines" } else { "the lines and taxes" };
+            let what = if self.prices_include_tax {
+                "the lines"
+            } else {
+                "the lines and taxes"
+            };
             return invalid(format!("{what} sum to {due}, the total is {}", self.total));
         }
         let tendered = sum("tenders", details.tenders.iter().map(|tender| tender.amount))?;
         if tendered != self.total {
-            return invalid(format!("the tenders sum to {tendered}, the total is {}", self.total));
+            return invalid(format!(
+                "the tenders sum to {tendered}, the total is {}",
+                self.total
+            ));
         }
         Ok(())
     }
@@ -162,7 +170,14 @@ impl ReceiptDraft {
             if told && unrated == 0 && !rates.contains(&hundredths) {
                 rates.push(hundredths);
                 let group = self.group(hundredths)?;
-                within(rate, 0, group.total, self.prices_include_tax, hundredths, group.lines)?;
+                within(
+                    rate,
+                    0,
+                    group.total,
+                    self.prices_include_tax,
+                    hundredths,
+                    group.lines,
+                )?;
             }
         }
         Ok(())
@@ -197,7 +212,11 @@ fn within(
 ) -> Result<(), Refusal> {
     // tax = base * rate / 100 on net amounts, base * rate / (100 + rate) on gross ones;
     // everything times 10,000, so that the comparison is exact.
-    let divisor = if base_includes_tax { 10_000 + hundredths } else { 10_000 };
+    let divisor = if base_includes_tax {
+        10_000 + hundredths
+    } else {
+        10_000
+    };
     let tolerance = lines.max(1) as i128;
     if (given * divisor - base * hundredths).abs() <= tolerance * divisor {
         return Ok(());
@@ -229,20 +248,15 @@ fn at_most(what: &str, count: usize, most: usize) -> Result<(), Refusal> {
 
 fn text(what: &str, value: &str, bytes_max: usize) -> Result<(), Refusal> {
     if value.is_empty() || value.len() > bytes_max {
-        return invalid(format!("{what} has {} bytes, 1 to {bytes_max} are allowed", value.len()));
+        return invalid(format!(
+            "{what} has {} bytes, 1 to {bytes_max} are allowed",
+            value.len()
+        ));
     }
     if value.chars().any(char::is_control) {
         return invalid(format!("{what} holds a control character"));
     }
     Ok(())
-}
-
-fn is_snake_case_word(word: &str) -> bool {
-    word.len() <= limits::TENDER_KIND_CHARS_MAX
-        && word.starts_with(|c: char| c.is_ascii_lowercase())
-        && !word.ends_with('_')
-        && !word.contains("__")
-        && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 fn invalid<T>(why: String) -> Result<T, Refusal> {

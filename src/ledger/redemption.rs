@@ -99,7 +99,7 @@ pub(super) fn uses_allowed(terms: &Terms) -> Option<u32> {
 #[must_use]
 pub(super) fn stored_value(terms: &Terms, own: Option<Amount>) -> Option<Amount> {
     match terms.benefit {
-        Benefit::StoredValue { amount } => Some(own.unwrap_or(amount)),
+        Benefit::StoredValue { value } => Some(own.unwrap_or(value)),
         _ => None,
     }
 }
@@ -118,8 +118,7 @@ impl Quote {
         Self {
             amount,
             remaining_uses: uses_allowed(terms).map(|allowed| allowed.saturating_sub(uses)),
-            remaining_value: stored_value(terms, own)
-                .map(|value| value.minus(spent).unwrap_or(Amount::ZERO)),
+            remaining_value: stored_value(terms, own).map(|value| value.minus(spent).unwrap_or(Amount::ZERO)),
         }
     }
 }
@@ -135,7 +134,10 @@ impl State {
         let coupon = self.coupon(order.coupon.name);
         let quote = self.quote(&order.coupon, &order.basket, order.amount, at)?;
         let uses_after = coupon.uses.saturating_add(1);
-        let spent_after = coupon.spent.plus(quote.amount).map_err(|_| Refusal::NothingToRedeem)?;
+        let spent_after = coupon
+            .spent
+            .plus(quote.amount)
+            .map_err(|_| Refusal::NothingToRedeem)?;
         Ok(Redeemed {
             id: order.id,
             tag: order.coupon.tag,
@@ -178,10 +180,18 @@ impl State {
         let benefit = benefit(campaign, presented, &coupon, basket, amount)?;
         let left = campaign.budget_left();
         if left.is_some_and(|left| benefit > left) {
-            return Err(Refusal::BudgetExhausted { left: left.unwrap_or(Amount::ZERO) });
+            return Err(Refusal::BudgetExhausted {
+                left: left.unwrap_or(Amount::ZERO),
+            });
         }
         let spent = coupon.spent.plus(benefit).map_err(|_| Refusal::NothingToRedeem)?;
-        Ok(Quote::after(&campaign.terms, presented.amount, benefit, coupon.uses.saturating_add(1), spent))
+        Ok(Quote::after(
+            &campaign.terms,
+            presented.amount,
+            benefit,
+            coupon.uses.saturating_add(1),
+            spent,
+        ))
     }
 
     fn check_status(
@@ -229,7 +239,10 @@ impl State {
         {
             return Err(Refusal::ReversalWindowOver(until));
         }
-        let left = redemption.amount.minus(redemption.reversed).unwrap_or(Amount::ZERO);
+        let left = redemption
+            .amount
+            .minus(redemption.reversed)
+            .unwrap_or(Amount::ZERO);
         let amount = order.amount.unwrap_or(left);
         if amount <= Amount::ZERO || amount > left {
             return Err(Refusal::ReversalTooLarge { left });
@@ -240,7 +253,11 @@ impl State {
         if order.give_back && !whole && !stored {
             return Err(Refusal::GiveBackNeedsWhole);
         }
-        let uses_after = if order.give_back && whole { coupon.uses.saturating_sub(1) } else { coupon.uses };
+        let uses_after = if order.give_back && whole {
+            coupon.uses.saturating_sub(1)
+        } else {
+            coupon.uses
+        };
         let returned = match (order.give_back, stored) {
             (true, true) => amount,
             // Earlier parts were taken back without the use; the whole use returns now.
@@ -258,7 +275,10 @@ impl State {
             amount,
             give_back: order.give_back,
             previous: coupon.last_entry,
-            latest_redemption_entry: coupon.last_use.as_ref().map_or(redemption.entry, |taken| taken.entry),
+            latest_redemption_entry: coupon
+                .last_use
+                .as_ref()
+                .map_or(redemption.entry, |taken| taken.entry),
             uses_after,
             spent_after,
             reversed_after: redemption.reversed.plus(amount).unwrap_or(redemption.amount),
@@ -269,7 +289,10 @@ impl State {
 }
 
 fn check_dates(presented: &Presented, campaign: &CampaignState, at: UnixSeconds) -> Result<(), Refusal> {
-    let from = presented.not_before.unwrap_or(campaign.not_before).max(campaign.not_before);
+    let from = presented
+        .not_before
+        .unwrap_or(campaign.not_before)
+        .max(campaign.not_before);
     if at < from {
         return Err(Refusal::CouponNotYetValid(from));
     }
@@ -289,9 +312,10 @@ fn check_basket(campaign: &CampaignState, basket: &Basket) -> Result<(), Refusal
         });
     }
     match terms.minimum_basket {
-        Some(minimum) if basket.total < minimum => {
-            Err(Refusal::BasketBelowMinimum { minimum, total: basket.total })
-        }
+        Some(minimum) if basket.total < minimum => Err(Refusal::BasketBelowMinimum {
+            minimum,
+            total: basket.total,
+        }),
         _ => Ok(()),
     }
 }
@@ -311,8 +335,8 @@ fn benefit(
             let share = percentage(basket.total, basis_points);
             most_of(cap.map_or(share, |cap| share.min(cap)))
         }
-        Benefit::StoredValue { amount } => {
-            let value = presented.amount.unwrap_or(amount);
+        Benefit::StoredValue { value } => {
+            let value = presented.amount.unwrap_or(value);
             let most = most_of(value.minus(coupon.spent).unwrap_or(Amount::ZERO));
             return match asked.unwrap_or(most) {
                 part if part > most => Err(Refusal::AmountTooLarge { most }),

@@ -20,7 +20,9 @@ pub struct TakenBy {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A campaign asks for terms that this node does not enforce.
-    #[error("this node does not enforce the campaign's terms numbered {0:?}, so it neither signs nor redeems under them")]
+    #[error(
+        "this node does not enforce the campaign's terms numbered {0:?}, so it neither signs nor redeems under them"
+    )]
     TermsNotSupported(Vec<u64>),
     /// A campaign's terms contradict themselves.
     #[error("the campaign's terms do not work: {0}")]
@@ -125,7 +127,9 @@ pub enum Refusal {
     #[error("the campaign's reversal window ended at {0} (seconds since 1970)")]
     ReversalWindowOver(UnixSeconds),
     /// A use is given back whole or not at all.
-    #[error("a use is given back only when the whole redemption is reversed; reverse the rest, or set give_back to false")]
+    #[error(
+        "a use is given back only when the whole redemption is reversed; reverse the rest, or set give_back to false"
+    )]
     GiveBackNeedsWhole,
     /// The receipt does not add up, or breaks another rule.
     #[error("{0}")]

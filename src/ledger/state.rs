@@ -28,9 +28,18 @@ impl StatusFlags {
     #[must_use]
     pub fn set(self, status: NewStatus) -> Self {
         match status {
-            NewStatus::Revoked => Self { revoked: true, ..self },
-            NewStatus::Suspended => Self { suspended: true, ..self },
-            NewStatus::Valid => Self { suspended: false, ..self },
+            NewStatus::Revoked => Self {
+                revoked: true,
+                ..self
+            },
+            NewStatus::Suspended => Self {
+                suspended: true,
+                ..self
+            },
+            NewStatus::Valid => Self {
+                suspended: false,
+                ..self
+            },
         }
     }
 
@@ -94,7 +103,11 @@ impl CampaignState {
 
     pub(super) fn check_enforced(&self) -> Result<(), Refusal> {
         let unsupported = self.terms.unsupported();
-        if unsupported.is_empty() { Ok(()) } else { Err(Refusal::TermsNotSupported(unsupported)) }
+        if unsupported.is_empty() {
+            Ok(())
+        } else {
+            Err(Refusal::TermsNotSupported(unsupported))
+        }
     }
 }
 
@@ -187,7 +200,10 @@ impl State {
     /// The status flags of a coupon.
     #[must_use]
     pub fn status(&self, name: CouponName) -> StatusFlags {
-        let byte = self.lists.get(&name.list).and_then(|list| list.get(name.index as usize));
+        let byte = self
+            .lists
+            .get(&name.list)
+            .and_then(|list| list.get(name.index as usize));
         StatusFlags::from_byte(byte.copied().unwrap_or(0))
     }
 
@@ -205,7 +221,9 @@ impl State {
     /// The number that the next receipt at `register` gets.
     #[must_use]
     pub fn next_sequence_number(&self, register: &Register) -> u64 {
-        self.registers.get(register).map_or(1, |state| state.last_sequence_number + 1)
+        self.registers
+            .get(register)
+            .map_or(1, |state| state.last_sequence_number + 1)
     }
 
     /// Applies one recorded event. `campaign` gives the terms of a campaign
@@ -252,7 +270,9 @@ impl State {
     fn apply_batch(&mut self, index: u64, batch: &BatchIssued) {
         let end = Position(batch.first.0 + u64::from(batch.count));
         self.next_position = self.next_position.max(end);
-        self.count(index, batch.campaign, |campaign| campaign.issued += u64::from(batch.count));
+        self.count(index, batch.campaign, |campaign| {
+            campaign.issued += u64::from(batch.count)
+        });
     }
 
     fn apply_redeemed(&mut self, recorded: &Recorded, redeemed: &Redeemed) {
@@ -294,7 +314,10 @@ impl State {
     }
 
     fn set_used_up(&mut self, name: CouponName, used_up: bool) {
-        let flags = StatusFlags { used_up, ..self.status(name) };
+        let flags = StatusFlags {
+            used_up,
+            ..self.status(name)
+        };
         self.set_status(name, flags);
     }
 

@@ -2,11 +2,12 @@
 //! effect and from what lies beside it, the first time and every time after:
 //! so a repeat is the same byte for byte.
 
-use crate::credential::{CouponTemplate, Terms};
+use crate::credential::Terms;
+use crate::credential::details::ReceiptDetails;
 use crate::encoding::cbor;
 use crate::ledger::{Event, Mark, Quote, Recorded};
 use crate::primitives::{
-    Amount, CampaignId, CouponName, Currency, Digest, Position, RedemptionId, Register, Tag, UnixSeconds,
+    Amount, CampaignId, CouponName, Currency, Digest, RedemptionId, Register, Tag, UnixSeconds,
 };
 
 use super::NodeError;
@@ -24,7 +25,10 @@ pub struct EntryRef {
 
 impl From<&Recorded> for EntryRef {
     fn from(recorded: &Recorded) -> Self {
-        Self { index: recorded.index, hash: recorded.hash }
+        Self {
+            index: recorded.index,
+            hash: recorded.hash,
+        }
     }
 }
 
@@ -89,8 +93,8 @@ pub struct ReceiptAnswer {
     pub stub: Vec<u8>,
     /// The receipt secret, 32 bytes.
     pub secret: [u8; 32],
-    /// Its leaves `[salt, label, value]` in CBOR, in the order of the tree.
-    pub leaves: Vec<Vec<u8>>,
+    /// Lines, tenders, taxes and the rest: the leaves of the details root.
+    pub details: ReceiptDetails,
     /// How its time of sale came about.
     pub mark: Mark,
     /// Its entry.
@@ -174,25 +178,15 @@ impl Shared {
                 "these coupons were signed by a key that this node no longer holds, so they cannot be shown again",
             ));
         }
-        let template = CouponTemplate::new(
-            batch.campaign,
-            batch.amount,
-            batch.not_before,
-            batch.not_after,
-            batch.algorithm,
-            batch.kid,
-        );
-        let coupons = (0..u64::from(batch.count))
-            .map(|leaf| {
-                let name = self.permutations.name_of(Position(batch.first.0 + leaf));
-                let uri = self.options.origin.status_uri(name.list);
-                IssuedCoupon {
-                    name,
-                    credential: template.sign(&self.keyring.credential, &uri, name.index),
-                }
-            })
+        let coupons = self
+            .sign_coupons(batch)
+            .map(|(name, credential)| IssuedCoupon { name, credential })
             .collect();
-        Ok(CouponsAnswer { batch: recorded.index, coupons, entry: recorded.into() })
+        Ok(CouponsAnswer {
+            batch: recorded.index,
+            coupons,
+            entry: recorded.into(),
+        })
     }
 
     pub(super) fn receipt_answer(&self, recorded: &Recorded) -> Result<ReceiptAnswer, NodeError> {
@@ -208,7 +202,7 @@ impl Shared {
             id: receipt.tag,
             register: receipt.register.clone(),
             sequence_number: receipt.sequence_number,
-            leaves: record.details.leaves(&record.secret),
+            details: record.details,
             stub: record.stub,
             secret: record.secret,
             mark: receipt.mark,
@@ -254,7 +248,10 @@ impl Shared {
 
     pub(super) fn status_answer(&self, recorded: &Recorded) -> Result<StatusAnswer, NodeError> {
         match &recorded.event {
-            Event::StatusSet(set) => Ok(StatusAnswer { changed: set.changed, entry: recorded.into() }),
+            Event::StatusSet(set) => Ok(StatusAnswer {
+                changed: set.changed,
+                entry: recorded.into(),
+            }),
             _ => Err(misplaced(recorded.index, "a change of status's")),
         }
     }
@@ -264,26 +261,28 @@ impl Shared {
 pub(super) struct ReceiptRecord {
     pub stub: Vec<u8>,
     pub secret: [u8; 32],
-    pub details: crate::credential::ReceiptDetails,
+    pub details: ReceiptDetails,
 }
 
 impl ReceiptRecord {
-    /// `[stub, secret, [[label, value], …]]`.
+    /// `[stub, details with the secret]`, both byte strings.
     pub fn encode(&self) -> Vec<u8> {
+        let details = self.details.encode(&self.secret);
         cbor::encode(&serde_cbor::Value::Array(vec![
             cbor::bytes(&self.stub),
-            cbor::bytes(self.secret),
-            self.details.to_value(),
+            cbor::bytes(details),
         ]))
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let value = cbor::decode(bytes, crate::primitives::limits::RECEIPT_RECORD_BYTES_MAX).ok()?;
-        let [stub, secret, details] = cbor::as_tuple(&value, "receipt record").ok()?;
+        let value = cbor::decode(bytes, crate::primitives::limits::DETAIL_RECORD_BYTES_MAX).ok()?;
+        let [stub, details] = cbor::as_tuple(&value, "receipt record").ok()?;
+        let (details, secret) = ReceiptDetails::decode(cbor::as_bytes(details, "details").ok()?).ok()?;
+        let stub = cbor::as_bytes(stub, "stub").ok()?.to_vec();
         Some(Self {
-            stub: cbor::as_bytes(stub, "stub").ok()?.to_vec(),
-            secret: cbor::as_byte_array(secret, "secret").ok()?,
-            details: crate::credential::ReceiptDetails::from_value(details).ok()?,
+            stub,
+            secret,
+            details,
         })
     }
 }

@@ -2,10 +2,10 @@
 
 use tokio::sync::oneshot;
 
-use crate::credential::{Campaign, ReceiptStub};
+use crate::credential::{Campaign, Content, ReceiptStub};
 use crate::ledger::{
-    Answers, Basket, BatchOrder, CampaignDraft, Event, NewStatus, Quote, ReceiptDraft, Refusal,
-    RedemptionOrder, ReversalOrder, StatusTarget,
+    Answers, Basket, BatchOrder, CampaignDraft, Event, NewStatus, Quote, ReceiptDraft, RedemptionOrder,
+    Refusal, ReversalOrder, StatusTarget,
 };
 use crate::primitives::{
     Amount, CampaignId, CouponName, Digest, RedemptionId, Register, Tag, UnixSeconds, limits,
@@ -66,7 +66,11 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`]; nothing has changed then.
-    pub async fn sign_campaign(&self, caller: &Caller, draft: CampaignDraft) -> Result<CampaignAnswer, NodeError> {
+    pub async fn sign_campaign(
+        &self,
+        caller: &Caller,
+        draft: CampaignDraft,
+    ) -> Result<CampaignAnswer, NodeError> {
         let shared = &self.inner.shared;
         draft.check()?;
         let answers = shared.hasher.answers(caller, None);
@@ -85,8 +89,16 @@ impl Node {
             ))
             .into());
         }
-        let view = super::open::view_of(&credential, EntryRef { index: 0, hash: Digest::ZERO })?;
-        let reply = self.ask(Command::SignCampaign { view: Box::new(view) }, Some(answers)).await?;
+        let view = super::open::view_of(
+            &credential,
+            EntryRef {
+                index: 0,
+                hash: Digest::ZERO,
+            },
+        )?;
+        let reply = self
+            .ask(Command::SignCampaign { view: Box::new(view) }, Some(answers))
+            .await?;
         shared.campaign_answer(&expect_recorded(reply)?)
     }
 
@@ -94,7 +106,11 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`]; nothing has changed then.
-    pub async fn issue_coupons(&self, caller: &Caller, order: BatchOrder) -> Result<CouponsAnswer, NodeError> {
+    pub async fn issue_coupons(
+        &self,
+        caller: &Caller,
+        order: BatchOrder,
+    ) -> Result<CouponsAnswer, NodeError> {
         if order.count > limits::BATCH_COUPONS_MAX {
             return Err(Refusal::BatchInvalid(format!(
                 "one request issues at most {} coupons",
@@ -115,7 +131,9 @@ impl Node {
                     let tags = tags.map_err(|error| NodeError::Inconsistent(error.to_string()))?;
                     node.ask(Command::Finish { first, tags }, None).await
                 });
-                let reply = second_pass.await.map_err(|error| NodeError::Inconsistent(error.to_string()))?;
+                let reply = second_pass
+                    .await
+                    .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
                 expect_recorded(reply?)?
             }
             reply => expect_recorded(reply)?,
@@ -130,22 +148,41 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`]; nothing has changed then.
-    pub async fn issue_receipt(&self, caller: &Caller, draft: ReceiptDraft) -> Result<ReceiptAnswer, NodeError> {
+    pub async fn issue_receipt(
+        &self,
+        caller: &Caller,
+        draft: ReceiptDraft,
+    ) -> Result<ReceiptAnswer, NodeError> {
         let shared = &self.inner.shared;
         draft.check(shared.clock.now())?;
-        let reference = draft
-            .details
-            .till_reference
-            .as_ref()
-            .map(|reference| shared.hasher.reference(&draft.register, &Call::Receipt, reference));
+        let reference = draft.details.till_reference.as_ref().map(|reference| {
+            shared
+                .hasher
+                .reference(&draft.register, &Call::Receipt, reference)
+        });
         let answers = shared.hasher.answers(caller, reference);
         // A repeat is common after an outage: it must not use up a number's guess.
         let known = shared.newest(answers.key)?.is_some();
         let secret = shared.entropy.bytes();
-        let sequence_number = if known { 0 } else { shared.next_numbers.take(&draft.register) };
-        let stub = if known { Vec::new() } else { shared.sign_stub(&draft, &secret, sequence_number) };
-        let receipt = ReceiptCommand { draft, secret, sequence_number, stub };
-        let reply = self.ask(Command::IssueReceipt(Box::new(receipt)), Some(answers)).await?;
+        let sequence_number = if known {
+            0
+        } else {
+            shared.next_numbers.take(&draft.register)
+        };
+        let stub = if known {
+            Vec::new()
+        } else {
+            shared.sign_stub(&draft, &secret, sequence_number)
+        };
+        let receipt = ReceiptCommand {
+            draft,
+            secret,
+            sequence_number,
+            stub,
+        };
+        let reply = self
+            .ask(Command::IssueReceipt(Box::new(receipt)), Some(answers))
+            .await?;
         shared.receipt_answer(&expect_recorded(reply)?)
     }
 
@@ -153,9 +190,24 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError::Refused`] with the refusal that a redemption would get.
-    pub async fn validate(&self, coupon: &[u8], basket: Basket, amount: Option<Amount>) -> Result<Quote, NodeError> {
+    pub async fn validate(
+        &self,
+        coupon: &[u8],
+        basket: Basket,
+        amount: Option<Amount>,
+    ) -> Result<Quote, NodeError> {
         let coupon = self.inner.shared.present(coupon)?;
-        match self.ask(Command::Quote { coupon, basket, amount }, None).await? {
+        match self
+            .ask(
+                Command::Quote {
+                    coupon,
+                    basket,
+                    amount,
+                },
+                None,
+            )
+            .await?
+        {
             Reply::Quoted(quote) => Ok(quote),
             reply => Err(expect_recorded(reply).err().unwrap_or(NodeError::Busy)),
         }
@@ -165,10 +217,16 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`]; nothing has changed then.
-    pub async fn redeem(&self, caller: &Caller, request: RedemptionRequest) -> Result<RedemptionAnswer, NodeError> {
+    pub async fn redeem(
+        &self,
+        caller: &Caller,
+        request: RedemptionRequest,
+    ) -> Result<RedemptionAnswer, NodeError> {
         let shared = &self.inner.shared;
         let reference =
-            shared.hasher.reference(&request.register, &Call::Redemption, &request.till_reference);
+            shared
+                .hasher
+                .reference(&request.register, &Call::Redemption, &request.till_reference);
         let answers = shared.hasher.answers(caller, Some(reference));
         let coupon = match shared.present(&request.coupon) {
             Ok(coupon) => coupon,
@@ -192,17 +250,24 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`]; nothing has changed then.
-    pub async fn reverse(&self, caller: &Caller, request: ReversalRequest) -> Result<ReversalAnswer, NodeError> {
+    pub async fn reverse(
+        &self,
+        caller: &Caller,
+        request: ReversalRequest,
+    ) -> Result<ReversalAnswer, NodeError> {
         let shared = &self.inner.shared;
-        let (redemption, _) =
-            shared.redemption(request.redemption)?.ok_or(NodeError::NotFound("there is no such redemption"))?;
+        let (redemption, _) = shared
+            .redemption(request.redemption)?
+            .ok_or(NodeError::NotFound("there is no such redemption"))?;
         if matches!(&caller.scope, Scope::Register(own) if *own != redemption.register) {
             return Err(NodeError::Forbidden(
                 "a till reverses redemptions of its own register; the office reverses any",
             ));
         }
         let call = Call::Reversal(request.redemption);
-        let reference = shared.hasher.reference(&redemption.register, &call, &request.till_reference);
+        let reference = shared
+            .hasher
+            .reference(&redemption.register, &call, &request.till_reference);
         let answers = shared.hasher.answers(caller, Some(reference));
         let order = ReversalOrder {
             id: RedemptionId(shared.entropy.bytes()),
@@ -211,7 +276,10 @@ impl Node {
             give_back: request.give_back,
             at: None,
         };
-        let command = Command::Reverse { order, scope: caller.scope.clone() };
+        let command = Command::Reverse {
+            order,
+            scope: caller.scope.clone(),
+        };
         let reply = self.ask(command, Some(answers)).await?;
         shared.reversal_answer(&expect_recorded(reply)?)
     }
@@ -238,7 +306,11 @@ impl Node {
             RevocationTarget::Batch(entry) => StatusTarget::Batch(*entry),
             RevocationTarget::Campaign(id) => StatusTarget::Campaign(*id),
         };
-        let command = Command::SetStatus { target, status, reason };
+        let command = Command::SetStatus {
+            target,
+            status,
+            reason,
+        };
         let reply = self.ask(command, Some(answers)).await?;
         shared.status_answer(&expect_recorded(reply)?)
     }
@@ -246,7 +318,12 @@ impl Node {
     /// All campaigns, the newest last.
     #[must_use]
     pub fn campaigns(&self) -> Vec<std::sync::Arc<CampaignView>> {
-        let campaigns = self.inner.shared.campaigns.read().expect("no holder of this lock panics");
+        let campaigns = self
+            .inner
+            .shared
+            .campaigns
+            .read()
+            .expect("no holder of this lock panics");
         let mut all: Vec<_> = campaigns.values().cloned().collect();
         all.sort_by_key(|campaign| campaign.entry.index);
         all
@@ -270,7 +347,9 @@ impl Node {
     pub fn receipt(&self, id: &Tag) -> Result<ReceiptAnswer, NodeError> {
         let shared = &self.inner.shared;
         let absent = NodeError::NotFound("there is no such receipt");
-        let Some(index) = shared.newest(receipt_key(id))? else { return Err(absent) };
+        let Some(index) = shared.newest(receipt_key(id))? else {
+            return Err(absent);
+        };
         let recorded = shared.entry(index)?;
         match &recorded.event {
             Event::ReceiptIssued(receipt) if receipt.tag == *id => shared.receipt_answer(&recorded),
@@ -328,10 +407,14 @@ impl Node {
         till_reference: &str,
     ) -> Result<Vec<RedemptionView>, NodeError> {
         let shared = &self.inner.shared;
-        let reference = shared.hasher.reference(register, &Call::Redemption, till_reference);
+        let reference = shared
+            .hasher
+            .reference(register, &Call::Redemption, till_reference);
         let mut found = Vec::new();
         for n in 0..limits::COUPONS_PER_SALE_MAX {
-            let Some(index) = shared.newest(occurrence(reference, n))? else { break };
+            let Some(index) = shared.newest(occurrence(reference, n))? else {
+                break;
+            };
             if let Event::Redeemed(redeemed) = shared.entry(index)?.event {
                 found.push(self.redemption(redeemed.id)?);
             }
@@ -367,19 +450,35 @@ impl Node {
     /// The newest signed checkpoint, a signed note.
     #[must_use]
     pub fn checkpoint(&self) -> std::sync::Arc<str> {
-        self.inner.shared.head.read().expect("no holder of this lock panics").note.clone()
+        self.inner
+            .shared
+            .head
+            .read()
+            .expect("no holder of this lock panics")
+            .note
+            .clone()
     }
 
     /// The log's size in that checkpoint, in entries.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.inner.shared.head.read().expect("no holder of this lock panics").size
+        self.inner
+            .shared
+            .head
+            .read()
+            .expect("no holder of this lock panics")
+            .size
     }
 
     /// Why the writer has stopped, if it has: the process is to end then.
     #[must_use]
     pub fn stopped(&self) -> Option<String> {
-        self.inner.shared.stopped.read().expect("no holder of this lock panics").clone()
+        self.inner
+            .shared
+            .stopped
+            .read()
+            .expect("no holder of this lock panics")
+            .clone()
     }
 
     /// How this node is set up.
@@ -410,7 +509,12 @@ impl Node {
     /// the log, and closes the store. Further calls get [`NodeError::Stopped`].
     pub async fn shut_down(&self) {
         let _ = self.ask(Command::Shutdown, None).await;
-        let thread = self.inner.thread.lock().expect("no holder of this lock panics").take();
+        let thread = self
+            .inner
+            .thread
+            .lock()
+            .expect("no holder of this lock panics")
+            .take();
         if let Some(thread) = thread {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
@@ -420,7 +524,9 @@ impl Node {
     /// key that stands for something else, or was answered before.
     fn used_before(&self, answers: &Answers) -> Result<Option<NodeError>, NodeError> {
         let shared = &self.inner.shared;
-        let Some(index) = shared.newest(answers.key)? else { return Ok(None) };
+        let Some(index) = shared.newest(answers.key)? else {
+            return Ok(None);
+        };
         let first = shared.entry(index)?;
         let same = first.answers.is_some_and(|a| a.request == answers.request);
         Ok((!same).then(|| Refusal::KeyReused.into()))
@@ -428,7 +534,11 @@ impl Node {
 
     async fn ask(&self, command: Command, answers: Option<Answers>) -> Result<Reply, NodeError> {
         let (reply, answer) = oneshot::channel();
-        let job = Job { command, answers, reply };
+        let job = Job {
+            command,
+            answers,
+            reply,
+        };
         self.inner.jobs.try_send(job).map_err(|error| {
             if error.is_full() {
                 NodeError::Busy
@@ -463,4 +573,3 @@ impl Shared {
         .sign(&self.keyring.credential, self.options.algorithm)
     }
 }
-

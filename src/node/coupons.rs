@@ -12,17 +12,18 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use serde_cbor::Value;
 
-use crate::credential::{Content, Coupon, CouponTemplate, Signed, StatusPermutation, coupon_tag};
+use crate::credential::coupon_series::{CouponTemplate, StatusPermutation};
+use crate::credential::{Coupon, Signed, coupon_tag};
 use crate::encoding::cbor::{self, GateError};
 use crate::ledger::{Answers, BatchIssued, BatchOrder, Event, Presented, Recorded, Refusal};
 use crate::merkle;
 use crate::primitives::{Amount, CouponName, Digest, Position, Register, Tag, UnixSeconds, limits};
 use crate::store::{Engine, rows};
 
+use super::NodeError;
 use super::find::{Lookup, misplaced};
 use super::pending::{BatchRow, Pending};
 use super::writer::{Reply, Shared, Writer};
-use super::NodeError;
 
 /// A coupon's tag in its row.
 const TAG_LEN: usize = Tag::LEN;
@@ -35,7 +36,10 @@ pub(super) struct Permutations {
 
 impl Permutations {
     pub fn new(secret: [u8; 32]) -> Self {
-        Self { secret, lists: RwLock::default() }
+        Self {
+            secret,
+            lists: RwLock::default(),
+        }
     }
 
     pub fn name_of(&self, position: Position) -> CouponName {
@@ -49,7 +53,12 @@ impl Permutations {
     }
 
     fn list(&self, list: u32) -> Arc<StatusPermutation> {
-        let known = self.lists.read().expect("no holder of this lock panics").get(&list).cloned();
+        let known = self
+            .lists
+            .read()
+            .expect("no holder of this lock panics")
+            .get(&list)
+            .cloned();
         known.unwrap_or_else(|| {
             let made = Arc::new(StatusPermutation::new(&self.secret, list));
             let mut lists = self.lists.write().expect("no holder of this lock panics");
@@ -83,7 +92,10 @@ impl NextNumbers {
     }
 
     pub fn correct(&self, register: &Register, next: u64) {
-        self.0.lock().expect("no holder of this lock panics").insert(register.clone(), next);
+        self.0
+            .lock()
+            .expect("no holder of this lock panics")
+            .insert(register.clone(), next);
     }
 }
 
@@ -102,9 +114,10 @@ impl Reservation {
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, NodeError> {
-        let broken = |error: String| NodeError::Inconsistent(format!("a reserved batch cannot be read: {error}"));
-        let body: Value =
-            cbor::decode(bytes, limits::ENTRY_BYTES_MAX).map_err(|error: GateError| broken(error.to_string()))?;
+        let broken =
+            |error: String| NodeError::Inconsistent(format!("a reserved batch cannot be read: {error}"));
+        let body: Value = cbor::decode(bytes, limits::ENTRY_BYTES_MAX)
+            .map_err(|error: GateError| broken(error.to_string()))?;
         match Event::from_body(2, &body) {
             Ok((Event::BatchIssued(batch), answers)) => Ok(Self { batch, answers }),
             Ok(_) => Err(broken("not a batch".to_owned())),
@@ -140,12 +153,18 @@ impl Shared {
 
     /// The tags of a reserved range, in order of position.
     pub(super) fn batch_tags(&self, batch: &BatchIssued) -> Vec<Tag> {
-        self.sign_coupons(batch).map(|(_, coupon)| coupon_tag(&coupon)).collect()
+        self.sign_coupons(batch)
+            .map(|(_, coupon)| coupon_tag(&coupon))
+            .collect()
     }
 
     pub(super) fn batch_holding(&self, position: Position) -> Result<Option<BatchRow>, NodeError> {
-        let found = self.engine.at_or_before(&[rows::BATCH], &rows::batch(position.0))?;
-        let Some((key, value)) = found else { return Ok(None) };
+        let found = self
+            .engine
+            .at_or_before(&[rows::BATCH], &rows::batch(position.0))?;
+        let Some((key, value)) = found else {
+            return Ok(None);
+        };
         let first = rows::number_of(&key).unwrap_or(u64::MAX);
         let row = BatchRow::decode(first, &value)
             .ok_or_else(|| NodeError::Inconsistent(format!("the row of the batch from position {first}")))?;
@@ -174,22 +193,23 @@ impl Shared {
     /// A [`Refusal`] that names the reason.
     pub(super) fn present(&self, bytes: &[u8]) -> Result<Presented, NodeError> {
         let forged = |why: String| NodeError::Refused(Refusal::CouponForged(why));
-        let signed = Signed::parse(bytes).map_err(|error| forged(error.to_string()))?;
-        let Content::Coupon(coupon) = signed.content() else {
-            return Err(forged("it is another kind of credential".to_owned()));
-        };
+        let signed = Signed::<Coupon>::parse(bytes).map_err(|error| forged(error.to_string()))?;
+        let coupon = signed.content();
         let Some(list) = self.options.origin.status_list_of(&coupon.status.uri) else {
             return Err(Refusal::CouponForeign.into());
         };
         if coupon.status.index >= limits::STATUS_LIST_LEN {
             return Err(forged("its status index is out of bounds".to_owned()));
         }
-        let name = CouponName { list, index: coupon.status.index };
+        let name = CouponName {
+            list,
+            index: coupon.status.index,
+        };
         let tag = coupon_tag(bytes);
         let position = self.permutations.position_of(name);
         let stored = self.stored_tag(position)?;
         if stored != Some(tag) {
-            return Err(self.why_not_issued(&signed, coupon));
+            return Err(self.why_not_issued(&signed));
         }
         if coupon.holder.is_some() {
             return Err(Refusal::HolderSignatureMissing.into());
@@ -208,17 +228,17 @@ impl Shared {
         })
     }
 
-    fn why_not_issued(&self, signed: &Signed, coupon: &Coupon) -> NodeError {
+    fn why_not_issued(&self, signed: &Signed<Coupon>) -> NodeError {
         let key = self.keyring.credential.public();
         if signed.kid() != key.kid() {
             return Refusal::CouponForeign.into();
         }
-        if signed.verify(&key).is_err() {
+        if signed.verify(key).is_err() {
             return Refusal::CouponForged("its signature does not fit".to_owned()).into();
         }
         tracing::error!(
-            campaign = %coupon.campaign,
-            index = coupon.status.index,
+            campaign = %signed.content().campaign,
+            index = signed.content().status.index,
             "a coupon with a good signature that was never issued: the credential key may be stolen"
         );
         self.metrics.unissued_coupons.inc();
@@ -280,7 +300,12 @@ impl Writer {
         pending.batch.remove(rows::reservation(first));
         let (count, campaign) = (batch.count, batch.campaign);
         let recorded = self.record(Event::BatchIssued(batch), reservation.answers, pending)?;
-        let row = BatchRow { first, count, entry: recorded.index, campaign };
+        let row = BatchRow {
+            first,
+            count,
+            entry: recorded.index,
+            campaign,
+        };
         pending.batch.put(rows::batch(first), row.encode());
         pending.batches.push(row);
         Ok(recorded)
@@ -294,7 +319,12 @@ impl Writer {
             let (tile, at) = tag_place(Position(position));
             let key = rows::tag_tile(tile);
             if !changed.contains_key(&tile) {
-                let earlier = pending.batch.writes.iter().rev().find(|(written, _)| *written == key);
+                let earlier = pending
+                    .batch
+                    .writes
+                    .iter()
+                    .rev()
+                    .find(|(written, _)| *written == key);
                 let row = match earlier {
                     Some((_, value)) => value.clone(),
                     None => self.shared.engine.get(&key)?,
@@ -323,4 +353,3 @@ pub(super) fn left_reservations(engine: &dyn Engine) -> Result<Vec<Reservation>,
     })?;
     left.into_iter().collect()
 }
-

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::credential::{Status, StatusList};
+use crate::credential::status_list::{Status, StatusList, Statuses};
 use crate::ledger::{Event, StatusFlags, StatusListSigned};
 use crate::primitives::{UnixSeconds, limits};
 
@@ -43,11 +43,24 @@ impl Lists {
     fn plan(&mut self, list: u32, now: UnixSeconds, gap: u64) {
         let last = self.signed.get(&list).copied();
         let at = last.map_or(now, |last| last.plus(gap).max(now));
-        self.due.entry(list).and_modify(|due| *due = at.min(*due)).or_insert(at);
+        self.due
+            .entry(list)
+            .and_modify(|due| *due = at.min(*due))
+            .or_insert(at);
+    }
+
+    /// `list` was last signed at `at`.
+    pub fn signed_at(&mut self, list: u32, at: UnixSeconds) {
+        self.signed.insert(list, at);
     }
 
     fn take_due(&mut self, now: UnixSeconds) -> Vec<u32> {
-        let due: Vec<u32> = self.due.iter().filter(|(_, at)| **at <= now).map(|(list, _)| *list).collect();
+        let due: Vec<u32> = self
+            .due
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(list, _)| *list)
+            .collect();
         for list in &due {
             self.due.remove(list);
         }
@@ -73,22 +86,28 @@ impl Writer {
         now: UnixSeconds,
         pending: &mut Pending,
     ) -> Result<(), NodeError> {
-        let issued = self.state.next_position.0.div_ceil(u64::from(limits::STATUS_LIST_LEN));
+        let issued = self
+            .state
+            .next_position
+            .0
+            .div_ceil(u64::from(limits::STATUS_LIST_LEN));
         if u64::from(list) >= issued {
             return Err(NodeError::NotFound("there is no such status list"));
         }
         let last = self.state.list_versions.get(&list).copied();
         let issued_at = last.map_or(now, |last| now.max(last.plus(1)));
         let expires = issued_at.plus(self.shared.options.status_list_seconds);
-        let statuses = match self.state.lists.get(&list) {
-            Some(flags) => flags.iter().map(|byte| status_of(StatusFlags::from_byte(*byte))).collect(),
-            None => vec![Status::Valid; limits::STATUS_LIST_LEN as usize],
-        };
+        let mut statuses = Statuses::new();
+        for (index, byte) in (0..).zip(self.state.lists.get(&list).into_iter().flatten()) {
+            if *byte != 0 {
+                statuses.set(index, status_of(StatusFlags::from_byte(*byte)));
+            }
+        }
         let token = StatusList {
             uri: self.shared.options.origin.status_uri(list),
             issued_at,
             expires,
-            ttl: Some(limits::STATUS_LIST_TTL_SECONDS),
+            ttl: limits::STATUS_LIST_TTL_SECONDS,
             statuses,
         }
         .sign(&self.shared.keyring.credential, self.shared.options.algorithm);
@@ -99,7 +118,7 @@ impl Writer {
             token: sha256(&token),
         });
         self.record(event, None, pending)?;
-        self.lists.signed.insert(list, issued_at);
+        self.lists.signed_at(list, issued_at);
         pending.lists.push((list, token));
         Ok(())
     }

@@ -42,12 +42,18 @@ impl NodeMetrics {
             log_entries: IntGauge::with_opts(opts("tallystick_log_entries", "Entries in the log"))
                 .expect("constants that fit"),
             recorded_total: IntCounterVec::new(
-                opts("tallystick_recorded_total", "Entries recorded since the start, by kind"),
+                opts(
+                    "tallystick_recorded_total",
+                    "Entries recorded since the start, by kind",
+                ),
                 &["kind"],
             )
             .expect("constants that fit"),
             refused_total: IntCounterVec::new(
-                opts("tallystick_refused_total", "Requests that the domain refused, by code"),
+                opts(
+                    "tallystick_refused_total",
+                    "Requests that the domain refused, by code",
+                ),
                 &["code"],
             )
             .expect("constants that fit"),
@@ -65,7 +71,9 @@ impl NodeMetrics {
             Box::new(metrics.unissued_coupons.clone()),
         ];
         for collector in all {
-            registry.register(collector).expect("a registry without these names");
+            registry
+                .register(collector)
+                .expect("a registry without these names");
         }
         metrics
     }

@@ -7,6 +7,7 @@
 //! forking.
 
 mod answers;
+mod calls;
 mod coupons;
 mod find;
 pub mod index;
@@ -19,14 +20,16 @@ mod requests;
 mod snapshot;
 mod writer;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 pub use answers::{
     CampaignAnswer, CampaignView, CouponsAnswer, EntryRef, IssuedCoupon, ReceiptAnswer, RedemptionAnswer,
     RedemptionView, ReversalAnswer, StatusAnswer,
 };
+pub use calls::{RedemptionRequest, ReversalRequest, RevocationTarget};
 pub use metrics::NodeMetrics;
-pub use open::{NewNode, NodeOptions, NodeParts, OpenReport};
+pub use open::{NewNode, NodeOptions, NodeParts, OpenReport, create_log};
 pub use requests::{Caller, Scope};
 
 use crate::ledger::Refusal;
@@ -76,4 +79,5 @@ pub struct Node {
 struct Inner {
     shared: Arc<writer::Shared>,
     jobs: crossbeam_channel::Sender<writer::Job>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }

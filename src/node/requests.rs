@@ -87,7 +87,12 @@ impl RequestHasher {
         };
         self.hash(
             b"reference",
-            &[register.as_str().as_bytes(), kind, redemption, reference.as_bytes()],
+            &[
+                register.as_str().as_bytes(),
+                kind,
+                redemption,
+                reference.as_bytes(),
+            ],
         )
     }
 
@@ -107,7 +112,9 @@ impl RequestHasher {
 /// The index key of the `n`-th redemption under one till reference: a sale may
 /// redeem several coupons under one reference.
 pub(super) fn occurrence(reference: [u8; 16], n: u32) -> [u8; 16] {
-    u128::from_be_bytes(reference).wrapping_add(u128::from(n)).to_be_bytes()
+    u128::from_be_bytes(reference)
+        .wrapping_add(u128::from(n))
+        .to_be_bytes()
 }
 
 #[cfg(test)]
@@ -144,8 +151,14 @@ mod tests {
         assert_eq!(one.key, hasher.answers(&caller("a", b"2"), None).key);
         assert_ne!(one.request, hasher.answers(&caller("a", b"2"), None).request);
         assert_ne!(one.key, hasher.answers(&caller("b", b"1"), None).key);
-        let till = Caller { scope: Scope::Register(Register::new("x").unwrap()), ..caller("a", b"1") };
+        let till = Caller {
+            scope: Scope::Register(Register::new("x").unwrap()),
+            ..caller("a", b"1")
+        };
         assert_ne!(one.key, hasher.answers(&till, None).key);
-        assert_ne!(one.key, RequestHasher::new(&[8; 32]).answers(&caller("a", b"1"), None).key);
+        assert_ne!(
+            one.key,
+            RequestHasher::new(&[8; 32]).answers(&caller("a", b"1"), None).key
+        );
     }
 }

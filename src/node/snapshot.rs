@@ -105,7 +105,11 @@ impl Snapshot {
         while rows < rows_max {
             if let Some((list, row)) = self.writing.statuses.pop_first() {
                 let first = usize::from(row) * STATUS_ROW_LEN;
-                if let Some(bytes) = state.lists.get(&list).and_then(|all| all.get(first..first + STATUS_ROW_LEN)) {
+                if let Some(bytes) = state
+                    .lists
+                    .get(&list)
+                    .and_then(|all| all.get(first..first + STATUS_ROW_LEN))
+                {
                     batch.put(rows::status(u64::from(list), row), bytes);
                 }
             } else if let Some(id) = self.writing.campaigns.pop_first() {
@@ -127,12 +131,11 @@ impl Snapshot {
 
     /// Adds the row that makes the checkpoint count.
     pub fn conclude(&self, state: &State, covers: u64, batch: &mut Batch) {
-        let versions = state.list_versions.iter().map(|(list, iat)| (int(*list), int(iat.0)));
-        let value = Value::Array(vec![
-            int(covers),
-            int(state.next_position.0),
-            cbor::map(versions),
-        ]);
+        let versions = state
+            .list_versions
+            .iter()
+            .map(|(list, iat)| (int(*list), int(iat.0)));
+        let value = Value::Array(vec![int(covers), int(state.next_position.0), cbor::map(versions)]);
         batch.put(rows::derived(STATE), cbor::encode(&value));
     }
 
@@ -214,14 +217,18 @@ fn load_state_row(row: &[u8], state: &mut State) -> Result<u64, GateError> {
 
 fn load_registers(engine: &dyn Engine, state: &mut State) -> Result<(), NodeError> {
     each(engine, rows::REGISTER, |key, bytes| {
-        let name = std::str::from_utf8(key).ok().and_then(|name| Register::new(name).ok());
+        let name = std::str::from_utf8(key)
+            .ok()
+            .and_then(|name| Register::new(name).ok());
         let value = cbor::decode(bytes, limits::ENTRY_BYTES_MAX)?;
         let [last, as_of] = as_tuple(&value, "2 items")?;
         let register = RegisterState {
             last_sequence_number: as_int(last, "sequence number")?,
             as_of: as_int(as_of, "as of")?,
         };
-        state.registers.insert(name.ok_or(GateError::Shape("a register's name"))?, register);
+        state
+            .registers
+            .insert(name.ok_or(GateError::Shape("a register's name"))?, register);
         Ok(())
     })
     .map_err(|error| broken("a register", &error))
@@ -283,7 +290,11 @@ fn each(
     let mut outcome = Ok(());
     engine.scan(&[prefix], &[prefix], &mut |key, value| {
         outcome = visit(&key[1..], value);
-        if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if outcome.is_ok() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })?;
     outcome.map_err(|error| NodeError::Inconsistent(error.to_string()))
 }

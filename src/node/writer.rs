@@ -47,14 +47,30 @@ const IDLE_WAIT: Duration = Duration::from_millis(200);
 
 /// What the writer is asked to do.
 pub(super) enum Command {
-    SignCampaign { view: Box<CampaignView> },
+    SignCampaign {
+        view: Box<CampaignView>,
+    },
     Reserve(BatchOrder),
-    Finish { first: u64, tags: Vec<Tag> },
+    Finish {
+        first: u64,
+        tags: Vec<Tag>,
+    },
     IssueReceipt(Box<ReceiptCommand>),
-    Quote { coupon: Presented, basket: crate::ledger::Basket, amount: Option<Amount> },
+    Quote {
+        coupon: Presented,
+        basket: crate::ledger::Basket,
+        amount: Option<Amount>,
+    },
     Redeem(RedemptionOrder),
-    Reverse { order: ReversalOrder, scope: Scope },
-    SetStatus { target: StatusTarget, status: crate::ledger::NewStatus, reason: Option<String> },
+    Reverse {
+        order: ReversalOrder,
+        scope: Scope,
+    },
+    SetStatus {
+        target: StatusTarget,
+        status: crate::ledger::NewStatus,
+        reason: Option<String>,
+    },
     SignList(u32),
     /// Writes everything that is kept in memory beside the log, and stops.
     Shutdown,
@@ -145,6 +161,8 @@ pub(super) struct Writer {
     pub tree: TileBuilder,
     pub last_hash: Digest,
     pub last_time: UnixSeconds,
+    /// Entries that state and index include: the log's size, but while replaying.
+    pub applied: u64,
     pub reservations: BTreeMap<u64, Reservation>,
     pub lists: Lists,
     pub snapshot: Snapshot,
@@ -165,7 +183,10 @@ impl Lookup for Sight<'_> {
     }
 
     fn newest(&self, key: [u8; 16]) -> Result<Option<u64>, NodeError> {
-        Ok(self.writer.index.lookup(self.writer.shared.engine.as_ref(), key)?)
+        Ok(self
+            .writer
+            .index
+            .lookup(self.writer.shared.engine.as_ref(), key)?)
     }
 }
 
@@ -175,7 +196,11 @@ impl Writer {
         let mut running = true;
         while running {
             let mut pending = Pending::default();
-            let wait = if self.index.is_idle() && self.snapshot.is_idle() { IDLE_WAIT } else { Duration::ZERO };
+            let wait = if self.index.is_idle() && self.snapshot.is_idle() {
+                IDLE_WAIT
+            } else {
+                Duration::ZERO
+            };
             match jobs.recv_timeout(wait) {
                 Ok(job) => {
                     running = self.take(job, &mut pending);
@@ -196,13 +221,20 @@ impl Writer {
         if let Err(error) = self.settle() {
             self.stop(&error, jobs);
         }
-        *self.shared.stopped.write().expect("no holder of this lock panics") =
-            Some("it is shutting down".to_owned());
+        *self
+            .shared
+            .stopped
+            .write()
+            .expect("no holder of this lock panics") = Some("it is shutting down".to_owned());
     }
 
     /// Decides one job; false for `Shutdown`.
     fn take(&mut self, job: Job, pending: &mut Pending) -> bool {
-        let Job { command, answers, reply } = job;
+        let Job {
+            command,
+            answers,
+            reply,
+        } = job;
         if matches!(command, Command::Shutdown) {
             pending.replies.push((reply, Reply::Done));
             return false;
@@ -234,16 +266,29 @@ impl Writer {
         if matches!(command, Command::Finish { .. }) {
             return Ok(None);
         }
-        if self.reservations.values().any(|r| r.answers.is_some_and(|a| a.key == answers.key)) {
+        if self
+            .reservations
+            .values()
+            .any(|r| r.answers.is_some_and(|a| a.key == answers.key))
+        {
             return Err(NodeError::InProgress);
         }
-        let sight = Sight { writer: self, pending };
+        let sight = Sight {
+            writer: self,
+            pending,
+        };
         let same = |first: &Recorded| first.answers.is_some_and(|a| a.request == answers.request);
         if let Some(index) = sight.newest(answers.key)? {
             let first = sight.entry(index)?;
-            return if same(&first) { Ok(Some(first)) } else { Err(Refusal::KeyReused.into()) };
+            return if same(&first) {
+                Ok(Some(first))
+            } else {
+                Err(Refusal::KeyReused.into())
+            };
         }
-        let Some(reference) = answers.reference else { return Ok(None) };
+        let Some(reference) = answers.reference else {
+            return Ok(None);
+        };
         for n in 0..limits::COUPONS_PER_SALE_MAX {
             let Some(index) = sight.newest(occurrence(reference, n))? else {
                 return Ok(None);
@@ -275,7 +320,11 @@ impl Writer {
             Command::Reserve(order) => return self.reserve(&order, answers, pending, now),
             Command::Finish { first, tags } => self.finish_batch(first, &tags, pending)?,
             Command::IssueReceipt(receipt) => self.issue_receipt(*receipt, answers, pending)?,
-            Command::Quote { coupon, basket, amount } => {
+            Command::Quote {
+                coupon,
+                basket,
+                amount,
+            } => {
                 self.hydrate_coupon(coupon.name, pending)?;
                 return Ok(Reply::Quoted(self.state.quote(&coupon, &basket, amount, now)?));
             }
@@ -296,9 +345,11 @@ impl Writer {
                 self.lists.used_up(reversed.name.list, now);
                 self.record(Event::Reversed(reversed), answers, pending)?
             }
-            Command::SetStatus { target, status, reason } => {
-                self.set_status(target, status, reason, answers, pending)?
-            }
+            Command::SetStatus {
+                target,
+                status,
+                reason,
+            } => self.set_status(target, status, reason, answers, pending)?,
             Command::SignList(list) => {
                 self.sign_list(list, now, pending)?;
                 return Ok(Reply::Done);
@@ -333,7 +384,10 @@ impl Writer {
     ) -> Result<Recorded, NodeError> {
         let mut nth = 0;
         if let (Event::Redeemed(_), Some(reference)) = (&event, answers.and_then(|a| a.reference)) {
-            let sight = Sight { writer: self, pending };
+            let sight = Sight {
+                writer: self,
+                pending,
+            };
             while sight.newest(occurrence(reference, nth))?.is_some() {
                 nth += 1;
             }
@@ -343,14 +397,20 @@ impl Writer {
         let salt = self.shared.entropy.bytes();
         let body = crate::encoding::cbor::encode(&event.to_body(answers.as_ref(), salt));
         let mut bytes = Vec::with_capacity(body.len() + 64);
-        log::write_entry(&mut bytes, index, time, &self.last_hash, event.kind(), &body)
+        log::entry::write_entry(&mut bytes, index, time, &self.last_hash, event.kind(), &body)
             .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
         let hash = log::entry_hash(&bytes);
         let batch = &mut pending.batch;
         self.tree.append(hash.0, &mut |half| {
             batch.put(rows::hash_tile(half.level, half.tile, half.half), half.as_bytes());
         });
-        let recorded = Recorded { index, hash, time, event, answers };
+        let recorded = Recorded {
+            index,
+            hash,
+            time,
+            event,
+            answers,
+        };
         for key in keys_of(&recorded, nth) {
             self.index.insert(key, index);
         }
@@ -358,6 +418,7 @@ impl Writer {
         self.snapshot.touch(&recorded, coupons);
         self.last_hash = hash;
         self.last_time = time;
+        self.applied = index + 1;
         pending.entries.push((bytes, recorded.clone()));
         Ok(recorded)
     }
@@ -391,7 +452,9 @@ impl Writer {
         let sequence_number = self.state.next_sequence_number(&register);
         if receipt.sequence_number != sequence_number {
             // The caller's guess was overtaken: signing again here costs one signature.
-            receipt.stub = self.shared.sign_stub(&receipt.draft, &receipt.secret, sequence_number);
+            receipt.stub = self
+                .shared
+                .sign_stub(&receipt.draft, &receipt.secret, sequence_number);
             self.shared.next_numbers.correct(&register, sequence_number + 1);
         }
         let event = Event::ReceiptIssued(crate::ledger::ReceiptIssued {
@@ -420,13 +483,21 @@ impl Writer {
         pending: &mut Pending,
     ) -> Result<Recorded, NodeError> {
         let coupons = self.coupons_of(&target, pending)?;
-        let order = StatusOrder { target, status, coupons };
+        let order = StatusOrder {
+            target,
+            status,
+            coupons,
+        };
         let changed = self.state.decide_status(&order)?;
         let now = self.now();
         for list in order.coupons.iter().map(|name| name.list).collect::<HashSet<_>>() {
             self.lists.revoked(list, now);
         }
-        let event = Event::StatusSet(crate::ledger::StatusSet { target, status, changed });
+        let event = Event::StatusSet(crate::ledger::StatusSet {
+            target,
+            status,
+            changed,
+        });
         let recorded = self.record_with(event, answers, pending, None, &order.coupons)?;
         if let Some(reason) = reason {
             pending.beside.push((recorded.index, reason.into_bytes()));
@@ -442,7 +513,12 @@ impl Writer {
         if self.state.coupons.contains_key(&name) {
             return Ok(());
         }
-        if let Some(coupon) = (Sight { writer: self, pending }).coupon(name)? {
+        if let Some(coupon) = (Sight {
+            writer: self,
+            pending,
+        })
+        .coupon(name)?
+        {
             self.state.coupons.insert(name, coupon);
         }
         Ok(())
@@ -455,7 +531,11 @@ impl Writer {
         pending: &Pending,
     ) -> Result<Register, NodeError> {
         if !self.state.redemptions.contains_key(&id) {
-            let found = (Sight { writer: self, pending }).redemption(id)?;
+            let found = (Sight {
+                writer: self,
+                pending,
+            })
+            .redemption(id)?;
             let (redemption, _) = found.ok_or(crate::ledger::Refusal::RedemptionUnknown)?;
             self.state.redemptions.insert(id, redemption);
         }
@@ -483,7 +563,7 @@ impl Writer {
         Ok(())
     }
 
-    fn commit(&mut self, pending: &mut Pending) -> Result<(), NodeError> {
+    pub(super) fn commit(&mut self, pending: &mut Pending) -> Result<(), NodeError> {
         let shared = Arc::clone(&self.shared);
         let timer = shared.metrics.commit_seconds.start_timer();
         let mut batch = std::mem::take(&mut pending.batch);
@@ -491,14 +571,23 @@ impl Writer {
             let bytes = pending.entries.iter().map(|(bytes, _)| bytes.as_slice());
             rows::append_entries(&mut batch, first.index, bytes)?;
         }
-        beside::append(&mut batch, pending.beside.iter().map(|(index, bytes)| (*index, bytes.as_slice())))?;
+        beside::append(
+            &mut batch,
+            pending
+                .beside
+                .iter()
+                .map(|(index, bytes)| (*index, bytes.as_slice())),
+        )?;
         shared.engine.commit(batch)?;
         if !pending.entries.is_empty() {
             let (size, root) = (self.tree.size(), self.tree.root());
             self.guard.write(&GuardState::new(size, root))?;
             let head = shared.sign_head(size, Digest(root))?;
             *shared.head.write().expect("no holder of this lock panics") = head;
-            shared.metrics.log_entries.set(i64::try_from(size).unwrap_or(i64::MAX));
+            shared
+                .metrics
+                .log_entries
+                .set(i64::try_from(size).unwrap_or(i64::MAX));
         }
         self.index.committed();
         self.snapshot.committed();
@@ -525,22 +614,31 @@ impl Writer {
 
     /// Adds a bounded share of index and derived-state rows to the batch.
     fn add_upkeep(&mut self, pending: &mut Pending) -> Result<(), NodeError> {
-        if self.tree.size() >= self.index.covers() + limits::INDEX_CHECKPOINT_ENTRIES && pending.entries.is_empty()
+        if self.tree.size() >= self.index.covers() + limits::INDEX_CHECKPOINT_ENTRIES
+            && pending.entries.is_empty()
         {
             self.begin_checkpoint();
         } else if self.tree.size() >= self.index.covers() + limits::INDEX_CHECKPOINT_ENTRIES {
             // Under load there is always a batch: the checkpoint then covers what is published.
-            let published = self.shared.head.read().expect("no holder of this lock panics").size;
+            let published = self
+                .shared
+                .head
+                .read()
+                .expect("no holder of this lock panics")
+                .size;
             self.begin_checkpoint_at(published);
         }
         if self.snapshot.is_idle() && self.index.is_idle() {
             return Ok(());
         }
-        let size = self.tree.size();
-        let rows = self.snapshot.step(&self.state, size, &mut pending.batch, UPKEEP_ROWS_MAX);
+        let rows = self
+            .snapshot
+            .step(&self.state, self.applied, &mut pending.batch, UPKEEP_ROWS_MAX);
         if rows < UPKEEP_ROWS_MAX {
             let engine = self.shared.engine.as_ref();
-            let outcome = self.index.step(engine, &mut pending.batch, UPKEEP_ROWS_MAX - rows)?;
+            let outcome = self
+                .index
+                .step(engine, &mut pending.batch, UPKEEP_ROWS_MAX - rows)?;
             if let super::index::StepOutcome::Checkpoint { covers, .. } = outcome {
                 self.snapshot.conclude(&self.state, covers, &mut pending.batch);
             }
@@ -549,7 +647,7 @@ impl Writer {
     }
 
     fn begin_checkpoint(&mut self) {
-        self.begin_checkpoint_at(self.tree.size());
+        self.begin_checkpoint_at(self.applied);
     }
 
     fn begin_checkpoint_at(&mut self, covers: u64) {
@@ -562,7 +660,7 @@ impl Writer {
     }
 
     /// Runs the upkeep to its end, so that the next opening reads little.
-    fn settle(&mut self) -> Result<(), NodeError> {
+    pub(super) fn settle(&mut self) -> Result<(), NodeError> {
         self.begin_checkpoint();
         while !(self.index.is_idle() && self.snapshot.is_idle()) {
             let mut pending = Pending::default();
@@ -581,9 +679,15 @@ impl Writer {
     /// Stops for good and tells everyone who waits.
     fn stop(&self, error: &NodeError, jobs: &Receiver<Job>) {
         tracing::error!(%error, "the writer has stopped");
-        *self.shared.stopped.write().expect("no holder of this lock panics") = Some(error.to_string());
+        *self
+            .shared
+            .stopped
+            .write()
+            .expect("no holder of this lock panics") = Some(error.to_string());
         while let Ok(job) = jobs.try_recv() {
-            let _ = job.reply.send(Reply::Failed(NodeError::Stopped(error.to_string())));
+            let _ = job
+                .reply
+                .send(Reply::Failed(NodeError::Stopped(error.to_string())));
         }
     }
 
@@ -603,8 +707,12 @@ impl Writer {
             StatusTarget::Batch(entry) => self.batches(pending, |row| row.entry == *entry)?,
             StatusTarget::Campaign(id) => self.batches(pending, |row| row.campaign == *id)?,
         };
-        let positions = batches.iter().flat_map(|row| row.first..row.first + u64::from(row.count));
-        Ok(positions.map(|position| permutations.name_of(Position(position))).collect())
+        let positions = batches
+            .iter()
+            .flat_map(|row| row.first..row.first + u64::from(row.count));
+        Ok(positions
+            .map(|position| permutations.name_of(Position(position)))
+            .collect())
     }
 
     fn batch_holding(&self, position: Position, pending: &Pending) -> Result<Option<BatchRow>, NodeError> {
@@ -614,7 +722,11 @@ impl Writer {
         }
     }
 
-    fn batches(&self, pending: &Pending, wanted: impl Fn(&BatchRow) -> bool) -> Result<Vec<BatchRow>, NodeError> {
+    fn batches(
+        &self,
+        pending: &Pending,
+        wanted: impl Fn(&BatchRow) -> bool,
+    ) -> Result<Vec<BatchRow>, NodeError> {
         let mut found = super::open::all_batches(self.shared.engine.as_ref())?;
         found.extend(&pending.batches);
         found.retain(wanted);
@@ -628,7 +740,10 @@ impl Shared {
         let note = Checkpoint::new(self.options.origin.authority(), size, root)
             .sign(&self.log_key, |message| self.keyring.log.sign(message))
             .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
-        Ok(Head { size, note: note.to_string().into() })
+        Ok(Head {
+            size,
+            note: note.to_string().into(),
+        })
     }
 }
 
@@ -637,6 +752,8 @@ pub(super) fn expect_recorded(reply: Reply) -> Result<Recorded, NodeError> {
     match reply {
         Reply::Recorded(recorded) => Ok(*recorded),
         Reply::Failed(error) => Err(error),
-        _ => Err(NodeError::Inconsistent("the writer answered another question".to_owned())),
+        _ => Err(NodeError::Inconsistent(
+            "the writer answered another question".to_owned(),
+        )),
     }
 }

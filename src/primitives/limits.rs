@@ -180,3 +180,16 @@ pub const UNIT_BYTES_MAX: usize = 16;
 
 /// Longest PEM file of a key: an encrypted one is about 400 bytes.
 pub const KEY_FILE_BYTES_MAX: u64 = 8 * 1024;
+
+/// Permutations of status lists kept in memory: 10 KB each, and a coupon from
+/// outside can name any list.
+pub const PERMUTATIONS_KEPT_MAX: usize = 4_096;
+
+/// Seconds between two signings of a list after a revocation.
+pub const LIST_SIGN_SECONDS_MIN: u64 = 1;
+
+/// Seconds between two signings of a list for used-up bits.
+pub const LIST_USED_UP_SECONDS_MIN: u64 = 10;
+
+/// `ttl` of a status list: how soon a verifier should look again, in seconds.
+pub const STATUS_LIST_TTL_SECONDS: u64 = 60;

@@ -1,0 +1,629 @@
+//! Making a log, and opening one: what is checked before a node serves.
+//!
+//! Opening reads what follows the last index checkpoint, compares size and
+//! root with the guard, repairs what is derived, says what it did, and refuses
+//! to start when the store is behind what was signed (protocol, section 6).
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, RwLock};
+
+use ed25519_dalek::VerifyingKey;
+use prometheus::Registry;
+
+use crate::credential::{Algorithm, Campaign, Signed};
+use crate::ledger::{CampaignSigned, CampaignState, Event, Genesis, Recorded, State, StatusTarget};
+use crate::log::{self, KeyKind, VerifierKey};
+use crate::merkle::{NodeReader, TileBuilder, TreeView, half_tile_from_bytes};
+use crate::primitives::{Clock, CouponName, Digest, Entropy, Origin, Position, UnixSeconds, limits};
+use crate::store::{Batch, Engine, GuardFile, GuardState, StoreError, rows, scan_entries};
+
+use super::answers::{CampaignView, EntryRef};
+use super::coupons::{NextNumbers, Permutations, left_reservations};
+use super::find::{keys_of, recorded};
+use super::index::Index;
+use super::keyring::Keyring;
+use super::lists::Lists;
+use super::pending::{BatchRow, Pending};
+use super::requests::{RequestHasher, occurrence};
+use super::snapshot::{self, Snapshot};
+use super::writer::{Head, Shared, Writer};
+use super::{Inner, Node, NodeError, NodeMetrics};
+
+/// How a node is set up.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// The base URL: fixes links, uris, did:web and the log's origin.
+    pub origin: Origin,
+    /// The algorithm that new credentials name.
+    pub algorithm: Algorithm,
+    /// How long a status list is good, in seconds.
+    pub status_list_seconds: u64,
+}
+
+/// What a new log begins with.
+#[derive(Clone, Debug)]
+pub struct NewNode {
+    /// The co-op's name for people.
+    pub name: String,
+    /// The base URL.
+    pub origin: Origin,
+}
+
+/// Everything that a node works with, passed in.
+pub struct NodeParts {
+    /// Where rows are kept.
+    pub engine: Arc<dyn Engine>,
+    /// What was signed last; the state is what the guard held when it was opened.
+    pub guard: (Box<dyn GuardFile>, GuardState),
+    /// The node's keys.
+    pub keyring: Arc<Keyring>,
+    /// How it is set up.
+    pub options: NodeOptions,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where metrics are registered.
+    pub registry: Registry,
+}
+
+/// What opening found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// Entries in the log.
+    pub size: u64,
+    /// Entries read because they follow the last index checkpoint.
+    pub replayed: u64,
+    /// What was repaired or finished, a sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Half tiles in the store.
+pub(super) struct StoredTiles<'a>(pub &'a dyn Engine);
+
+impl NodeReader for StoredTiles<'_> {
+    type Error = StoreError;
+
+    fn half_tile(
+        &self,
+        level: u8,
+        tile: u64,
+        half: u8,
+    ) -> Result<Option<Vec<crate::merkle::Hash>>, StoreError> {
+        let row = self.0.get(&rows::hash_tile(level, tile, half))?;
+        row.map(|bytes| {
+            half_tile_from_bytes(&bytes)
+                .ok_or_else(|| StoreError::Damaged(format!("half tile {level}/{tile}/{half}")))
+        })
+        .transpose()
+    }
+}
+
+/// Writes entry 0 into an empty engine, durably, and gives the guard state to
+/// make the guard file with.
+///
+/// # Errors
+/// [`NodeError`] when the engine fails or holds a log already.
+pub fn create_log(
+    engine: &dyn Engine,
+    new: &NewNode,
+    keyring: &Keyring,
+    now: UnixSeconds,
+) -> Result<GuardState, NodeError> {
+    let genesis = Event::Genesis(Genesis {
+        name: new.name.clone(),
+        base_url: new.origin.to_string(),
+        credential_key: *keyring.credential.public().as_bytes(),
+        log_key: *keyring.log.public().as_bytes(),
+        witness_key: *keyring.witness.public().as_bytes(),
+    });
+    let body = crate::encoding::cbor::encode(&genesis.to_body(None, [0; 16]));
+    let mut bytes = Vec::new();
+    log::entry::write_entry(&mut bytes, 0, now, &Digest::ZERO, genesis.kind(), &body)
+        .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
+    let mut batch = Batch::default();
+    rows::append_entries(&mut batch, 0, [bytes.as_slice()])?;
+    engine.commit(batch)?;
+    Ok(GuardState::new(1, log::entry_hash(&bytes).0))
+}
+
+impl Node {
+    /// Opens the log in `parts` and starts its writer.
+    ///
+    /// # Errors
+    /// [`NodeError::Refuse`] when the store is behind the guard, or does not
+    /// fit it or the keys; the sentence says what to do.
+    pub fn open(parts: NodeParts) -> Result<(Self, OpenReport), NodeError> {
+        let mut report = OpenReport::default();
+        let (guard, signed) = parts.guard;
+        let engine = parts.engine;
+        let (size, last) = log_end(engine.as_ref())?;
+        report.size = size;
+        if size < signed.size {
+            return Err(behind(size, signed.size));
+        }
+        check_genesis(engine.as_ref(), &parts.keyring, &parts.options)?;
+        let tree = open_tree(engine.as_ref(), size, &signed, &mut report)?;
+        let (index, index_covers) = open_index(engine.as_ref(), size, &mut report)?;
+        let mut state = State {
+            did: parts.options.origin.did_web(),
+            ..State::default()
+        };
+        let state_covers = load_state(engine.as_ref(), size, &mut state, &mut report)?;
+        let log_key = VerifierKey::new(
+            parts.options.origin.authority(),
+            KeyKind::Ed25519,
+            verifying_key(parts.keyring.log.public().as_bytes())?,
+        )
+        .map_err(|error| NodeError::Refuse(error.to_string()))?;
+        let shared = Arc::new(Shared {
+            index: index.reader(),
+            hasher: RequestHasher::new(&parts.keyring.request_secret),
+            permutations: Permutations::new(*parts.keyring.index_secret),
+            log_key,
+            head: RwLock::new(Head {
+                size: 0,
+                note: Arc::from(""),
+            }),
+            campaigns: RwLock::default(),
+            lists: RwLock::default(),
+            next_numbers: NextNumbers::default(),
+            stopped: RwLock::default(),
+            metrics: NodeMetrics::new(&parts.registry),
+            engine,
+            keyring: parts.keyring,
+            options: parts.options,
+            clock: parts.clock,
+            entropy: parts.entropy,
+        });
+        let mut writer = Writer {
+            shared: Arc::clone(&shared),
+            guard,
+            state,
+            index,
+            tree,
+            last_hash: last.hash,
+            last_time: last.time,
+            applied: 0,
+            reservations: BTreeMap::new(),
+            lists: Lists::default(),
+            snapshot: Snapshot::default(),
+        };
+        writer.replay(index_covers, state_covers, &mut report)?;
+        writer.resume(&signed, &mut report)?;
+        let (jobs, queue) = crossbeam_channel::bounded(limits::WRITER_QUEUE_MAX);
+        let thread = std::thread::Builder::new()
+            .name("tallystick-writer".to_owned())
+            .spawn(move || writer.run(&queue))
+            .map_err(|error| {
+                NodeError::Refuse(format!("the writer's thread could not be started: {error}"))
+            })?;
+        let inner = Inner {
+            shared,
+            jobs,
+            thread: Mutex::new(Some(thread)),
+        };
+        Ok((
+            Self {
+                inner: Arc::new(inner),
+            },
+            report,
+        ))
+    }
+}
+
+pub(super) fn verifying_key(bytes: &[u8; 32]) -> Result<VerifyingKey, NodeError> {
+    VerifyingKey::from_bytes(bytes)
+        .map_err(|error| NodeError::Refuse(format!("a key of the keyring: {error}")))
+}
+
+fn behind(size: u64, signed: u64) -> NodeError {
+    NodeError::Refuse(format!(
+        "the store holds {size} entries, but {signed} were signed (so says the guard file). \
+         Starting would give out a second history. If the store was restored from a backup, \
+         put the newer store back; do not delete the guard file"
+    ))
+}
+
+/// Size of the log and its last entry.
+fn log_end(engine: &dyn Engine) -> Result<(u64, Recorded), NodeError> {
+    let last = rows::last_entry(engine)?;
+    let Some((at, bytes)) = last else {
+        return Err(NodeError::Refuse(
+            "the store holds no log: initialise the directory again, or restore it".to_owned(),
+        ));
+    };
+    Ok((at + 1, recorded(at, &bytes)?))
+}
+
+fn check_genesis(engine: &dyn Engine, keyring: &Keyring, options: &NodeOptions) -> Result<(), NodeError> {
+    let first = super::find::committed_entry(engine, 0)?;
+    let Event::Genesis(genesis) = &first.event else {
+        return Err(super::find::misplaced(0, "the genesis"));
+    };
+    if genesis.log_key != *keyring.log.public().as_bytes() {
+        return Err(NodeError::Refuse(
+            "the log key in keys/ is not the one in the log's first entry: these keys belong to another node"
+                .to_owned(),
+        ));
+    }
+    if genesis.base_url != options.origin.to_string() {
+        return Err(NodeError::Refuse(format!(
+            "base_url is {} in the config, but this log was begun as {}: links, status uris and the log's \
+             name depend on it, so set it back",
+            options.origin, genesis.base_url
+        )));
+    }
+    Ok(())
+}
+
+/// The tree over the log, checked against the guard. Half tiles are derived:
+/// where they do not give the signed root they are made anew from the entries.
+fn open_tree(
+    engine: &dyn Engine,
+    size: u64,
+    signed: &GuardState,
+    report: &mut OpenReport,
+) -> Result<TileBuilder, NodeError> {
+    let stored = stored_tree(engine, size, signed.size);
+    if let Ok((tree, root)) = &stored
+        && *root == signed.root
+    {
+        return Ok(tree.clone());
+    }
+    let tree = rebuild_tiles(engine)?;
+    let (_, root) = stored_tree(engine, size, signed.size)?;
+    if tree.size() != size || root != signed.root {
+        return Err(NodeError::Refuse(format!(
+            "the entries in the store do not give the root that was signed at size {}: the store is damaged or \
+             was replaced. Run `tallystick audit` on it, and restore the store that belongs to this guard file",
+            signed.size
+        )));
+    }
+    report
+        .notes
+        .push("the tree's tiles did not fit the signed root and were made anew from the entries".to_owned());
+    Ok(tree)
+}
+
+/// The stored tree at `size`, and its root at the size that was signed.
+fn stored_tree(
+    engine: &dyn Engine,
+    size: u64,
+    signed: u64,
+) -> Result<(TileBuilder, crate::merkle::Hash), NodeError> {
+    let tiles = StoredTiles(engine);
+    let broken = |error: crate::merkle::TreeError<StoreError>| NodeError::Inconsistent(error.to_string());
+    let mut tree = TileBuilder::resume(size, &tiles).map_err(broken)?;
+    let from = tree.size();
+    scan_entries(engine, from, &mut |index, bytes| {
+        if index >= from && index < size {
+            tree.append(crate::merkle::leaf_hash(bytes), &mut |_| {});
+        }
+        ControlFlow::Continue(())
+    })?;
+    if tree.size() != size {
+        return Err(NodeError::Inconsistent(format!(
+            "the tree has {} leaves, the log {size}",
+            tree.size()
+        )));
+    }
+    let root = TreeView::new(&tree, &tiles).root_at(signed).map_err(broken)?;
+    Ok((tree, root))
+}
+
+fn rebuild_tiles(engine: &dyn Engine) -> Result<TileBuilder, NodeError> {
+    let mut tree = TileBuilder::new();
+    let mut batch = Batch::default();
+    let mut outcome = Ok(());
+    scan_entries(engine, 0, &mut |_, bytes| {
+        tree.append(crate::merkle::leaf_hash(bytes), &mut |half| {
+            batch.put(rows::hash_tile(half.level, half.tile, half.half), half.as_bytes());
+        });
+        ControlFlow::Continue(())
+    })?;
+    // Written after the scan, some 1 MB at a time: the engine is not written to while it is read.
+    for rows in batch.writes.chunks(256) {
+        outcome = outcome.and_then(|()| {
+            engine.commit(Batch {
+                require_absent: None,
+                writes: rows.to_vec(),
+            })
+        });
+    }
+    outcome?;
+    Ok(tree)
+}
+
+fn open_index(engine: &dyn Engine, size: u64, report: &mut OpenReport) -> Result<(Index, u64), NodeError> {
+    match Index::open(engine) {
+        Ok((index, covers)) if covers <= size => Ok((index, covers)),
+        Ok(_) | Err(StoreError::Damaged(_)) => {
+            Index::wipe(engine)?;
+            report
+                .notes
+                .push("the index did not fit the log and was made anew from the entries".to_owned());
+            Ok(Index::open(engine)?)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn load_state(
+    engine: &dyn Engine,
+    size: u64,
+    state: &mut State,
+    report: &mut OpenReport,
+) -> Result<u64, NodeError> {
+    let did = state.did.clone();
+    match snapshot::load(engine, state) {
+        Ok(covers) if covers <= size => Ok(covers),
+        Ok(_) | Err(NodeError::Inconsistent(_)) => {
+            *state = State {
+                did,
+                ..State::default()
+            };
+            report
+                .notes
+                .push("the derived state did not fit the log and was made anew from the entries".to_owned());
+            Ok(0)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Writer {
+    /// Reads the entries that index or derived state do not cover yet, and
+    /// checks how each follows the one before.
+    fn replay(
+        &mut self,
+        index_covers: u64,
+        state_covers: u64,
+        report: &mut OpenReport,
+    ) -> Result<(), NodeError> {
+        let engine = Arc::clone(&self.shared.engine);
+        let batches = all_batches(engine.as_ref())?;
+        let size = report.size;
+        let mut from = index_covers.min(state_covers);
+        self.applied = from;
+        let mut previous: Option<(Digest, UnixSeconds)> = None;
+        while from < size {
+            // A bounded stretch at a time, so that the index can be written out between two.
+            let until = size.min(from + limits::INDEX_CHECKPOINT_ENTRIES);
+            let mut outcome = Ok(());
+            scan_entries(engine.as_ref(), from, &mut |index, bytes| {
+                if index < from {
+                    return ControlFlow::Continue(());
+                }
+                if index >= until {
+                    return ControlFlow::Break(());
+                }
+                outcome = self.replay_entry(index, bytes, index_covers, &batches, &mut previous);
+                if outcome.is_ok() {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
+            outcome?;
+            if self.applied != until {
+                return Err(NodeError::Inconsistent(format!(
+                    "entries {} to {} are missing from the store",
+                    self.applied,
+                    until - 1
+                )));
+            }
+            self.index.committed();
+            if until < size {
+                self.settle()?;
+            }
+            report.replayed += until - from;
+            from = until;
+        }
+        self.state.coupons.clear();
+        Ok(())
+    }
+
+    fn replay_entry(
+        &mut self,
+        index: u64,
+        bytes: &[u8],
+        index_covers: u64,
+        batches: &[BatchRow],
+        previous: &mut Option<(Digest, UnixSeconds)>,
+    ) -> Result<(), NodeError> {
+        let entry = log::Entry::decode(bytes)
+            .map_err(|error| NodeError::Inconsistent(format!("entry {index}: {error}")))?;
+        if let Some((hash, time)) = previous
+            && (entry.previous != *hash || entry.time < *time)
+        {
+            return Err(NodeError::Inconsistent(format!(
+                "entry {index} does not follow the one before it"
+            )));
+        }
+        let recorded = recorded(index, bytes)?;
+        *previous = Some((recorded.hash, recorded.time));
+        let campaign = match &recorded.event {
+            Event::CampaignSigned(signed) => Some(campaign_state(&campaign_view(signed, &recorded)?, index)),
+            _ => None,
+        };
+        let coupons = match &recorded.event {
+            Event::StatusSet(set) => self.covered(&set.target, index, batches),
+            _ => Vec::new(),
+        };
+        if index >= index_covers {
+            self.index_again(&recorded)?;
+        }
+        self.state.apply(&recorded, campaign, &coupons);
+        self.snapshot.touch(&recorded, &coupons);
+        self.applied = index + 1;
+        Ok(())
+    }
+
+    fn index_again(&mut self, recorded: &Recorded) -> Result<(), NodeError> {
+        let mut nth = 0;
+        let reference = recorded.answers.and_then(|answers| answers.reference);
+        if let (Event::Redeemed(_), Some(reference)) = (&recorded.event, reference) {
+            let engine = self.shared.engine.as_ref();
+            while let Some(index) = self.index.lookup(engine, occurrence(reference, nth))? {
+                if index == recorded.index {
+                    break;
+                }
+                nth += 1;
+            }
+        }
+        for key in keys_of(recorded, nth) {
+            self.index.insert(key, recorded.index);
+        }
+        Ok(())
+    }
+
+    /// The coupons that a change of status in entry `index` covered then.
+    fn covered(&self, target: &StatusTarget, index: u64, batches: &[BatchRow]) -> Vec<CouponName> {
+        let permutations = &self.shared.permutations;
+        let wanted = |row: &&BatchRow| match target {
+            StatusTarget::Coupon(_) => false,
+            StatusTarget::Batch(entry) => row.entry == *entry,
+            StatusTarget::Campaign(id) => row.campaign == *id && row.entry < index,
+        };
+        if let StatusTarget::Coupon(name) = target {
+            return vec![*name];
+        }
+        let positions = batches
+            .iter()
+            .filter(wanted)
+            .flat_map(|row| row.first..row.first + u64::from(row.count));
+        positions
+            .map(|position| permutations.name_of(Position(position)))
+            .collect()
+    }
+
+    /// Signs what is durable, publishes it, and finishes what a crash cut off.
+    fn resume(&mut self, signed: &GuardState, report: &mut OpenReport) -> Result<(), NodeError> {
+        let shared = Arc::clone(&self.shared);
+        let size = self.tree.size();
+        if size > signed.size {
+            report.notes.push(format!(
+                "entries {} to {} were durable but not signed yet: they are signed now",
+                signed.size,
+                size - 1
+            ));
+            self.guard.write(&GuardState::new(size, self.tree.root()))?;
+        }
+        *shared.head.write().expect("no holder of this lock panics") =
+            shared.sign_head(size, Digest(self.tree.root()))?;
+        shared
+            .metrics
+            .log_entries
+            .set(i64::try_from(size).unwrap_or(i64::MAX));
+        self.publish_campaigns()?;
+        for (register, state) in &self.state.registers {
+            shared
+                .next_numbers
+                .correct(register, state.last_sequence_number + 1);
+        }
+        for (list, version) in self.state.list_versions.clone() {
+            self.lists.signed_at(list, version);
+        }
+        self.finish_reservations(report)
+    }
+
+    fn publish_campaigns(&self) -> Result<(), NodeError> {
+        let mut campaigns = self
+            .shared
+            .campaigns
+            .write()
+            .expect("no holder of this lock panics");
+        for (id, state) in &self.state.campaigns {
+            let recorded = super::find::committed_entry(self.shared.engine.as_ref(), state.entry)?;
+            if let Event::CampaignSigned(signed) = &recorded.event {
+                campaigns.insert(*id, Arc::new(campaign_view(signed, &recorded)?));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_reservations(&mut self, report: &mut OpenReport) -> Result<(), NodeError> {
+        for reservation in left_reservations(self.shared.engine.as_ref())? {
+            let (first, count) = (reservation.batch.first.0, reservation.batch.count);
+            let end = Position(first + u64::from(count));
+            self.state.next_position = self.state.next_position.max(end);
+            if reservation.batch.kid != self.shared.keyring.credential.public().kid() {
+                return Err(NodeError::Refuse(format!(
+                    "a batch of {count} coupons was cut off while it was being signed, and its key {} is no longer \
+                     in keys/: put the key back and start once",
+                    reservation.batch.kid
+                )));
+            }
+            let tags = self.shared.batch_tags(&reservation.batch);
+            self.reservations.insert(first, reservation);
+            let mut pending = Pending::default();
+            self.finish_batch(first, &tags, &mut pending)?;
+            self.commit(&mut pending)?;
+            report.notes.push(format!(
+                "a batch of {count} coupons that was cut off has been finished"
+            ));
+        }
+        report.size = self.tree.size();
+        Ok(())
+    }
+}
+
+/// All batches, in order of their positions.
+pub(super) fn all_batches(engine: &dyn Engine) -> Result<Vec<BatchRow>, NodeError> {
+    let mut found = Vec::new();
+    engine.scan(&[rows::BATCH], &[rows::BATCH], &mut |key, value| {
+        found.push(rows::number_of(key).and_then(|first| BatchRow::decode(first, value)));
+        ControlFlow::Continue(())
+    })?;
+    found
+        .into_iter()
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| NodeError::Inconsistent("a row of a batch cannot be read".to_owned()))
+}
+
+/// A campaign as it stands in its entry.
+pub(super) fn campaign_view(signed: &CampaignSigned, recorded: &Recorded) -> Result<CampaignView, NodeError> {
+    let view = view_of(&signed.credential, recorded.into())?;
+    if view.id == signed.id {
+        Ok(view)
+    } else {
+        Err(NodeError::Inconsistent(format!(
+            "entry {} names another campaign than it holds",
+            recorded.index
+        )))
+    }
+}
+
+/// A campaign's bytes as a view.
+pub(super) fn view_of(credential: &[u8], entry: EntryRef) -> Result<CampaignView, NodeError> {
+    let signed = Signed::<Campaign>::parse(credential)
+        .map_err(|error| NodeError::Inconsistent(format!("a campaign: {error}")))?;
+    let campaign = signed.content();
+    Ok(CampaignView {
+        id: signed.id(),
+        credential: credential.to_vec(),
+        terms: campaign.terms.clone(),
+        issued_at: campaign.issued_at,
+        not_before: campaign.not_before,
+        not_after: campaign.not_after,
+        entry,
+    })
+}
+
+/// A campaign with nothing counted yet.
+pub(super) fn campaign_state(view: &CampaignView, entry: u64) -> CampaignState {
+    CampaignState {
+        terms: view.terms.clone(),
+        issued_at: view.issued_at,
+        not_before: view.not_before,
+        not_after: view.not_after,
+        entry,
+        issued: 0,
+        redemptions: 0,
+        spent: crate::primitives::Amount::ZERO,
+        flags: crate::ledger::StatusFlags::default(),
+        as_of: entry + 1,
+    }
+}
