@@ -18,7 +18,6 @@ use super::writer::Writer;
 pub(super) struct SignedList {
     pub token: Vec<u8>,
     pub issued_at: UnixSeconds,
-    pub expires: UnixSeconds,
 }
 
 /// Which lists have changed, and when each is to be signed again.
@@ -133,7 +132,6 @@ impl Writer {
             let signed = SignedList {
                 token: token.clone(),
                 issued_at,
-                expires: issued_at.plus(self.shared.options.status_list_seconds),
             };
             lists.insert(*list, Arc::new(signed));
         }
