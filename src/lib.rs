@@ -20,3 +20,4 @@ pub mod encoding;
 pub mod merkle;
 pub mod primitives;
 pub mod store;
+pub mod web;
