@@ -67,7 +67,8 @@ pub fn configure(config: &mut ServiceConfig) {
     }
     // A scanner that writes `#` as `%23` asks the server for the code: it is
     // sent back to where the code stays in the browser.
-    config.service(resource("/{v:[Vv]}{mark:(?:#|%23)}{digits:[0-9]+}").route(readable().to(back_to_fragment)));
+    config
+        .service(resource("/{v:[Vv]}{mark:(?:#|%23)}{digits:[0-9]+}").route(readable().to(back_to_fragment)));
 }
 
 fn asset(path: &'static str, content_type: &'static str, body: &'static str) -> Asset {
@@ -81,9 +82,8 @@ fn asset(path: &'static str, content_type: &'static str, body: &'static str) -> 
 }
 
 fn served(path: &'static str, asset: &'static Asset) -> Resource {
-    resource(path).route(readable().to(async move |if_none_match: Header<IfNoneMatch>| {
-        answer(asset, &if_none_match)
-    }))
+    resource(path)
+        .route(readable().to(async move |if_none_match: Header<IfNoneMatch>| answer(asset, &if_none_match)))
 }
 
 fn readable() -> actix_web::Route {
@@ -95,7 +95,11 @@ fn answer(asset: &Asset, known: &IfNoneMatch) -> HttpResponse {
         IfNoneMatch::Any => true,
         IfNoneMatch::Items(tags) => tags.iter().any(|tag| tag.weak_eq(&asset.tag)),
     };
-    let mut response = if fresh { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    let mut response = if fresh {
+        HttpResponse::NotModified()
+    } else {
+        HttpResponse::Ok()
+    };
     protect(&mut response)
         // Scripts of two versions must not mix after an upgrade: browsers keep
         // the files, and ask each time whether they still hold.
@@ -186,7 +190,10 @@ mod tests {
         ] {
             let response = call_service(&app, TestRequest::get().uri(path).to_request()).await;
             assert_eq!(response.status(), status, "{path}");
-            let sent = response.headers().get(header::LOCATION).map(|to| to.to_str().unwrap());
+            let sent = response
+                .headers()
+                .get(header::LOCATION)
+                .map(|to| to.to_str().unwrap());
             assert_eq!(sent, location, "{path}");
         }
     }

@@ -2,6 +2,7 @@
 // keys, exact arity, ranges: anything else is Malformed.
 
 import { Malformed, Tag, concat, decode, encodeBytes, encodeHead } from "./cbor.js";
+import { soundPoint } from "./ed25519.js";
 import { currencyOf } from "./money.js";
 
 /** A credential of a kind that this page was not made for. */
@@ -15,8 +16,15 @@ export const STATUS_LIST_LENGTH = 131072;
 export const STATUS_BITS = 2;
 
 const AMOUNT_MAX = Number.MAX_SAFE_INTEGER;
-// The last second that a Date can show, and more than 200,000 years away.
-const TIME_MAX = 8_640_000_000_000;
+// The last second of the year 9999.
+const TIME_MAX = 253_402_300_799;
+const USES_MAX = 0xffff_ffff;
+const NAME_BYTES_MAX = 200;
+const TEXT_BYTES_MAX = 2000;
+// The longest address of a status list: a host of 253 characters with the rest.
+const URI_BYTES_MAX = 300;
+// The last receipt type (formats, section 3, 'Numbers').
+const RECEIPT_TYPE_MAX = 11;
 const ALGORITHMS = [-8, -19];
 
 // Labels of COSE headers and of CWT claims.
@@ -58,7 +66,7 @@ export function readOnPaper(claims) {
   const content = contentOf(claims);
   if (content[0] === 1) return readCoupon(claims, content);
   if (content[0] === 2) return readReceipt(claims, content);
-  demand(Number.isInteger(content[0]), "the kind is not a number");
+  integer(content[0], 0, Number.MAX_SAFE_INTEGER, "the kind");
   throw new UnknownKind(`kind ${content[0]}`);
 }
 
@@ -68,17 +76,17 @@ export function readCampaign(claims) {
   const content = contentOf(claims);
   demand(content.length === 2 && content[0] === 4 && content[1] instanceof Map, "not a campaign");
   const terms = content[1];
-  for (const number of terms.keys()) integer(number, 1, AMOUNT_MAX, "a term's number");
+  for (const number of terms.keys()) integer(number, 0, Number.MAX_SAFE_INTEGER, "a term's number");
   return {
     issuedAt: time(claims.get(IAT)),
     notBefore: time(claims.get(NBF)),
     notAfter: time(claims.get(EXP)),
-    name: text(terms.get(1), "the campaign's name"),
-    text: terms.has(2) ? text(terms.get(2), "the campaign's text") : "",
+    name: text(terms.get(1), 1, NAME_BYTES_MAX, "the campaign's name"),
+    text: text(terms.get(2), 0, TEXT_BYTES_MAX, "the campaign's text"),
     currency: currency(terms.get(3)),
     benefit: readBenefit(terms.get(4)),
     minimumBasket: maybe(terms, 5, amount),
-    usesPerCoupon: maybe(terms, 6, (value) => integer(value, 1, AMOUNT_MAX, "the uses")),
+    usesPerCoupon: maybe(terms, 6, (value) => integer(value, 1, USES_MAX, "the uses")),
     // Uses per member, named redeemers, stacking, offline policy, cost bearer,
     // patronage and whatever comes later: the till knows them, this page doesn't.
     furtherTerms: [...terms.keys()].some((number) => number > 6 && number !== 8 && number !== 14),
@@ -110,7 +118,7 @@ function readCoupon(claims, content) {
     amount: content.length === 3 ? amount(content[2]) : null,
     bound: claims.has(CNF),
     index: integer(status.get("idx"), 0, STATUS_LIST_LENGTH - 1, "the place in the status list"),
-    statusUri: text(status.get("uri"), "the status list's address"),
+    statusUri: text(status.get("uri"), 1, URI_BYTES_MAX, "the status list's address"),
   };
 }
 
@@ -127,7 +135,7 @@ function readReceipt(claims, content) {
     currency: currency(money),
     register,
     number: integer(number, 0, AMOUNT_MAX, "the receipt's number"),
-    type: integer(type, 1, 255, "the receipt's type"),
+    type: integer(type, 1, RECEIPT_TYPE_MAX, "the receipt's type"),
   };
 }
 
@@ -145,6 +153,7 @@ function readBenefit(value) {
 function readHolder(value) {
   const key = members(members(value, [1]).get(1), [1, -1, -2]);
   demand(key.get(1) === 1 && key.get(-1) === 6 && isBytes(key.get(-2), 32), "the holder's key is not Ed25519");
+  demand(soundPoint(key.get(-2)), "the holder's key is not sound");
 }
 
 function contentOf(claims) {
@@ -174,7 +183,7 @@ function integer(value, least, most, what) {
 }
 
 function amount(value) {
-  return integer(value, 0, AMOUNT_MAX, "an amount");
+  return integer(value, 1, AMOUNT_MAX, "an amount");
 }
 
 function currency(value) {
@@ -186,8 +195,9 @@ function time(value) {
   return integer(value, 0, TIME_MAX, "a time");
 }
 
-function text(value, what) {
-  demand(typeof value === "string" && value.length > 0, `${what} is not a text`);
+function text(value, least, most, what) {
+  demand(typeof value === "string", `${what} is not a text`);
+  integer(new TextEncoder().encode(value).length, least, most, `the length of ${what}`);
   return value;
 }
 

@@ -20,7 +20,6 @@ const WORDS = {
     10: "Collective receipt after an outage",
     11: "Receipt of an aborted sale",
   },
-  laterReceiptType: (number) => `Receipt of type ${number}`,
   // State: [tone, sign, headline].
   states: {
     checking: ["quiet", "…", "Checking…"],
@@ -46,7 +45,7 @@ const WORDS = {
       `This page checks coupons and receipts of ${r.host}, on your own device. Scan the code on paper with your camera, or paste its text below.`,
     "valid/signature": (r) => `${r.host} signed it, and nothing in it was changed.`,
     "valid/list": (r) =>
-      `${r.host} signed it, its time is right, and it was neither revoked nor used up when this list was made. The till has the last word.`,
+      `${r.host} signed it, its time is right, and its list of ${shownTime(r.list.issuedAt)} has it neither revoked nor used up. The till has the last word.`,
     "not-yet-valid/time": () => "It is genuine, but its time has not come.",
     "expired/time": () => "It is genuine, but its time is over.",
     "revoked/list": (r) => `It is genuine, but ${r.host} has taken it back. No till accepts it.`,
@@ -94,7 +93,7 @@ const WORDS = {
     from: "Issued by",
     worth: "Worth",
     minimum: "Smallest purchase",
-    uses: "Can be used",
+    uses: "Uses",
     begins: "Good from",
     ends: "Good until",
     name: "Coupon number",
@@ -107,8 +106,7 @@ const WORDS = {
   percentOff: (rate, cap) => (cap === null ? `${rate} off` : `${rate} off, at most ${cap}`),
   stored: (amount) => `${amount} to spend`,
   unknownWorth: "Not known here",
-  ownAmount: (amount) => `${amount} (the currency stands in terms that could not be fetched)`,
-  times: (count) => (count === 1 ? "once" : `${count} times`),
+  times: (count) => (count === 1 ? "one" : String(count)),
   endsWithCampaign: "The campaign ends sooner than the coupon says: that date counts.",
   storedNote: "What is left of its value is known at the till.",
   furtherTerms: "Further terms hold that this page doesn't show; the till knows them.",
@@ -182,12 +180,12 @@ function facts(result) {
 function couponFacts({ subject, campaign, host, name, notBefore, notAfter }) {
   return [
     ["what", campaign ? `${WORDS.coupon}: ${campaign.name}` : WORDS.coupon],
-    ["terms", campaign?.text ?? null],
     ["worth", worth(subject, campaign)],
     ["minimum", campaign?.minimumBasket ? money(campaign.minimumBasket, campaign.currency) : null],
-    ["uses", campaign?.usesPerCoupon ? WORDS.times(campaign.usesPerCoupon) : null],
-    ["begins", notBefore === null ? null : moment(notBefore)],
     ["ends", moment(notAfter)],
+    ["begins", notBefore === null ? null : moment(notBefore)],
+    ["uses", campaign?.usesPerCoupon ? WORDS.times(campaign.usesPerCoupon) : null],
+    ["terms", campaign?.text ?? null],
     ["from", host],
     ["name", name],
   ];
@@ -195,7 +193,7 @@ function couponFacts({ subject, campaign, host, name, notBefore, notAfter }) {
 
 function receiptFacts({ subject, host }) {
   return [
-    ["what", WORDS.receiptTypes[subject.type] ?? WORDS.laterReceiptType(subject.type)],
+    ["what", WORDS.receiptTypes[subject.type]],
     ["total", money(subject.total, subject.currency)],
     ["from", host],
     ["register", subject.register],
@@ -204,9 +202,10 @@ function receiptFacts({ subject, host }) {
   ];
 }
 
-// A coupon's own amount stands in place of the benefit's.
+// A coupon's own amount stands in place of the benefit's. Without the terms not
+// even its currency is known.
 function worth(coupon, campaign) {
-  if (!campaign) return coupon.amount === null ? WORDS.unknownWorth : WORDS.ownAmount(coupon.amount);
+  if (!campaign) return WORDS.unknownWorth;
   const { benefit, currency } = campaign;
   if (benefit.kind === "percent_off") {
     return WORDS.percentOff(percent(benefit.basisPoints), benefit.cap === null ? null : money(benefit.cap, currency));
@@ -238,10 +237,15 @@ function how(result) {
 // A time as the reader's clock shows it, with UTC beside it for who asks.
 function moment(seconds) {
   const date = new Date(seconds * 1000);
-  const shown = element("time", new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" }).format(date));
+  const shown = element("time", shownTime(seconds));
   shown.dateTime = date.toISOString();
   shown.title = `${date.toISOString().slice(0, 19).replace("T", " ")} UTC`;
   return shown;
+}
+
+function shownTime(seconds) {
+  const style = { dateStyle: "medium", timeStyle: "short" };
+  return new Intl.DateTimeFormat(undefined, style).format(new Date(seconds * 1000));
 }
 
 function element(name, ...content) {
