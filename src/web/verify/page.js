@@ -184,7 +184,7 @@ function couponFacts({ subject, campaign, host, name, notBefore, notAfter }) {
     ["minimum", campaign?.minimumBasket ? money(campaign.minimumBasket, campaign.currency) : null],
     ["ends", moment(notAfter)],
     ["begins", notBefore === null ? null : moment(notBefore)],
-    ["uses", campaign?.usesPerCoupon ? WORDS.times(campaign.usesPerCoupon) : null],
+    ["uses", uses(campaign)],
     ["terms", campaign?.text ?? null],
     ["from", host],
     ["name", name],
@@ -212,6 +212,12 @@ function worth(coupon, campaign) {
   }
   const amount = money(coupon.amount ?? benefit.amount, currency);
   return benefit.kind === "amount_off" ? WORDS.off(amount) : WORDS.stored(amount);
+}
+
+// One where the terms say nothing of it; a stored value is spent in parts.
+function uses(campaign) {
+  if (!campaign || (campaign.benefit.kind === "stored_value" && campaign.usesPerCoupon === null)) return null;
+  return WORDS.times(campaign.usesPerCoupon ?? 1);
 }
 
 function notes({ subject, campaign, notAfter, host }) {
