@@ -1,3 +1,4 @@
 //! Everything that is tested through the public doors, in one binary.
 
+mod layering;
 mod page;
