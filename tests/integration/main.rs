@@ -1,1 +1,4 @@
 //! Everything that is tested through the public doors, in one binary.
+
+mod coset;
+mod schemas;
