@@ -64,6 +64,64 @@ fn the_wrong_kind_is_said() {
     assert_eq!(error.to_string(), "this is a receipt, but a coupon is needed");
 }
 
+#[test]
+fn what_would_not_come_back_fails_the_check() {
+    assert_eq!(coupon().check(), Ok(()));
+    assert_eq!(campaign().check(), Ok(()));
+    assert!(
+        Coupon {
+            amount: Some(Amount::ZERO),
+            ..coupon()
+        }
+        .check()
+        .is_err()
+    );
+    assert!(
+        Coupon {
+            not_after: UnixSeconds(u64::MAX),
+            ..coupon()
+        }
+        .check()
+        .is_err()
+    );
+    assert!(
+        Membership {
+            class: String::new(),
+            ..membership()
+        }
+        .check()
+        .is_err()
+    );
+}
+
+/// A coupon byte by byte, written down by hand from formats, sections 2 and 3:
+/// the format cannot drift unseen.
+#[test]
+fn known_coupon() {
+    let mut parts = vec![
+        "d284".to_owned(),                                                  // tag 18, four items
+        "5823".to_owned() + "a3" + "0127",                                  // alg: EdDSA
+        "0448".to_owned() + "KID",                                          // kid
+        "1074".to_owned() + &to_hex(b"application/coop+cwt"),               // typ
+        "a0".to_owned(),                                                    // nothing unprotected
+        "585f".to_owned() + "a3",                                           // three claims
+        "041a6b36ec80".to_owned(),                                          // exp
+        "19ffff".to_owned() + "a1" + "6b" + &to_hex(b"status_list") + "a2", // status
+        "63".to_owned() + &to_hex(b"idx") + "1a0001ffff",                   // the last index
+        "63".to_owned() + &to_hex(b"uri") + "7820" + &to_hex(b"https://shop.coop-example.eu/s/7"),
+        "3a00010000".to_owned() + "8201" + "50" + &"ca".repeat(16), // -65537: [1, campaign]
+        "5840".to_owned(),                                          // 64 bytes of signature
+    ];
+    parts[2] = parts[2].replace("KID", &key().public().kid().to_string());
+    let expected = parts.concat();
+    let bytes = coupon().sign(&key(), ALG);
+    assert_eq!(to_hex(&bytes[..bytes.len() - 64]), expected);
+}
+
+fn to_hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
 /// Formats, section 3: at a host of 20 characters.
 #[test]
 fn the_promised_sizes() {

@@ -1,4 +1,5 @@
 //! The published schemas describe what the code emits, and nothing wrong.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 
