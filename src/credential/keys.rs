@@ -331,6 +331,20 @@ mod tests {
         assert_eq!(*key.to_pkcs8_pem(None, &CountingEntropy::new(0)), pem);
     }
 
+    /// The same key as OpenSSL 3.0 encrypted it (`pkcs8 -topk8 -scrypt -scrypt_N 256`).
+    #[test]
+    fn a_key_that_openssl_encrypted() {
+        let pem = "-----BEGIN ENCRYPTED PRIVATE KEY-----\n\
+                   MIGTME8GCSqGSIb3DQEFDTBCMCEGCSsGAQQB2kcECzAUBAhIofcDKC0SBgICAQAC\n\
+                   AQgCAQEwHQYJYIZIAWUDBAEqBBDpNe9p5A44jEoJulKxy9tMBEAl2t7F3V8l4JxU\n\
+                   j7re6vZSTN2tBDCCmj+JFP4Ay30gJRR6T1KPYVGouUNcEhlLYMF1zEOZIL4QDwEr\n\
+                   7XE60ejs\n\
+                   -----END ENCRYPTED PRIVATE KEY-----\n";
+        let key = SecretKey::from_pkcs8_pem(pem, Some("correct horse")).unwrap();
+        let public = "19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1";
+        assert_eq!(key.public().as_bytes(), &hex_array(public));
+    }
+
     #[test]
     fn encrypted_keys_need_their_passphrase() {
         let entropy = CountingEntropy::new(1);
