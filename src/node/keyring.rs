@@ -236,3 +236,111 @@ fn io_error(path: &Path, source: io::Error) -> KeyringError {
         _ => KeyringError::Io { path, source },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::OsEntropy;
+
+    fn keys_dir() -> (tempfile::TempDir, PathBuf) {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("keys");
+        (root, dir)
+    }
+
+    fn chmod(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn refusal(dir: &Path, passphrase: Option<&str>) -> String {
+        load(dir, passphrase).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn keys_come_back_and_are_the_owners_alone() {
+        for passphrase in [None, Some("correct horse")] {
+            let (_root, dir) = keys_dir();
+            let made = create(&dir, &OsEntropy, passphrase).unwrap();
+            let loaded = load(&dir, passphrase).unwrap();
+            assert_eq!(made.credential.public(), loaded.credential.public());
+            assert_eq!(made.log.public(), loaded.log.public());
+            assert_eq!(made.witness.public(), loaded.witness.public());
+            assert_eq!(made.index_secret, loaded.index_secret);
+            assert_eq!(made.request_secret, loaded.request_secret);
+            assert_eq!(is_encrypted(&dir).unwrap(), passphrase.is_some());
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+            assert_eq!(mode(&dir), 0o700);
+            for name in FILES {
+                assert_eq!(mode(&dir.join(name)), 0o600, "{name}");
+            }
+            // Five different keys, none of them in what `Debug` shows.
+            let publics = [made.credential.public(), made.log.public(), made.witness.public()];
+            assert!(publics[0] != publics[1] && publics[1] != publics[2] && publics[0] != publics[2]);
+            assert_ne!(made.index_secret, made.request_secret);
+            assert!(!format!("{made:?}").contains("secret"));
+        }
+    }
+
+    #[test]
+    fn keys_are_never_overwritten() {
+        let (_root, dir) = keys_dir();
+        let made = create(&dir, &OsEntropy, None).unwrap();
+        assert!(matches!(
+            create(&dir, &OsEntropy, None),
+            Err(KeyringError::Exists { .. })
+        ));
+        assert_eq!(load(&dir, None).unwrap().log.public(), made.log.public());
+        // An empty directory is taken over, and closed to others.
+        let (_root, dir) = keys_dir();
+        fs::create_dir(&dir).unwrap();
+        chmod(&dir, 0o755);
+        assert!(create(&dir, &OsEntropy, None).is_ok());
+    }
+
+    #[test]
+    fn what_others_can_read_is_refused_with_the_cure() {
+        let (_root, dir) = keys_dir();
+        create(&dir, &OsEntropy, None).unwrap();
+        let file = dir.join(REQUEST_SECRET);
+        chmod(&file, 0o640);
+        let said = refusal(&dir, None);
+        assert!(
+            said.contains("request-secret.pem") && said.contains("0640"),
+            "{said}"
+        );
+        assert!(said.contains("chmod 600"), "{said}");
+        chmod(&file, 0o400);
+        assert!(load(&dir, None).is_ok());
+        chmod(&dir, 0o750);
+        let said = refusal(&dir, None);
+        assert!(said.contains("0750") && said.contains("chmod 700"), "{said}");
+    }
+
+    #[test]
+    fn missing_and_damaged_files_are_named() {
+        let (_root, dir) = keys_dir();
+        let said = refusal(&dir, None);
+        assert!(said.contains("keys is missing"), "{said}");
+        create(&dir, &OsEntropy, None).unwrap();
+        fs::write(dir.join(WITNESS), "no key").unwrap();
+        let said = refusal(&dir, None);
+        assert!(said.contains("witness.pem") && said.contains("PKCS#8"), "{said}");
+        fs::remove_file(dir.join(LOG)).unwrap();
+        let said = refusal(&dir, None);
+        assert!(
+            said.contains("log.pem is missing") && said.contains("backup"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn passphrases_have_to_fit() {
+        let (_root, dir) = keys_dir();
+        create(&dir, &OsEntropy, Some("correct horse")).unwrap();
+        assert!(refusal(&dir, None).contains("no passphrase was given"));
+        assert!(refusal(&dir, Some("wrong")).contains("does not open"));
+        let (_root, dir) = keys_dir();
+        create(&dir, &OsEntropy, None).unwrap();
+        assert!(refusal(&dir, Some("correct horse")).contains("not encrypted"));
+    }
+}

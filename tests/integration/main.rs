@@ -2,3 +2,5 @@
 
 mod layering;
 mod page;
+mod coset;
+mod schemas;
