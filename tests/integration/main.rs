@@ -1,6 +1,6 @@
 //! Everything that is tested through the public doors, in one binary.
 
+mod coset;
 mod layering;
 mod page;
-mod coset;
 mod schemas;
