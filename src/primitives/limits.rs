@@ -193,3 +193,6 @@ pub const LIST_USED_UP_SECONDS_MIN: u64 = 10;
 
 /// `ttl` of a status list: how soon a verifier should look again, in seconds.
 pub const STATUS_LIST_TTL_SECONDS: u64 = 60;
+
+/// Longest file of access keys: some 4,000 keys of 250 bytes.
+pub const ACCESS_FILE_BYTES_MAX: u64 = 1024 * 1024;
