@@ -48,6 +48,13 @@ pub const SCAN_WINDOW_BYTES: usize = 1024 * 1024;
 /// Longest register name: keeps a receipt stub at 190 bytes.
 pub const REGISTER_CHARS_MAX: usize = 19;
 
+/// Characters of a node's name: one line for people.
+pub const NODE_NAME_CHARS_MAX: usize = 100;
+
+/// Web origins that may be named in the config: each request that comes from a
+/// browser is compared with all of them.
+pub const CORS_ORIGINS_MAX: usize = 64;
+
 /// Longest host and port: a DNS name is at most 253, a port adds 6.
 pub const AUTHORITY_CHARS_MAX: usize = 253;
 
