@@ -20,6 +20,7 @@
 pub mod cli;
 pub mod credential;
 pub mod encoding;
+pub mod http;
 pub mod ledger;
 pub mod log;
 pub mod merkle;
