@@ -322,7 +322,12 @@ impl Writer {
                 Entry::Occupied(row) => row.into_mut(),
                 Entry::Vacant(place) => {
                     let key = rows::tag_tile(tile);
-                    let earlier = pending.batch.writes.iter().rev().find(|(written, _)| *written == key);
+                    let earlier = pending
+                        .batch
+                        .writes
+                        .iter()
+                        .rev()
+                        .find(|(written, _)| *written == key);
                     let row = match earlier {
                         Some((_, value)) => value.clone(),
                         None => self.shared.engine.get(&key)?,

@@ -63,7 +63,11 @@ fn sources() -> Vec<Source> {
                 let room = first.trim_end_matches(".rs").to_owned();
                 let whole = std::fs::read_to_string(&path).unwrap();
                 let text = whole.split("#[cfg(test)]\nmod").next().unwrap().to_owned();
-                found.push(Source { room, path: inside, text });
+                found.push(Source {
+                    room,
+                    path: inside,
+                    text,
+                });
             }
         }
     }
@@ -91,7 +95,10 @@ fn imports_go_downwards_only() {
         for (number, line) in source.text.lines().enumerate() {
             let code = line.split("//").next().unwrap();
             for after in code.split("crate::").skip(1) {
-                let target: String = after.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let target: String = after
+                    .chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect();
                 if target == source.room || target.is_empty() {
                     continue;
                 }
@@ -108,7 +115,10 @@ fn imports_go_downwards_only() {
             }
         }
     }
-    assert!(edges > 100, "only {edges} imports were found: the test reads the wrong place");
+    assert!(
+        edges > 100,
+        "only {edges} imports were found: the test reads the wrong place"
+    );
 }
 
 #[test]
@@ -137,8 +147,14 @@ fn only_one_file_names_sled_and_none_is_too_long() {
         let uses_sled = source.text.contains("::sled::") || source.text.contains("use sled");
         let may = source.path == Path::new("store/sled.rs");
         assert!(may || !uses_sled, "src/{} names sled", source.path.display());
-        let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(&source.path);
+        let whole = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("src")
+            .join(&source.path);
         let lines = std::fs::read_to_string(whole).unwrap().lines().count();
-        assert!(lines <= 800, "src/{} has {lines} lines, at most 800", source.path.display());
+        assert!(
+            lines <= 800,
+            "src/{} has {lines} lines, at most 800",
+            source.path.display()
+        );
     }
 }
