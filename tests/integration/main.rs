@@ -2,5 +2,6 @@
 
 mod coset;
 mod layering;
+mod node;
 mod page;
 mod schemas;
