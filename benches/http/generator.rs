@@ -114,3 +114,15 @@ pub fn post(path: &str, key: &str, idempotency_key: &str, body: &str) -> Vec<u8>
     )
     .into_bytes()
 }
+
+/// Sends one request on a connection of its own and reads its JSON answer.
+pub async fn ask(server: SocketAddr, request: &[u8]) -> serde_json::Value {
+    let mut stream = TcpStream::connect(server).await.expect("the server listens");
+    stream.write_all(request).await.expect("the server reads");
+    let mut buffer = Vec::new();
+    let status = answer(&mut stream, &mut buffer).await;
+    let text = String::from_utf8_lossy(&buffer);
+    assert!((200..=201).contains(&status), "{text}");
+    let body = text.split("\r\n\r\n").nth(1).expect("a body");
+    serde_json::from_str(body).expect("JSON")
+}
