@@ -19,6 +19,7 @@
 
 pub mod credential;
 pub mod encoding;
+pub mod http;
 pub mod ledger;
 pub mod log;
 pub mod merkle;

@@ -6,6 +6,7 @@
 //! only then answers. See `writer` for the order that keeps a log from
 //! forking.
 
+pub mod access;
 mod answers;
 mod calls;
 mod coupons;

@@ -201,3 +201,10 @@ pub const LIST_USED_UP_SECONDS_MIN: u64 = 10;
 
 /// `ttl` of a status list: how soon a verifier should look again, in seconds.
 pub const STATUS_LIST_TTL_SECONDS: u64 = 60;
+
+/// Longest file of access keys: some 4,000 keys of 250 bytes.
+pub const ACCESS_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Most bytes of a body that are read at all: a little more than is taken, so
+/// that a client that sends too much gets to read the answer.
+pub const BODY_DRAIN_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
