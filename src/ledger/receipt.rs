@@ -277,3 +277,8 @@ fn places(what: &str, decimal: Option<Decimal>, most: u8) -> Result<(), Refusal>
 fn invalid<T>(why: String) -> Result<T, Refusal> {
     Err(Refusal::ReceiptInvalid(why))
 }
+
+#[cfg(test)]
+#[path = "receipt_tests.rs"]
+#[allow(clippy::unwrap_used)]
+mod tests;

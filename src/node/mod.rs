@@ -24,6 +24,10 @@ mod statuses;
 mod upkeep;
 mod writer;
 
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod recovery_tests;
+
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 

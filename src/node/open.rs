@@ -125,6 +125,7 @@ pub fn create_log(
         .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
     let mut batch = Batch::default();
     rows::append_entries(&mut batch, 0, [bytes.as_slice()])?;
+    batch.put(rows::derived(SECRETS), secrets_check(keyring));
     engine.commit(batch)?;
     Ok(GuardState::new(1, log::entry_hash(&bytes).0))
 }
@@ -144,6 +145,32 @@ impl Node {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(parts: NodeParts, upkeep: Upkeep) -> Result<(Self, OpenReport), NodeError> {
+        let (writer, report) = Writer::open(parts, upkeep)?;
+        let shared = Arc::clone(&writer.shared);
+        let (jobs, queue) = std::sync::mpsc::sync_channel(limits::WRITER_QUEUE_MAX);
+        let thread = std::thread::Builder::new()
+            .name("tallystick-writer".to_owned())
+            .spawn(move || writer.run(&queue))
+            .map_err(|error| {
+                NodeError::Refuse(format!("the writer's thread could not be started: {error}"))
+            })?;
+        let inner = Inner {
+            shared,
+            jobs,
+            thread: Mutex::new(Some(thread)),
+        };
+        Ok((
+            Self {
+                inner: Arc::new(inner),
+            },
+            report,
+        ))
+    }
+}
+
+impl Writer {
+    /// Checks, replays and repairs, up to where the writer can begin to work.
+    pub(super) fn open(parts: NodeParts, upkeep: Upkeep) -> Result<(Self, OpenReport), NodeError> {
         let mut report = OpenReport::default();
         let (guard, signed) = parts.guard;
         let engine = parts.engine;
@@ -153,6 +180,7 @@ impl Node {
             return Err(behind(size, signed.size));
         }
         check_genesis(engine.as_ref(), &parts.keyring, &parts.options)?;
+        check_secrets(engine.as_ref(), &parts.keyring)?;
         let tree = open_tree(engine.as_ref(), size, &signed, &mut report)?;
         let (index, index_covers) = open_index(engine.as_ref(), size, &mut report)?;
         let mut state = State {
@@ -204,24 +232,7 @@ impl Node {
         };
         writer.replay(index_covers, state_covers, &mut report)?;
         writer.resume(&signed, &mut report)?;
-        let (jobs, queue) = std::sync::mpsc::sync_channel(limits::WRITER_QUEUE_MAX);
-        let thread = std::thread::Builder::new()
-            .name("tallystick-writer".to_owned())
-            .spawn(move || writer.run(&queue))
-            .map_err(|error| {
-                NodeError::Refuse(format!("the writer's thread could not be started: {error}"))
-            })?;
-        let inner = Inner {
-            shared,
-            jobs,
-            thread: Mutex::new(Some(thread)),
-        };
-        Ok((
-            Self {
-                inner: Arc::new(inner),
-            },
-            report,
-        ))
+        Ok((writer, report))
     }
 }
 
@@ -268,6 +279,40 @@ fn check_genesis(engine: &dyn Engine, keyring: &Keyring, options: &NodeOptions) 
         )));
     }
     Ok(())
+}
+
+/// The name of the row that tells whether the two secrets are those that the
+/// store was written with.
+const SECRETS: &[u8] = b"secrets";
+
+/// A hash of both secrets: 64 random bytes that nobody finds by trial.
+fn secrets_check(keyring: &Keyring) -> [u8; 32] {
+    use sha2::Digest as _;
+    let mut hasher = sha2::Sha256::new();
+    hasher.update(b"tallystick/secrets-check/v1");
+    hasher.update(keyring.index_secret.as_slice());
+    hasher.update(keyring.request_secret.as_slice());
+    hasher.finalize().into()
+}
+
+/// With another index secret no coupon would be found, and with another
+/// request secret every repeat would be done twice.
+fn check_secrets(engine: &dyn Engine, keyring: &Keyring) -> Result<(), NodeError> {
+    let check = secrets_check(keyring);
+    match engine.get(&rows::derived(SECRETS))? {
+        Some(stored) if stored == check => Ok(()),
+        Some(_) => Err(NodeError::Refuse(
+            "index-secret.pem or request-secret.pem in keys/ is not the one that this store was written with: \
+             put the right one back"
+                .to_owned(),
+        )),
+        // A store put together from the log alone has no such row yet.
+        None => {
+            let mut batch = Batch::default();
+            batch.put(rows::derived(SECRETS), check);
+            Ok(engine.commit(batch)?)
+        }
+    }
 }
 
 /// The tree over the log, checked against the guard. Half tiles are derived:
