@@ -7,6 +7,7 @@
 //! forking.
 
 mod answers;
+pub mod audit;
 mod calls;
 mod coupons;
 mod find;

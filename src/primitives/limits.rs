@@ -193,3 +193,15 @@ pub const LIST_USED_UP_SECONDS_MIN: u64 = 10;
 
 /// `ttl` of a status list: how soon a verifier should look again, in seconds.
 pub const STATUS_LIST_TTL_SECONDS: u64 = 60;
+
+/// Findings that an audit keeps; further ones are only counted. A log that
+/// was tampered with shows long before, and a report stays readable.
+pub const AUDIT_FINDINGS_KEPT_MAX: usize = 10_000;
+
+/// Keys of the index that an audit looks up, at most about: all keys of 50,000
+/// entries, a sample of longer logs, in seconds.
+pub const AUDIT_INDEX_KEYS_MAX: usize = 200_000;
+
+/// Status lists that an audit holds while it replays: 128 KiB each, and a
+/// tampered log can name any.
+pub const AUDIT_LISTS_HELD_MAX: usize = 64;
