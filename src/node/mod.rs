@@ -15,10 +15,13 @@ pub mod index;
 pub mod keyring;
 mod lists;
 mod metrics;
+mod numbers;
 mod open;
 mod pending;
 mod requests;
 mod snapshot;
+mod statuses;
+mod upkeep;
 mod writer;
 
 use std::sync::{Arc, Mutex};
@@ -32,6 +35,7 @@ pub use calls::{RedemptionRequest, ReversalRequest, RevocationTarget};
 pub use metrics::NodeMetrics;
 pub use open::{NewNode, NodeOptions, NodeParts, OpenReport, create_log};
 pub use requests::{Caller, Scope};
+pub use upkeep::Upkeep;
 
 use crate::ledger::Refusal;
 use crate::store::StoreError;
@@ -79,6 +83,6 @@ pub struct Node {
 
 struct Inner {
     shared: Arc<writer::Shared>,
-    jobs: crossbeam_channel::Sender<writer::Job>,
+    jobs: std::sync::mpsc::SyncSender<writer::Job>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }

@@ -19,7 +19,7 @@ use crate::primitives::{Clock, CouponName, Digest, Entropy, Origin, Position, Un
 use crate::store::{Batch, Engine, GuardFile, GuardState, StoreError, rows, scan_entries};
 
 use super::answers::{CampaignView, EntryRef};
-use super::coupons::{NextNumbers, Permutations, left_reservations};
+use super::coupons::{Permutations, left_reservations};
 use super::find::{keys_of, recorded};
 use super::index::Index;
 use super::keyring::Keyring;
@@ -27,6 +27,7 @@ use super::lists::Lists;
 use super::pending::{BatchRow, Pending};
 use super::requests::{RequestHasher, occurrence};
 use super::snapshot::{self, Snapshot};
+use super::upkeep::Upkeep;
 use super::writer::{Head, Shared, Writer};
 use super::{Inner, Node, NodeError, NodeMetrics};
 
@@ -135,6 +136,14 @@ impl Node {
     /// [`NodeError::Refuse`] when the store is behind the guard, or does not
     /// fit it or the keys; the sentence says what to do.
     pub fn open(parts: NodeParts) -> Result<(Self, OpenReport), NodeError> {
+        Self::open_with(parts, Upkeep::default())
+    }
+
+    /// [`open`](Self::open) with other intervals of upkeep.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(parts: NodeParts, upkeep: Upkeep) -> Result<(Self, OpenReport), NodeError> {
         let mut report = OpenReport::default();
         let (guard, signed) = parts.guard;
         let engine = parts.engine;
@@ -168,7 +177,7 @@ impl Node {
             }),
             campaigns: RwLock::default(),
             lists: RwLock::default(),
-            next_numbers: NextNumbers::default(),
+            next_numbers: Arc::default(),
             stopped: RwLock::default(),
             metrics: NodeMetrics::new(&parts.registry),
             engine,
@@ -185,6 +194,9 @@ impl Node {
             tree,
             last_hash: last.hash,
             last_time: last.time,
+            time: shared.clock.now().max(last.time),
+            signed: signed.clone(),
+            upkeep,
             applied: 0,
             reservations: BTreeMap::new(),
             lists: Lists::default(),
@@ -192,7 +204,7 @@ impl Node {
         };
         writer.replay(index_covers, state_covers, &mut report)?;
         writer.resume(&signed, &mut report)?;
-        let (jobs, queue) = crossbeam_channel::bounded(limits::WRITER_QUEUE_MAX);
+        let (jobs, queue) = std::sync::mpsc::sync_channel(limits::WRITER_QUEUE_MAX);
         let thread = std::thread::Builder::new()
             .name("tallystick-writer".to_owned())
             .spawn(move || writer.run(&queue))
@@ -387,10 +399,16 @@ impl Writer {
         let size = report.size;
         let mut from = index_covers.min(state_covers);
         self.applied = from;
-        let mut previous: Option<(Digest, UnixSeconds)> = None;
+        let mut previous: Option<(Digest, UnixSeconds)> = match from.checked_sub(1) {
+            Some(before) => {
+                let before = super::find::committed_entry(engine.as_ref(), before)?;
+                Some((before.hash, before.time))
+            }
+            None => None,
+        };
         while from < size {
             // A bounded stretch at a time, so that the index can be written out between two.
-            let until = size.min(from + limits::INDEX_CHECKPOINT_ENTRIES);
+            let until = size.min(from + self.upkeep.checkpoint_entries);
             let mut outcome = Ok(());
             scan_entries(engine.as_ref(), from, &mut |index, bytes| {
                 if index < from {
@@ -450,6 +468,7 @@ impl Writer {
         };
         let coupons = match &recorded.event {
             Event::StatusSet(set) => self.covered(&set.target, index, batches),
+            Event::BatchIssued(batch) => self.names_if_closed(batch),
             _ => Vec::new(),
         };
         if index >= index_covers {
@@ -509,7 +528,9 @@ impl Writer {
                 signed.size,
                 size - 1
             ));
-            self.guard.write(&GuardState::new(size, self.tree.root()))?;
+            self.signed.size = size;
+            self.signed.root = self.tree.root();
+            self.guard.write(&self.signed)?;
         }
         *shared.head.write().expect("no holder of this lock panics") =
             shared.sign_head(size, Digest(self.tree.root()))?;
@@ -521,7 +542,7 @@ impl Writer {
         for (register, state) in &self.state.registers {
             shared
                 .next_numbers
-                .correct(register, state.last_sequence_number + 1);
+                .begin(register, state.last_sequence_number + 1);
         }
         for (list, version) in self.state.list_versions.clone() {
             self.lists.signed_at(list, version);

@@ -64,6 +64,7 @@ impl Snapshot {
             }
             Event::BatchIssued(batch) => {
                 changed.campaigns.insert(batch.campaign);
+                changed.statuses.extend(coupons.iter().copied().map(status_row));
             }
             Event::ReceiptIssued(receipt) => {
                 if !changed.registers.contains(&receipt.register) {

@@ -141,6 +141,14 @@ pub const INDEX_WIPE_ROWS_MAX: usize = 512;
 /// first of them is answered.
 pub const BATCH_COMMANDS_MAX: usize = 512;
 
+/// Bytes of entries and records that end the gathering of a batch: a thousand
+/// usual receipts, or some ten of the longest.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Coupons and redemptions that the writer keeps at hand between batches, some
+/// 200 bytes each; what is forgotten costs a few reads.
+pub const COUPONS_AT_WORK_MAX: usize = 100_000;
+
 /// Commands waiting for the writer: past it a till is told to come back.
 pub const WRITER_QUEUE_MAX: usize = 4_096;
 
