@@ -8,6 +8,7 @@
 
 pub mod access;
 mod answers;
+pub mod audit;
 mod calls;
 mod coupons;
 mod find;

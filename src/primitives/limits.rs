@@ -208,3 +208,14 @@ pub const ACCESS_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Most bytes of a body that are read at all: a little more than is taken, so
 /// that a client that sends too much gets to read the answer.
 pub const BODY_DRAIN_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
+/// Findings that an audit keeps; further ones are only counted. A log that
+/// was tampered with shows long before, and a report stays readable.
+pub const AUDIT_FINDINGS_KEPT_MAX: usize = 10_000;
+
+/// Keys of the index that an audit looks up, at most about: all keys of 50,000
+/// entries, a sample of longer logs, in seconds.
+pub const AUDIT_INDEX_KEYS_MAX: usize = 200_000;
+
+/// Status lists that an audit holds while it replays: 128 KiB each, and a
+/// tampered log can name any.
+pub const AUDIT_LISTS_HELD_MAX: usize = 64;
