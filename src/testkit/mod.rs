@@ -10,4 +10,4 @@ pub mod node;
 
 pub use faulty::{Fault, FaultHandle, FaultyEngine, FaultyGuard};
 pub use fixtures::{ManualClock, SeededEntropy};
-pub use node::{SeededEntropy, TestClock, TestNode};
+pub use node::TestNode;
