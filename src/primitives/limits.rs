@@ -148,6 +148,14 @@ pub const INDEX_WIPE_ROWS_MAX: usize = 512;
 /// first of them is answered.
 pub const BATCH_COMMANDS_MAX: usize = 512;
 
+/// Bytes of entries and records that end the gathering of a batch: a thousand
+/// usual receipts, or some ten of the longest.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Coupons and redemptions that the writer keeps at hand between batches, some
+/// 200 bytes each; what is forgotten costs a few reads.
+pub const COUPONS_AT_WORK_MAX: usize = 100_000;
+
 /// Commands waiting for the writer: past it a till is told to come back.
 pub const WRITER_QUEUE_MAX: usize = 4_096;
 
@@ -207,3 +215,14 @@ pub const ACCESS_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Most bytes of a body that are read at all: a little more than is taken, so
 /// that a client that sends too much gets to read the answer.
 pub const BODY_DRAIN_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
+/// Findings that an audit keeps; further ones are only counted. A log that
+/// was tampered with shows long before, and a report stays readable.
+pub const AUDIT_FINDINGS_KEPT_MAX: usize = 10_000;
+
+/// Keys of the index that an audit looks up, at most about: all keys of 50,000
+/// entries, a sample of longer logs, in seconds.
+pub const AUDIT_INDEX_KEYS_MAX: usize = 200_000;
+
+/// Status lists that an audit holds while it replays: 128 KiB each, and a
+/// tampered log can name any.
+pub const AUDIT_LISTS_HELD_MAX: usize = 64;

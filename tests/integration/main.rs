@@ -4,5 +4,6 @@
 
 mod coset;
 mod layering;
+mod node;
 mod page;
 mod schemas;
