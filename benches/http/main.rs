@@ -36,7 +36,11 @@ struct Settings {
 }
 
 fn settings() -> Settings {
-    let mut settings = Settings { connections: 64, requests: 20_000, rounds: 5 };
+    let mut settings = Settings {
+        connections: 64,
+        requests: 20_000,
+        rounds: 5,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let place = match name.as_str() {
@@ -92,8 +96,9 @@ fn main() {
         .enumerate()
         .map(|(round, coupons)| redemption_requests(&till, round, coupons))
         .collect();
-    let receipts: Vec<Vec<Vec<u8>>> =
-        (0..rounds).map(|round| receipt_requests(&office, round, settings.requests)).collect();
+    let receipts: Vec<Vec<Vec<u8>>> = (0..rounds)
+        .map(|round| receipt_requests(&office, round, settings.requests))
+        .collect();
     println!(
         "{} connections, {} requests a round, {} rounds, {WORKERS} workers, generator on the same cores\n",
         settings.connections, settings.requests, settings.rounds
@@ -113,8 +118,13 @@ fn start_bare(place: &Path) -> Server {
         .expect("the bare loop starts");
     let mut line = String::new();
     let out = child.stdout.take().expect("its output is piped");
-    BufReader::new(out).read_line(&mut line).expect("it prints its address");
-    Server { child, address: line.trim().parse().expect("an address") }
+    BufReader::new(out)
+        .read_line(&mut line)
+        .expect("it prints its address");
+    Server {
+        child,
+        address: line.trim().parse().expect("an address"),
+    }
 }
 
 fn start_node(place: &Path) -> (Server, String, String) {
@@ -134,7 +144,12 @@ fn start_node(place: &Path) -> (Server, String, String) {
     let child = Command::new(program)
         .arg("serve")
         .arg(&directory)
-        .args(["--listen", &address.to_string(), "--workers", &WORKERS.to_string()])
+        .args([
+            "--listen",
+            &address.to_string(),
+            "--workers",
+            &WORKERS.to_string(),
+        ])
         .stderr(Stdio::null())
         .spawn()
         .expect("serve runs");
@@ -164,7 +179,11 @@ async fn issue(node: SocketAddr, office: &str, count: usize) -> Vec<String> {
         let body = json!({"campaign": campaign["id"], "count": ask});
         let answer = client("/v1/coupons", format!("coupons-{}", coupons.len()), body).await;
         let issued = answer["coupons"].as_array().expect("coupons");
-        coupons.extend(issued.iter().map(|coupon| coupon["qr"].as_str().expect("a QR text").to_owned()));
+        coupons.extend(
+            issued
+                .iter()
+                .map(|coupon| coupon["qr"].as_str().expect("a QR text").to_owned()),
+        );
     }
     coupons
 }
@@ -250,5 +269,8 @@ fn report(what: &str, measured: &[(Round, Round)]) {
         of(&|(_, node)| ms(node, 0.5)),
         of(&|(_, node)| ms(node, 0.99))
     );
-    println!("  ratio      {:>10.2}\n", of(&|(bare, node)| node.per_second() / bare.per_second()));
+    println!(
+        "  ratio      {:>10.2}\n",
+        of(&|(bare, node)| node.per_second() / bare.per_second())
+    );
 }

@@ -1,5 +1,6 @@
 //! Everything that is tested through the public doors, in one binary.
 
+mod audit;
 mod coset;
 mod layering;
 mod node;
