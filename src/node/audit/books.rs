@@ -18,10 +18,6 @@ use crate::primitives::{
 use super::finding::{Findings, Rule};
 use super::tags::TagReader;
 
-/// Seconds by which an entry may be younger than its decision: both read the
-/// clock, one after the other.
-const DECIDED_BEFORE_SECONDS_MAX: u64 = 2;
-
 /// A batch as its entry has it.
 #[derive(Clone, Debug)]
 pub(super) struct Batch {
@@ -103,6 +99,8 @@ pub(super) struct Books {
     /// Status lists with the entries that signed them: list, iat and entry.
     pub lists: BTreeMap<u32, (UnixSeconds, u64)>,
     status_changes: u64,
+    /// The latest batch that came into the world revoked or suspended.
+    closed_batch: Option<u64>,
     /// Every entry so far was there and could be read.
     pub whole: bool,
     /// Registers whose numbers may have a gap because entries were missing.
@@ -259,6 +257,14 @@ impl Books {
                 not_after: batch.not_after,
             },
         );
+        let flags = self
+            .state
+            .campaigns
+            .get(&batch.campaign)
+            .map(|campaign| campaign.flags);
+        if flags.is_some_and(|flags| flags.revoked || flags.suspended) {
+            self.closed_batch = Some(index);
+        }
         self.state.apply(recorded, None, &[]);
     }
 
@@ -443,13 +449,7 @@ impl Books {
             request: redeemed.request,
             at: redeemed.at,
         };
-        let decided = self.state.decide_redemption(&order, recorded.time);
-        match decided {
-            Err(Refusal::CouponExpired(_)) if redeemed.at.is_none() => self
-                .state
-                .decide_redemption(&order, recorded.time.minus(DECIDED_BEFORE_SECONDS_MAX)),
-            decided => decided,
-        }
+        self.state.decide_redemption(&order, recorded.time)
     }
 
     pub fn reversed(&mut self, recorded: &Recorded, reversed: &Reversed, findings: &mut Findings) {
@@ -537,12 +537,7 @@ impl Books {
             give_back: reversed.give_back,
             at: reversed.at,
         };
-        match self.state.decide_reversal(&order, recorded.time) {
-            Err(Refusal::ReversalWindowOver(_)) if reversed.at.is_none() => self
-                .state
-                .decide_reversal(&order, recorded.time.minus(DECIDED_BEFORE_SECONDS_MAX)),
-            decided => decided,
-        }
+        self.state.decide_reversal(&order, recorded.time)
     }
 
     /// Puts one coupon into the ledger's state, for one decision.
@@ -586,10 +581,9 @@ impl Books {
         let of_batch = self.of_batches.get(&batch).copied().unwrap_or_default();
         let campaign = self.batches.get(&batch).map(|batch| batch.campaign);
         let of_campaign = campaign.and_then(|id| self.of_campaigns.get(&id)).copied();
-        let mut of_campaign = of_campaign.unwrap_or_default();
-        // A change covers the coupons that were there.
-        of_campaign.revoked = of_campaign.revoked.filter(|index| *index > batch);
-        of_campaign.suspended = of_campaign.suspended.filter(|(index, _)| *index > batch);
+        // A campaign's status goes to the coupons that are there, and to those
+        // of a batch that was still being signed.
+        let of_campaign = of_campaign.unwrap_or_default();
         let all = [named, of_batch, of_campaign];
         StatusFlags {
             revoked: all.iter().any(|changes| changes.revoked.is_some()),
@@ -618,7 +612,8 @@ impl Books {
     /// Index of the latest change of status of a whole batch or campaign.
     pub fn latest_wide_change(&self) -> Option<u64> {
         let batches = self.of_batches.values().filter_map(Changes::latest).max();
-        batches.max(self.of_campaigns.values().filter_map(Changes::latest).max())
+        let campaigns = self.of_campaigns.values().filter_map(Changes::latest).max();
+        batches.max(campaigns).max(self.closed_batch)
     }
 
     pub fn status(&mut self, recorded: &Recorded, set: &StatusSet, findings: &mut Findings) {
