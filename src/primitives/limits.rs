@@ -193,3 +193,6 @@ pub const LIST_USED_UP_SECONDS_MIN: u64 = 10;
 
 /// `ttl` of a status list: how soon a verifier should look again, in seconds.
 pub const STATUS_LIST_TTL_SECONDS: u64 = 60;
+
+/// Longest `did.json`: hundreds of keys, with room.
+pub const DID_DOCUMENT_BYTES_MAX: usize = 64 * 1024;
