@@ -26,3 +26,4 @@ pub mod node;
 pub mod primitives;
 pub mod store;
 pub mod testkit;
+pub mod web;

@@ -496,7 +496,7 @@ impl Node {
     /// The public key of its credentials.
     #[must_use]
     pub fn credential_key(&self) -> crate::credential::PublicKey {
-        self.inner.shared.keyring.credential.public().clone()
+        *self.inner.shared.keyring.credential.public()
     }
 
     /// The present time, by the node's clock.

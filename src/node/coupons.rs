@@ -8,6 +8,7 @@
 //! at the next opening: it holds all that signing needs.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, RwLock};
 
 use serde_cbor::Value;
@@ -317,21 +318,23 @@ impl Writer {
         let mut changed: HashMap<u64, Vec<u8>> = HashMap::new();
         for (position, tag) in (first.0..).zip(tags) {
             let (tile, at) = tag_place(Position(position));
-            let key = rows::tag_tile(tile);
-            if !changed.contains_key(&tile) {
-                let earlier = pending
-                    .batch
-                    .writes
-                    .iter()
-                    .rev()
-                    .find(|(written, _)| *written == key);
-                let row = match earlier {
-                    Some((_, value)) => value.clone(),
-                    None => self.shared.engine.get(&key)?,
-                };
-                changed.insert(tile, row.unwrap_or_default());
-            }
-            let row = changed.get_mut(&tile).expect("put in above");
+            let row = match changed.entry(tile) {
+                Entry::Occupied(row) => row.into_mut(),
+                Entry::Vacant(place) => {
+                    let key = rows::tag_tile(tile);
+                    let earlier = pending
+                        .batch
+                        .writes
+                        .iter()
+                        .rev()
+                        .find(|(written, _)| *written == key);
+                    let row = match earlier {
+                        Some((_, value)) => value.clone(),
+                        None => self.shared.engine.get(&key)?,
+                    };
+                    place.insert(row.unwrap_or_default())
+                }
+            };
             if row.len() < at + TAG_LEN {
                 row.resize(at + TAG_LEN, 0);
             }

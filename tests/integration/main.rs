@@ -1,1 +1,5 @@
 //! Everything that is tested through the public doors, in one binary.
+
+mod layering;
+mod node;
+mod page;

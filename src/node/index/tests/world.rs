@@ -1,12 +1,12 @@
 //! An engine in memory, and a writer with its log on it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::node::index::{Index, IndexReader, StepOutcome};
-use crate::store::{Batch, Engine, Row, StoreError};
+use crate::store::{Batch, Engine, Row, StoreError, Visitor};
 
 /// Longest value that the store keeps in its pages.
 const VALUE_BYTES_MAX: usize = 7_000;
@@ -48,12 +48,7 @@ impl Engine for Memory {
         Ok(found.map(|(key, value)| (key.clone(), value.clone())))
     }
 
-    fn scan(
-        &self,
-        prefix: &[u8],
-        from: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visitor<'_>) -> Result<(), StoreError> {
         let rows = self.rows.lock().unwrap();
         let bounds = (Bound::Included(prefix.max(from)), Bound::Unbounded);
         for (key, value) in rows
