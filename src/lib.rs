@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod credential;
 pub mod encoding;
 pub mod ledger;

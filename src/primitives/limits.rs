@@ -196,3 +196,10 @@ pub const STATUS_LIST_TTL_SECONDS: u64 = 60;
 
 /// Longest `did.json`: hundreds of keys, with room.
 pub const DID_DOCUMENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Most files of a directory that `verify --trust` reads: a federation's
+/// nodes and campaigns, with room.
+pub const TRUST_FILES_MAX: usize = 100_000;
+
+/// Longest file that `verify --trust` reads: some hundred campaigns as JSON.
+pub const TRUST_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;

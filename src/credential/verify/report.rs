@@ -226,6 +226,10 @@ impl Note {
 
 /// What was presented, where it could be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives at a time, and most are of the large kind"
+)]
 pub enum Subject {
     /// A coupon, receipt, membership or campaign.
     Credential(Credential),
