@@ -1,3 +1,4 @@
 //! Floor 8: the command line, one file per subcommand.
 
+pub mod import;
 pub mod verify;
