@@ -42,7 +42,7 @@ tallystick import complete-journey journey --node shop --report rejected.csv";
 const CSV_HELP: &str =
     "Example:\n  tallystick import csv sales.csv --map till.toml --node shop --report rejected.csv";
 
-/// Turn real purchases into signed receipts.
+/// Turn real purchases into signed receipts
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = EXIT_CODES)]
 pub struct ImportArgs {

@@ -17,13 +17,14 @@ use crate::primitives::{Clock as _, SystemClock, UnixSeconds, limits};
 /// The exit code for input that could not be read at all.
 pub const COULD_NOT_READ: u8 = 1;
 
-const EXIT_CODES: &str = "Exit codes: 0 valid, 1 could not read, 2 usage, 10 not yet valid, 11 expired, \
+const AFTER_HELP: &str = "Example:\n  tallystick verify coupon.txt --trust did.json --status list.cwt\n\n\
+Exit codes: 0 valid, 1 could not read, 2 usage, 10 not yet valid, 11 expired, \
 12 revoked, 13 suspended, 14 used up, 15 undetermined (no status list, or one past its time), \
 16 unknown issuer, 17 forged or malformed. Of several the first of 17, 16, 11, 10, 15, 12, 13, 14.";
 
-/// Check a coupon, receipt, membership, campaign or status list offline.
+/// Check a coupon, receipt, membership, campaign or status list offline
 #[derive(clap::Args, Clone, Debug)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = AFTER_HELP)]
 pub struct VerifyArgs {
     /// QR text (link or digits), a file holding it or the raw bytes, or - for standard input
     #[arg(value_name = "TEXT|FILE|-", default_value = "-", hide_default_value = true)]

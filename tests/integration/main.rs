@@ -1,5 +1,7 @@
 //! Everything that is tested through the public doors, in one binary.
 
+#![allow(clippy::unwrap_used)]
+
 mod coset;
 mod import;
 mod layering;
