@@ -4,7 +4,9 @@
 
 mod audit;
 mod coset;
+mod import;
 mod layering;
 mod node;
 mod page;
 mod schemas;
+mod verify;
