@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod coset;
+mod http;
 mod layering;
+mod openapi;
 mod page;
 mod schemas;
