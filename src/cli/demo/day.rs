@@ -149,11 +149,8 @@ pub fn campaign(office: &Client, name: &str, benefit: Value, minimum: Option<i64
     if let Some(minimum) = minimum {
         body["minimum_basket"] = json!(minimum);
     }
-    let answer = office.post(
-        "/v1/campaigns",
-        &format!("demo-campaign-{name}"),
-        &body.to_string(),
-    )?;
+    let key = format!("demo-campaign-{}", name.replace(' ', "-"));
+    let answer = office.post("/v1/campaigns", &key, &body.to_string())?;
     Ok(text(&answer, "id")?.to_owned())
 }
 
