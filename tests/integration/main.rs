@@ -4,3 +4,4 @@ mod kill;
 mod layering;
 mod node;
 mod page;
+mod store_format;
