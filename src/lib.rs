@@ -17,13 +17,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod credential;
 pub mod encoding;
+pub mod http;
 pub mod ledger;
 pub mod log;
 pub mod merkle;
 pub mod node;
 pub mod primitives;
+pub mod server;
 pub mod store;
 pub mod testkit;
 pub mod web;

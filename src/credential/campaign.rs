@@ -297,3 +297,119 @@ impl Content for Campaign {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn amount(minor_units: i64) -> Amount {
+        Amount::new(minor_units).unwrap()
+    }
+
+    fn terms() -> Terms {
+        let benefit = Benefit::AmountOff { amount: amount(500) };
+        Terms::new(
+            "Apple week",
+            "5 EUR off",
+            Currency::from_letters("EUR").unwrap(),
+            benefit,
+        )
+    }
+
+    fn with(number: u64, value: Value) -> Result<Terms, CredentialError> {
+        let mut terms = terms();
+        terms.other.insert(number, value);
+        Terms::read(&terms.to_value())
+    }
+
+    #[test]
+    fn terms_come_back_typed() {
+        let mut full = terms();
+        full.minimum_basket = Some(amount(2_000));
+        full.uses_per_coupon = Some(3);
+        full.budget = Some(amount(1_000_000));
+        full.redeemers = Some(vec![
+            "did:web:coop.example".to_owned(),
+            "did:web:shop.example%3A8443".to_owned(),
+        ]);
+        full.reversal_window_seconds = Some(86_400);
+        let cap = Some(amount(1_000));
+        for benefit in [
+            Benefit::AmountOff { amount: amount(1) },
+            Benefit::PercentOff {
+                basis_points: 1_000,
+                cap,
+            },
+            Benefit::PercentOff {
+                basis_points: 10_000,
+                cap: None,
+            },
+            Benefit::StoredValue { value: amount(5_000) },
+        ] {
+            full.benefit = benefit;
+            assert_eq!(Terms::read(&full.to_value()).unwrap(), full);
+            assert_eq!(full.check(), Ok(()));
+        }
+        assert!(full.unsupported().is_empty());
+    }
+
+    #[test]
+    fn what_is_not_enforced_is_kept_and_named() {
+        let mut full = terms();
+        for number in [7, 10, 11, 12, 13, 15, 4_000] {
+            full.other.insert(number, cbor::text("as it came"));
+        }
+        let read = Terms::read(&full.to_value()).unwrap();
+        assert_eq!(read, full);
+        assert_eq!(read.unsupported(), [7, 10, 11, 12, 13, 15, 4_000]);
+    }
+
+    #[test]
+    fn crooked_terms_are_refused() {
+        let list = |texts: &[&str]| Value::Array(texts.iter().map(|text| cbor::text(*text)).collect());
+        let many = vec!["did:web:coop.example"; 21];
+        for (why, number, value) in [
+            ("an empty name", 1, cbor::text("")),
+            ("a long text", 2, cbor::text("x".repeat(2_001))),
+            ("gold", 3, cbor::int(959)),
+            (
+                "an unknown benefit",
+                4,
+                Value::Array(vec![cbor::int(4), cbor::int(1)]),
+            ),
+            ("an empty benefit", 4, Value::Array(vec![])),
+            ("nothing off", 4, Value::Array(vec![cbor::int(1), cbor::int(0)])),
+            (
+                "more than all off",
+                4,
+                Value::Array(vec![cbor::int(2), cbor::int(10_001), Value::Null]),
+            ),
+            (
+                "a percentage without cap",
+                4,
+                Value::Array(vec![cbor::int(2), cbor::int(100)]),
+            ),
+            ("a negative basket", 5, cbor::int(-1)),
+            ("no use", 6, cbor::int(0)),
+            ("a budget of nothing", 8, cbor::int(0)),
+            ("nobody", 9, list(&[])),
+            ("a url", 9, list(&["https://coop.example"])),
+            ("too many", 9, list(&many)),
+            ("a negative window", 14, cbor::int(-1)),
+        ] {
+            assert!(with(number, value).is_err(), "{why}");
+        }
+        for missing in [NAME, TEXT, CURRENCY, BENEFIT] {
+            let Value::Map(mut map) = terms().to_value() else {
+                panic!("terms are a map")
+            };
+            map.remove(&cbor::int(missing));
+            assert!(Terms::read(&Value::Map(map)).is_err(), "without {missing}");
+        }
+        let Value::Map(mut map) = terms().to_value() else {
+            panic!("terms are a map")
+        };
+        map.insert(cbor::text("x"), cbor::int(1));
+        assert!(Terms::read(&Value::Map(map)).is_err(), "a text key");
+    }
+}

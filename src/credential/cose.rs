@@ -232,3 +232,72 @@ fn read_header(header: &Value) -> Result<(Algorithm, KeyId, String), CredentialE
     let typ = cbor::as_text(item(LABEL_TYP)?, "typ is text")?;
     Ok((Algorithm::from_number(alg)?, KeyId(kid), typ.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::fixtures::hex;
+
+    /// The to-be-signed bytes of RFC 9052's single-signer example (protected
+    /// `{1: -7}`, no aad, 'This is the content.').
+    #[test]
+    fn known_sig_structure() {
+        let expected = "846a5369676e61747572653143a101264054546869732069732074686520636f6e74656e742e";
+        assert_eq!(
+            sig_structure(&hex("a10126"), &[], b"This is the content."),
+            hex(expected)
+        );
+    }
+
+    #[test]
+    fn sig_structure_and_header_equal_the_slow_way() {
+        let kid = KeyId([9; 8]);
+        for (alg, aad) in [
+            (Algorithm::EdDsa, &b""[..]),
+            (Algorithm::Ed25519, b"tallystick/x/v1"),
+        ] {
+            let header = cbor::map([
+                (cbor::int(1), cbor::int(alg.number())),
+                (cbor::int(4), cbor::bytes(kid)),
+                (cbor::int(16), cbor::text(TYP_CREDENTIAL)),
+            ]);
+            let protected = protected_header(alg, kid, TYP_CREDENTIAL);
+            assert_eq!(protected, cbor::encode(&header));
+            let payload = [1; 300];
+            let slow = Value::Array(vec![
+                cbor::text("Signature1"),
+                cbor::bytes(&protected),
+                cbor::bytes(aad),
+                cbor::bytes(payload),
+            ]);
+            assert_eq!(sig_structure(&protected, aad, &payload), cbor::encode(&slow));
+        }
+    }
+
+    #[test]
+    fn a_message_is_bound_to_its_aad() {
+        let key = SecretKey::from_seed(&[3; 32]);
+        let payload = cbor::encode(&cbor::int(5));
+        let bytes = sign1(
+            &key,
+            Algorithm::Ed25519,
+            "application/x",
+            key.public().kid(),
+            &payload,
+            b"aad",
+        );
+        let parsed = Sign1::parse(&bytes, 4_096).unwrap();
+        assert_eq!(
+            (parsed.alg(), parsed.typ()),
+            (Algorithm::Ed25519, "application/x")
+        );
+        assert_eq!((parsed.payload(), parsed.value()), (&payload[..], &cbor::int(5)));
+        assert_eq!(parsed.kid(), key.public().kid());
+        assert_eq!(parsed.verify(key.public(), b"aad"), Ok(()));
+        assert_eq!(
+            parsed.verify(key.public(), b""),
+            Err(CredentialError::BadSignature)
+        );
+        assert!(Sign1::parse(&bytes, bytes.len() - 1).is_err());
+    }
+}

@@ -275,3 +275,159 @@ impl fmt::Debug for PublicKey {
         write!(f, "PublicKey({})", self.did_key())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::fixtures::{CountingEntropy, hex};
+
+    fn hex_array<const N: usize>(text: &str) -> [u8; N] {
+        hex(text).try_into().unwrap()
+    }
+
+    /// RFC 8032 section 7.1, tests 1 to 3: seed, public key, message, signature.
+    #[test]
+    fn rfc_8032_vectors() {
+        for [seed, public, message, signature] in [
+            [
+                "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+                "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+                "",
+                "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
+            ],
+            [
+                "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+                "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+                "72",
+                "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00",
+            ],
+            [
+                "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
+                "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+                "af82",
+                "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a",
+            ],
+        ] {
+            let key = SecretKey::from_seed(&hex_array(seed));
+            assert_eq!(key.public(), &PublicKey::from_bytes(&hex_array(public)).unwrap());
+            assert_eq!(key.sign(&hex(message)), hex_array(signature));
+            assert!(key.public().verify_strict(&hex(message), &hex_array(signature)));
+            assert!(
+                !key.public()
+                    .verify_strict(b"another message", &hex_array(signature))
+            );
+        }
+    }
+
+    /// RFC 8410 section 10.3: the private key, and section 10.1: its public key.
+    #[test]
+    fn rfc_8410_private_key() {
+        let pem = "-----BEGIN PRIVATE KEY-----\n\
+                   MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
+                   -----END PRIVATE KEY-----\n";
+        let key = SecretKey::from_pkcs8_pem(pem, None).unwrap();
+        let public = "19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1";
+        assert_eq!(key.public().as_bytes(), &hex_array(public));
+        assert_eq!(*key.to_pkcs8_pem(None, &CountingEntropy::new(0)), pem);
+    }
+
+    /// The same key as OpenSSL 3.0 encrypted it (`pkcs8 -topk8 -scrypt -scrypt_N 256`).
+    #[test]
+    fn a_key_that_openssl_encrypted() {
+        let pem = "-----BEGIN ENCRYPTED PRIVATE KEY-----\n\
+                   MIGTME8GCSqGSIb3DQEFDTBCMCEGCSsGAQQB2kcECzAUBAhIofcDKC0SBgICAQAC\n\
+                   AQgCAQEwHQYJYIZIAWUDBAEqBBDpNe9p5A44jEoJulKxy9tMBEAl2t7F3V8l4JxU\n\
+                   j7re6vZSTN2tBDCCmj+JFP4Ay30gJRR6T1KPYVGouUNcEhlLYMF1zEOZIL4QDwEr\n\
+                   7XE60ejs\n\
+                   -----END ENCRYPTED PRIVATE KEY-----\n";
+        let key = SecretKey::from_pkcs8_pem(pem, Some("correct horse")).unwrap();
+        let public = "19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1";
+        assert_eq!(key.public().as_bytes(), &hex_array(public));
+    }
+
+    #[test]
+    fn encrypted_keys_need_their_passphrase() {
+        let entropy = CountingEntropy::new(1);
+        let key = SecretKey::generate(&entropy);
+        let plain = key.to_pkcs8_pem(None, &entropy);
+        let sealed = key.to_pkcs8_pem(Some("correct horse"), &entropy);
+        assert!(sealed.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+        let opened = SecretKey::from_pkcs8_pem(&sealed, Some("correct horse")).unwrap();
+        assert_eq!(opened.public(), key.public());
+        let refuse = |pem: &str, passphrase| SecretKey::from_pkcs8_pem(pem, passphrase).unwrap_err();
+        assert_eq!(refuse(&sealed, Some("wrong")), KeyError::WrongPassphrase);
+        assert_eq!(refuse(&sealed, None), KeyError::PassphraseMissing);
+        assert_eq!(refuse(&plain, Some("correct horse")), KeyError::NotEncrypted);
+        assert_eq!(refuse("no key", None), KeyError::NotPkcs8);
+        assert_eq!(
+            refuse(&plain.replace("PRIVATE", "PUBLIC"), None),
+            KeyError::NotPkcs8
+        );
+    }
+
+    #[test]
+    fn no_secret_in_debug() {
+        let key = SecretKey::from_seed(&[0xab; 32]);
+        let shown = format!("{key:?}");
+        assert!(shown.contains("did:key:z6Mk"));
+        assert!(!shown.contains("abab") && !shown.contains("171"), "{shown}");
+    }
+
+    #[test]
+    fn small_order_and_crooked_keys_are_refused() {
+        let mut weak: Vec<[u8; 32]> = vec![[0; 32]];
+        weak.extend([
+            hex_array("0100000000000000000000000000000000000000000000000000000000000000"),
+            hex_array("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"),
+            hex_array("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+            hex_array("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa"),
+        ]);
+        for bytes in weak {
+            assert_eq!(PublicKey::from_bytes(&bytes), Err(KeyError::SmallOrder));
+        }
+        // y = p + n: a second spelling of y = n.
+        for n in 0..19_u8 {
+            let mut bytes = [0xff; 32];
+            bytes[0] = 0xed + n;
+            bytes[31] = 0x7f;
+            assert!(PublicKey::from_bytes(&bytes).is_err(), "p + {n}");
+        }
+        let mut no_point = [0; 32];
+        no_point[0] = 2;
+        assert_eq!(PublicKey::from_bytes(&no_point), Err(KeyError::NotAPoint));
+    }
+
+    /// A small-order key 'verifies' a crafted signature anywhere but in strict
+    /// verification; here not even the key is taken, and R = identity, S = 0
+    /// fails under a good key.
+    #[test]
+    fn crafted_signatures_fail() {
+        let key = SecretKey::from_seed(&[7; 32]);
+        let mut signature = [0; 64];
+        signature[0] = 1;
+        assert!(!key.public().verify_strict(b"anything", &signature));
+    }
+
+    /// RFC 9679 section 3: SHA-256 of the deterministic COSE Key with its
+    /// required members only.
+    #[test]
+    fn thumbprint_and_kid() {
+        use crate::encoding::cbor;
+        let public = *SecretKey::from_seed(&[7; 32]).public();
+        let cose_key = cbor::map([
+            (cbor::int(1), cbor::int(1)),
+            (cbor::int(-1), cbor::int(6)),
+            (cbor::int(-2), cbor::bytes(public.as_bytes())),
+        ]);
+        let encoded = cbor::encode(&cose_key);
+        assert_eq!(encoded.len(), 40);
+        let expected: [u8; 32] = Sha256::digest(&encoded).into();
+        assert_eq!(public.thumbprint(), expected);
+        assert_eq!(public.kid().0, expected[..8]);
+        assert_eq!(PublicKey::from_did_key(&public.did_key()), Ok(public));
+        assert_eq!(
+            BASE64URL_NOPAD.decode(public.to_jwk().x.as_bytes()).unwrap(),
+            public.as_bytes()
+        );
+    }
+}

@@ -28,3 +28,8 @@ pub use keys::{KeyError, PublicKey, SecretKey};
 pub use membership::Membership;
 pub use receipt::{ReceiptKind, ReceiptStub};
 pub use signed::{Content, Credential, Signed, coupon_tag, receipt_tag};
+
+#[cfg(test)]
+mod fixtures;
+#[cfg(test)]
+mod tests;

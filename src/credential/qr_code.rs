@@ -187,3 +187,96 @@ impl Picture {
         Ok(out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::limits;
+
+    fn origin() -> Origin {
+        // 20 characters of host.
+        Origin::parse("https://shop.coop-example.eu").unwrap()
+    }
+
+    /// Decodes a PNG as a scanner would: no knowledge of how it was made.
+    fn scan(png: &[u8]) -> String {
+        let mut decoder = png::Decoder::new(std::io::Cursor::new(png));
+        decoder.set_transformations(png::Transformations::EXPAND);
+        let mut reader = decoder.read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        let (width, height) = (info.width as usize, info.height as usize);
+        let mut image =
+            rqrr::PreparedImage::prepare_from_greyscale(width, height, |x, y| pixels[y * info.line_size + x]);
+        let grids = image.detect_grids();
+        assert_eq!(grids.len(), 1);
+        grids[0].decode().unwrap().1
+    }
+
+    #[test]
+    fn a_scanner_reads_the_same_text() {
+        let bytes: Vec<u8> = (0..205).collect();
+        let picture = link(&origin(), &bytes).unwrap();
+        let text = scan(&picture.to_png(4).unwrap());
+        assert_eq!(text, qr_text::link(&origin(), &bytes));
+        assert_eq!(qr_text::parse(&text).unwrap().bytes, bytes);
+        let text = scan(&bare(&bytes).unwrap().to_png(3).unwrap());
+        assert_eq!(text, qr_text::encode_digits(&bytes));
+        let local = Origin::parse("http://[::1]:8080").unwrap();
+        let text = scan(&link(&local, &bytes).unwrap().to_png(3).unwrap());
+        assert_eq!(text, qr_text::link(&local, &bytes));
+    }
+
+    /// Formats, section 3, 'QR text': what fits each version.
+    #[test]
+    fn the_promised_capacities() {
+        let origin = origin();
+        assert_eq!(origin.authority().len(), 20);
+        for (bytes, version) in [(186, 10), (190, 11), (220, 11), (230, 12)] {
+            assert_eq!(
+                link(&origin, &vec![0xff; bytes]).unwrap().version(),
+                version,
+                "{bytes} bytes"
+            );
+        }
+        for (bytes, version) in [(150, 8), (155, 9), (211, 10), (215, 11)] {
+            assert_eq!(
+                bare(&vec![0xff; bytes]).unwrap().version(),
+                version,
+                "{bytes} bytes"
+            );
+        }
+        assert!(bare(&vec![0xff; 1_037]).is_ok());
+        assert_eq!(
+            bare(&vec![0xff; limits::CREDENTIAL_BYTES_MAX]),
+            Err(QrCodeError::TooLong)
+        );
+    }
+
+    #[test]
+    fn the_pictures_show_the_same_modules() {
+        let picture = bare(&[1, 2, 3]).unwrap();
+        let side = picture.side();
+        assert_eq!((picture.version(), side), (1, 21 + 8));
+        // Quiet zone light, finder pattern's corner dark.
+        assert!(!picture.is_dark(3, 3) && picture.is_dark(4, 4) && !picture.is_dark(side, 0));
+
+        let terminal = picture.to_terminal();
+        let rows: Vec<Vec<char>> = terminal.lines().map(|line| line.chars().collect()).collect();
+        assert_eq!(rows.len(), side.div_ceil(2));
+        for y in 0..side {
+            let light = if y % 2 == 0 {
+                ['█', '▀']
+            } else {
+                ['█', '▄']
+            };
+            for (x, drawn) in rows[y / 2].iter().enumerate() {
+                assert_eq!(picture.is_dark(x, y), !light.contains(drawn), "{x},{y}");
+            }
+        }
+        let svg = picture.to_svg();
+        assert!(svg.starts_with("<svg ") && svg.contains("viewBox=\"0 0 29 29\""));
+        // The top edge of the first finder pattern: seven modules from (4, 4).
+        assert!(svg.contains("M4 4h7v1h-7z"));
+    }
+}

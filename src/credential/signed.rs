@@ -34,8 +34,17 @@ pub trait Content: Sized {
     /// [`CredentialError`] for every key, arity or range that is not allowed.
     fn read(payload: &Value) -> Result<Self, CredentialError>;
 
+    /// Checks what the types do not, by the very rules that reading applies:
+    /// what passes here, is signed and comes back.
+    ///
+    /// # Errors
+    /// [`CredentialError`] with the rule that is broken.
+    fn check(&self) -> Result<(), CredentialError> {
+        Self::read(&self.to_value()).map(drop)
+    }
+
     /// Signs it: the whole credential's bytes. What is beyond the limits of
-    /// its fields is signed too, but not read back: check before signing.
+    /// its fields is signed too, but not read back: see [`Content::check`].
     #[must_use]
     fn sign(&self, key: &SecretKey, alg: Algorithm) -> Vec<u8> {
         let payload = cbor::encode(&self.to_value());

@@ -278,3 +278,132 @@ fn read_list(value: &Value) -> Result<Statuses, CredentialError> {
     let stream = cbor::as_bytes(item(KEY_LIST)?, WHAT)?;
     Statuses::from_packed(zlib::inflate(stream, LIST_BYTES_MAX)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::fixtures::hex;
+    use data_encoding::BASE64URL_NOPAD;
+    use proptest::prelude::*;
+
+    fn key() -> SecretKey {
+        SecretKey::from_seed(&[4; 32])
+    }
+
+    fn list(statuses: Statuses) -> StatusList {
+        StatusList {
+            uri: "https://shop.coop-example.eu/s/0".to_owned(),
+            issued_at: UnixSeconds(1_790_000_000),
+            expires: UnixSeconds(1_790_086_400),
+            ttl: 60,
+            statuses,
+        }
+    }
+
+    /// The draft's published examples: 1-bit and 2-bit arrays, and what they
+    /// deflate to.
+    #[test]
+    fn known_answers_of_the_draft() {
+        let one_bit = pack(1, &[1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1]);
+        assert_eq!(one_bit, hex("b9a3"));
+        let statuses = [1, 2, 0, 3, 0, 1, 0, 1, 1, 2, 3, 3];
+        let two_bit = pack(2, &statuses);
+        assert_eq!(two_bit, hex("c944f9"));
+        for (packed, stream) in [(&one_bit, "eNrbuRgAAhcBXQ"), (&two_bit, "eNo76fITAAPfAgc")] {
+            let stream = BASE64URL_NOPAD.decode(stream.as_bytes()).unwrap();
+            assert_eq!(&zlib::inflate(&stream, 64).unwrap(), packed);
+            assert_eq!(zlib::deflate(packed), stream);
+        }
+        let read = Statuses::from_packed(two_bit).unwrap();
+        let numbers: Vec<u8> = (0..read.len()).map(|i| read.get(i).unwrap().number()).collect();
+        assert_eq!(numbers, statuses);
+        assert_eq!(read.get(12), None);
+        assert_eq!(pack(8, &[1, 255]), [1, 255]);
+        assert_eq!(pack(4, &[1, 15]), [0xf1]);
+    }
+
+    #[test]
+    fn tokens_come_back_and_are_small() {
+        let mut one = Statuses::new();
+        assert!(one.set(77_777, Status::Revoked));
+        let mut thousand = Statuses::new();
+        let permutation = crate::credential::coupon_series::StatusPermutation::new(&[1; 32], 0);
+        for offset in 0..1_000 {
+            assert!(thousand.set(permutation.index_of(offset), Status::Revoked));
+        }
+        for (statuses, len_max) in [(one, 250), (thousand, 1_750)] {
+            let list = list(statuses);
+            let bytes = list.sign(&key(), Algorithm::EdDsa);
+            println!("status list token: {} bytes", bytes.len());
+            assert!(bytes.len() <= len_max, "{} bytes", bytes.len());
+            let token = StatusListToken::parse(&bytes).unwrap();
+            assert_eq!(token.list(), &list);
+            assert_eq!(token.verify(key().public()), Ok(()));
+            assert_eq!(token.list().get(limits::STATUS_LIST_LEN), None);
+        }
+    }
+
+    fn token_of(stream: Vec<u8>, bits: u8, extra: Option<(Value, Value)>) -> Vec<u8> {
+        let list = cbor::map([
+            (cbor::text("bits"), cbor::int(bits)),
+            (cbor::text("lst"), cbor::bytes(stream)),
+        ]);
+        let mut pairs = vec![
+            (cbor::int(SUB), cbor::text("https://coop.example/s/0")),
+            (cbor::int(IAT), cbor::int(1)),
+            (cbor::int(EXP), cbor::int(2)),
+            (cbor::int(TTL), cbor::int(60)),
+            (cbor::int(STATUS_LIST), list),
+        ];
+        pairs.extend(extra);
+        let payload = cbor::encode(&cbor::map(pairs));
+        cose::sign1(
+            &key(),
+            Algorithm::EdDsa,
+            TYP_STATUS_LIST,
+            key().public().kid(),
+            &payload,
+            &[],
+        )
+    }
+
+    #[test]
+    fn crooked_tokens_are_refused() {
+        let whole = zlib::deflate(&vec![0; LIST_BYTES_MAX]);
+        assert!(StatusListToken::parse(&token_of(whole.clone(), 2, None)).is_ok());
+        let bomb = zlib::deflate(&vec![0; 10_000_000]);
+        for (why, token) in [
+            ("a bomb", token_of(bomb, 2, None)),
+            (
+                "one byte too many",
+                token_of(zlib::deflate(&vec![0; LIST_BYTES_MAX + 1]), 2, None),
+            ),
+            ("none at all", token_of(zlib::deflate(&[]), 2, None)),
+            ("another width", token_of(whole.clone(), 1, None)),
+            ("no stream", token_of(vec![1, 2, 3], 2, None)),
+            (
+                "an extra claim",
+                token_of(whole, 2, Some((cbor::int(1), cbor::text("x")))),
+            ),
+        ] {
+            assert!(StatusListToken::parse(&token).is_err(), "{why}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn set_and_get(changes in proptest::collection::vec((0..limits::STATUS_LIST_LEN, 0..4_u8), 1..50)) {
+            let mut statuses = Statuses::new();
+            let mut model = std::collections::BTreeMap::new();
+            for (index, number) in changes {
+                let status = Status::from_low_bits(number);
+                prop_assert!(statuses.set(index, status));
+                model.insert(index, status);
+            }
+            for (index, status) in model {
+                prop_assert_eq!(statuses.get(index), Some(status));
+            }
+            prop_assert!(!statuses.set(limits::STATUS_LIST_LEN, Status::Revoked));
+        }
+    }
+}

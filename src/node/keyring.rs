@@ -28,7 +28,6 @@ const LOG: &str = "log.pem";
 const WITNESS: &str = "witness.pem";
 const INDEX_SECRET: &str = "index-secret.pem";
 const REQUEST_SECRET: &str = "request-secret.pem";
-const FILES: [&str; 5] = [CREDENTIAL, LOG, WITNESS, INDEX_SECRET, REQUEST_SECRET];
 
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
@@ -96,6 +95,19 @@ pub struct Keyring {
     pub request_secret: Zeroizing<[u8; 32]>,
 }
 
+impl Keyring {
+    /// Gathers it from what `key` gives for each file's name.
+    fn of(key: impl Fn(&str) -> Result<SecretKey, KeyringError>) -> Result<Self, KeyringError> {
+        Ok(Self {
+            credential: key(CREDENTIAL)?,
+            log: key(LOG)?,
+            witness: key(WITNESS)?,
+            index_secret: key(INDEX_SECRET)?.seed(),
+            request_secret: key(REQUEST_SECRET)?.seed(),
+        })
+    }
+}
+
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyring")
@@ -114,10 +126,12 @@ impl fmt::Debug for Keyring {
 /// directory may hold some of the files; remove it and begin again.
 pub fn create(dir: &Path, entropy: &dyn Entropy, passphrase: Option<&str>) -> Result<Keyring, KeyringError> {
     make_dir(dir)?;
-    for name in FILES {
-        let pem = SecretKey::generate(entropy).to_pkcs8_pem(passphrase, entropy);
-        write_new(&dir.join(name), pem.as_bytes())?;
-    }
+    let make = |name: &str| {
+        let key = SecretKey::generate(entropy);
+        let pem = key.to_pkcs8_pem(passphrase, entropy);
+        write_new(&dir.join(name), pem.as_bytes()).map(|()| key)
+    };
+    let keyring = Keyring::of(make)?;
     sync_dir(dir)?;
     if let Some(parent) = dir.parent() {
         // The parent of a relative path of one name is the working directory.
@@ -127,8 +141,7 @@ pub fn create(dir: &Path, entropy: &dyn Entropy, passphrase: Option<&str>) -> Re
             parent
         })?;
     }
-    // What was written is read back: a key that cannot be loaded is worth nothing.
-    load(dir, passphrase)
+    Ok(keyring)
 }
 
 /// Loads the keys in `dir`.
@@ -142,14 +155,7 @@ pub fn load(dir: &Path, passphrase: Option<&str>) -> Result<Keyring, KeyringErro
         &fs::metadata(dir).map_err(|source| io_error(dir, source))?,
         DIR_MODE,
     )?;
-    let read = |name: &str| read_key(&dir.join(name), passphrase);
-    Ok(Keyring {
-        credential: read(CREDENTIAL)?,
-        log: read(LOG)?,
-        witness: read(WITNESS)?,
-        index_secret: read(INDEX_SECRET)?.seed(),
-        request_secret: read(REQUEST_SECRET)?.seed(),
-    })
+    Keyring::of(|name| read_key(&dir.join(name), passphrase))
 }
 
 /// True if the keys in `dir` are encrypted, so that a caller knows whether to
@@ -234,5 +240,115 @@ fn io_error(path: &Path, source: io::Error) -> KeyringError {
         io::ErrorKind::NotFound => KeyringError::Missing { path },
         io::ErrorKind::AlreadyExists => KeyringError::Exists { path },
         _ => KeyringError::Io { path, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::OsEntropy;
+
+    const FILES: [&str; 5] = [CREDENTIAL, LOG, WITNESS, INDEX_SECRET, REQUEST_SECRET];
+
+    fn keys_dir() -> (tempfile::TempDir, PathBuf) {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("keys");
+        (root, dir)
+    }
+
+    fn chmod(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn refusal(dir: &Path, passphrase: Option<&str>) -> String {
+        load(dir, passphrase).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn keys_come_back_and_are_the_owners_alone() {
+        for passphrase in [None, Some("correct horse")] {
+            let (_root, dir) = keys_dir();
+            let made = create(&dir, &OsEntropy, passphrase).unwrap();
+            let loaded = load(&dir, passphrase).unwrap();
+            assert_eq!(made.credential.public(), loaded.credential.public());
+            assert_eq!(made.log.public(), loaded.log.public());
+            assert_eq!(made.witness.public(), loaded.witness.public());
+            assert_eq!(made.index_secret, loaded.index_secret);
+            assert_eq!(made.request_secret, loaded.request_secret);
+            assert_eq!(is_encrypted(&dir).unwrap(), passphrase.is_some());
+            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+            assert_eq!(mode(&dir), 0o700);
+            for name in FILES {
+                assert_eq!(mode(&dir.join(name)), 0o600, "{name}");
+            }
+            // Five different keys, none of them in what `Debug` shows.
+            let publics = [made.credential.public(), made.log.public(), made.witness.public()];
+            assert!(publics[0] != publics[1] && publics[1] != publics[2] && publics[0] != publics[2]);
+            assert_ne!(made.index_secret, made.request_secret);
+            assert!(!format!("{made:?}").contains("secret"));
+        }
+    }
+
+    #[test]
+    fn keys_are_never_overwritten() {
+        let (_root, dir) = keys_dir();
+        let made = create(&dir, &OsEntropy, None).unwrap();
+        assert!(matches!(
+            create(&dir, &OsEntropy, None),
+            Err(KeyringError::Exists { .. })
+        ));
+        assert_eq!(load(&dir, None).unwrap().log.public(), made.log.public());
+        // An empty directory is taken over, and closed to others.
+        let (_root, dir) = keys_dir();
+        fs::create_dir(&dir).unwrap();
+        chmod(&dir, 0o755);
+        assert!(create(&dir, &OsEntropy, None).is_ok());
+    }
+
+    #[test]
+    fn what_others_can_read_is_refused_with_the_cure() {
+        let (_root, dir) = keys_dir();
+        create(&dir, &OsEntropy, None).unwrap();
+        let file = dir.join(REQUEST_SECRET);
+        chmod(&file, 0o640);
+        let said = refusal(&dir, None);
+        assert!(
+            said.contains("request-secret.pem") && said.contains("0640"),
+            "{said}"
+        );
+        assert!(said.contains("chmod 600"), "{said}");
+        chmod(&file, 0o400);
+        assert!(load(&dir, None).is_ok());
+        chmod(&dir, 0o750);
+        let said = refusal(&dir, None);
+        assert!(said.contains("0750") && said.contains("chmod 700"), "{said}");
+    }
+
+    #[test]
+    fn missing_and_damaged_files_are_named() {
+        let (_root, dir) = keys_dir();
+        let said = refusal(&dir, None);
+        assert!(said.contains("keys is missing"), "{said}");
+        create(&dir, &OsEntropy, None).unwrap();
+        fs::write(dir.join(WITNESS), "no key").unwrap();
+        let said = refusal(&dir, None);
+        assert!(said.contains("witness.pem") && said.contains("PKCS#8"), "{said}");
+        fs::remove_file(dir.join(LOG)).unwrap();
+        let said = refusal(&dir, None);
+        assert!(
+            said.contains("log.pem is missing") && said.contains("backup"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn passphrases_have_to_fit() {
+        let (_root, dir) = keys_dir();
+        create(&dir, &OsEntropy, Some("correct horse")).unwrap();
+        assert!(refusal(&dir, None).contains("no passphrase was given"));
+        assert!(refusal(&dir, Some("wrong")).contains("does not open"));
+        let (_root, dir) = keys_dir();
+        create(&dir, &OsEntropy, None).unwrap();
+        assert!(refusal(&dir, Some("correct horse")).contains("not encrypted"));
     }
 }

@@ -6,7 +6,9 @@
 //! only then answers. See `writer` for the order that keeps a log from
 //! forking.
 
+pub mod access;
 mod answers;
+pub mod audit;
 mod calls;
 mod coupons;
 mod find;

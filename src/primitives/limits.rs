@@ -48,6 +48,13 @@ pub const SCAN_WINDOW_BYTES: usize = 1024 * 1024;
 /// Longest register name: keeps a receipt stub at 190 bytes.
 pub const REGISTER_CHARS_MAX: usize = 19;
 
+/// Characters of a node's name: one line for people.
+pub const NODE_NAME_CHARS_MAX: usize = 100;
+
+/// Web origins that may be named in the config: each request that comes from a
+/// browser is compared with all of them.
+pub const CORS_ORIGINS_MAX: usize = 64;
+
 /// Longest host and port: a DNS name is at most 253, a port adds 6.
 pub const AUTHORITY_CHARS_MAX: usize = 253;
 
@@ -201,3 +208,21 @@ pub const LIST_USED_UP_SECONDS_MIN: u64 = 10;
 
 /// `ttl` of a status list: how soon a verifier should look again, in seconds.
 pub const STATUS_LIST_TTL_SECONDS: u64 = 60;
+
+/// Longest file of access keys: some 4,000 keys of 250 bytes.
+pub const ACCESS_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Most bytes of a body that are read at all: a little more than is taken, so
+/// that a client that sends too much gets to read the answer.
+pub const BODY_DRAIN_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
+/// Findings that an audit keeps; further ones are only counted. A log that
+/// was tampered with shows long before, and a report stays readable.
+pub const AUDIT_FINDINGS_KEPT_MAX: usize = 10_000;
+
+/// Keys of the index that an audit looks up, at most about: all keys of 50,000
+/// entries, a sample of longer logs, in seconds.
+pub const AUDIT_INDEX_KEYS_MAX: usize = 200_000;
+
+/// Status lists that an audit holds while it replays: 128 KiB each, and a
+/// tampered log can name any.
+pub const AUDIT_LISTS_HELD_MAX: usize = 64;

@@ -1,7 +1,13 @@
 //! Everything that is tested through the public doors, in one binary.
 
+#![allow(clippy::unwrap_used)]
+
+mod audit;
+mod coset;
 mod kill;
 mod layering;
 mod node;
 mod page;
+mod readme;
+mod schemas;
 mod store_format;

@@ -1,0 +1,228 @@
+//! Floor 7: the node over HTTP, in JSON and COSE, described by OpenAPI.
+//!
+//! In scope: statuses and problem documents, access keys and roles, bodies,
+//! `Idempotency-Key`, the public documents, metrics of HTTP. Out of scope: any
+//! decision. The ledger's types know nothing of JSON, and this floor knows no
+//! rule of the domain.
+//!
+//! A POST goes through, in this order: access key (401) and role (403),
+//! `Idempotency-Key` (400), content type (415), the body, raw and capped
+//! (413), JSON (400), register (403); then the node decides.
+
+mod auth;
+mod campaigns;
+mod coupons;
+mod negotiate;
+mod observe;
+mod openapi;
+pub mod problem;
+mod public;
+mod receipts;
+mod redemptions;
+mod request;
+mod revocations;
+pub mod scalars;
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_cors::Cors;
+use actix_web::http::{Method, header};
+use actix_web::middleware::{Condition, DefaultHeaders, from_fn};
+use actix_web::web::{self, Data, ServiceConfig};
+use actix_web::{App, HttpServer};
+use prometheus::Registry;
+
+use crate::encoding::qr_text;
+use crate::node::access::AccessKeys;
+use crate::node::{EntryRef, Node};
+
+pub use openapi::document as openapi_document;
+
+/// What the node sends where a handler does not say otherwise: nothing of it
+/// is a page, so nothing may be run, framed or guessed from it.
+const DEFAULT_HEADERS: [(&str, &str); 4] = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+    ("Cache-Control", "no-store"),
+];
+
+/// How long a browser may keep what a preflight said, in seconds.
+const PREFLIGHT_SECONDS: usize = 600;
+
+/// Which QR text answers carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QrForm {
+    /// A link to this node's page: phones open it.
+    #[default]
+    Link,
+    /// The digits alone, for tills whose scanners cut at `#`.
+    Bare,
+}
+
+/// How HTTP is set up.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// The QR text of receipts and coupons.
+    pub qr_form: QrForm,
+    /// Origins whose pages may call the API; none unless named.
+    pub cors_origins: Vec<String>,
+    /// Whether `/metrics` is for everyone and not for loopback peers only.
+    pub metrics_public: bool,
+    /// Worker threads; one per core when `None`.
+    pub workers: Option<usize>,
+    /// How long an idle connection is kept.
+    pub keep_alive: Duration,
+    /// How long a client may take to send a request's head, and again its body.
+    pub client_timeout: Duration,
+    /// How long requests under way may take once shutdown has begun.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            qr_form: QrForm::Link,
+            cors_origins: Vec::new(),
+            metrics_public: false,
+            workers: None,
+            keep_alive: Duration::from_secs(75),
+            client_timeout: Duration::from_secs(10),
+            shutdown_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// What every handler works with.
+pub struct HttpState {
+    node: Node,
+    keys: Arc<AccessKeys>,
+    registry: Registry,
+    options: HttpOptions,
+    observed: observe::Observed,
+    did_document: String,
+}
+
+impl HttpState {
+    /// Joins a node with its access keys; HTTP's metrics go to `registry`,
+    /// which `/metrics` shows.
+    ///
+    /// # Panics
+    /// When `registry` has HTTP's metrics already.
+    #[must_use]
+    pub fn new(node: Node, keys: Arc<AccessKeys>, registry: Registry, options: HttpOptions) -> Arc<Self> {
+        Arc::new(Self {
+            observed: observe::Observed::new(&registry),
+            did_document: public::did_document(&node.options().origin, &node.credential_key()),
+            node,
+            keys,
+            registry,
+            options,
+        })
+    }
+
+    /// The QR text of `credential`, in the form that is set.
+    fn qr(&self, credential: &[u8]) -> String {
+        match self.options.qr_form {
+            QrForm::Link => qr_text::link(&self.node.options().origin, credential),
+            QrForm::Bare => qr_text::encode_digits(credential),
+        }
+    }
+}
+
+/// Everything that is served, for `App::configure`: in the server, in tests
+/// and in the demo alike.
+pub fn app_config(state: Arc<HttpState>) -> impl FnOnce(&mut ServiceConfig) {
+    move |config| {
+        let headers = DEFAULT_HEADERS
+            .into_iter()
+            .fold(DefaultHeaders::new(), DefaultHeaders::add);
+        let cors = Condition::new(
+            !state.options.cors_origins.is_empty(),
+            cors(&state.options.cors_origins),
+        );
+        let everything = web::scope("")
+            .wrap(cors)
+            .wrap(headers)
+            .wrap(from_fn(observe::observe))
+            .configure(|inner| {
+                openapi::routes(&mut utoipa_actix_web::service_config::ServiceConfig::new(inner))
+            })
+            .configure(crate::web::configure)
+            .default_service(web::to(public::unmatched));
+        config.app_data(Data::from(state)).service(everything);
+    }
+}
+
+fn cors(origins: &[String]) -> Cors {
+    let known = Cors::default()
+        .allowed_methods([Method::GET, Method::POST])
+        .allowed_headers([
+            header::ACCEPT,
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+            request::IDEMPOTENCY_KEY,
+            auth::RECEIPT_PROOF,
+        ])
+        .expose_headers([
+            header::ETAG,
+            header::LOCATION,
+            header::RETRY_AFTER,
+            observe::REQUEST_ID,
+        ])
+        .max_age(PREFLIGHT_SECONDS);
+    origins
+        .iter()
+        .fold(known, |cors, origin| cors.allowed_origin(origin))
+}
+
+/// Serves on `listener` until `shutdown` is ready, and then finishes what was
+/// accepted. The node is shut down by the caller, afterwards.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub async fn run(
+    listener: TcpListener,
+    state: Arc<HttpState>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let options = state.options.clone();
+    let mut server = HttpServer::new(move || App::new().configure(app_config(Arc::clone(&state))))
+        .keep_alive(options.keep_alive)
+        .client_request_timeout(options.client_timeout)
+        .shutdown_timeout(options.shutdown_timeout.as_secs())
+        .tcp_nodelay(true)
+        .shutdown_signal(shutdown);
+    if let Some(workers) = options.workers {
+        server = server.workers(workers);
+    }
+    server.listen(listener)?.run().await
+}
+
+/// An entry of the log.
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Entry)]
+struct EntryBody {
+    /// Its index.
+    #[schema(example = 41)]
+    index: u64,
+    /// Its hash, base64url.
+    #[schema(example = "mJ2yJb5nH0YkqFv0m3K7m3Jx0l2y8b1dH9w7Z4T1u0E")]
+    hash: String,
+}
+
+impl From<EntryRef> for EntryBody {
+    fn from(entry: EntryRef) -> Self {
+        Self {
+            index: entry.index,
+            hash: entry.hash.to_string(),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! JSON or COSE: what the caller accepts, and the answers in either form.
+
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+
+/// The media type of a signed credential (RFC 9052, section 11.3.1).
+pub const COSE: &str = "application/cose; cose-type=\"cose-sign1\"";
+
+/// True when the caller would rather have `application/cose` than JSON.
+pub fn wants_cose(request: &HttpRequest) -> bool {
+    let mut cose = 0.0;
+    let mut json = 0.0;
+    let values = request.headers().get_all(header::ACCEPT);
+    for range in values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+    {
+        let mut parts = range.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default();
+        let quality = parts
+            .find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok())
+            .unwrap_or(1.0);
+        if media.eq_ignore_ascii_case("application/cose") {
+            cose = quality;
+        } else if media.eq_ignore_ascii_case("application/json") {
+            json = quality;
+        }
+    }
+    cose > 0.0 && cose >= json
+}
+
+/// An answer in JSON.
+pub fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
+    let bytes = serde_json::to_vec(body).expect("answers hold nothing that JSON cannot");
+    HttpResponse::build(status)
+        .content_type("application/json")
+        .body(bytes)
+}
+
+/// A credential as it was signed.
+pub fn cose(status: StatusCode, credential: Vec<u8>) -> HttpResponse {
+    HttpResponse::build(status).content_type(COSE).body(credential)
+}
+
+/// Adds where the thing that was made can be read.
+pub fn located(mut response: HttpResponse, path: &str) -> HttpResponse {
+    if let Ok(value) = header::HeaderValue::from_str(path) {
+        response.headers_mut().insert(header::LOCATION, value);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn cose_is_given_to_who_asks_for_it() {
+        for (accept, wanted) in [
+            ("application/cose", true),
+            ("application/cose; cose-type=\"cose-sign1\"", true),
+            ("Application/COSE, */*;q=0.1", true),
+            ("application/json, application/cose;q=0.5", false),
+            ("application/cose;q=0", false),
+            ("*/*", false),
+            ("", false),
+        ] {
+            let request = TestRequest::default()
+                .insert_header((header::ACCEPT, accept))
+                .to_http_request();
+            assert_eq!(wants_cose(&request), wanted, "{accept}");
+        }
+    }
+}

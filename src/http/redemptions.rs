@@ -1,0 +1,253 @@
+//! `/v1/redemptions`: coupons are redeemed, once, and reversed.
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse, get, post};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::node::{RedemptionAnswer, RedemptionRequest, RedemptionView, ReversalRequest};
+use crate::primitives::RedemptionId;
+
+use super::auth::{Identity, May};
+use super::coupons::BasketBody;
+use super::negotiate;
+use super::problem::Problem;
+use super::request::{Post, query};
+use super::scalars::{CampaignRef, CouponText, Letters, Money, NameOfCoupon, Reference, RegisterName, Time};
+use super::{EntryBody, HttpState};
+
+/// A redemption as a till asks for it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Redemption, example = json!({
+    "coupon": "HTTPS://COOP.EXAMPLE/V#4117…", "register": "shop1-lane3",
+    "till_reference": "2026-03-07/000812", "basket": {"total": 1250, "currency": "EUR"}
+}))]
+struct RedemptionBody {
+    coupon: CouponText,
+    register: RegisterName,
+    /// Unique per register and coupon: the same content under it gets the first answer.
+    till_reference: Reference,
+    basket: BasketBody,
+    /// How much of a stored value; for other benefits what the till computed.
+    amount: Option<Money>,
+}
+
+/// A redemption that was made.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RedemptionAnswer, example = json!({
+    "id": "b0mT3s8wQ1e5r7Y9u2I4oA", "amount": 300, "remaining_uses": 0, "remaining_value": null,
+    "entry": {"index": 43, "hash": "mJ2yJb5nH0YkqFv0m3K7m3Jx0l2y8b1dH9w7Z4T1u0E"}
+}))]
+struct RedemptionAnswerBody {
+    /// Its identity.
+    id: String,
+    /// The benefit granted.
+    amount: Money,
+    /// Uses left; null where they are not limited.
+    remaining_uses: Option<u32>,
+    /// Value left; null unless it is a stored value.
+    remaining_value: Option<Money>,
+    entry: EntryBody,
+}
+
+impl From<RedemptionAnswer> for RedemptionAnswerBody {
+    fn from(made: RedemptionAnswer) -> Self {
+        Self {
+            id: made.id.to_string(),
+            amount: Money(made.amount),
+            remaining_uses: made.remaining_uses,
+            remaining_value: made.remaining_value.map(Money),
+            entry: made.entry.into(),
+        }
+    }
+}
+
+/// A redemption as it stands now.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RedemptionView)]
+struct RedemptionViewBody {
+    #[serde(flatten)]
+    #[schema(inline)]
+    made: RedemptionAnswerBody,
+    /// The coupon's name.
+    coupon: NameOfCoupon,
+    campaign: CampaignRef,
+    currency: Letters,
+    /// What the customer's basket came to.
+    basket_total: Money,
+    register: RegisterName,
+    redeemed_at: Time,
+    /// How much of it has been reversed.
+    reversed: Money,
+}
+
+impl From<RedemptionView> for RedemptionViewBody {
+    fn from(view: RedemptionView) -> Self {
+        Self {
+            made: view.made.into(),
+            coupon: NameOfCoupon(view.coupon),
+            campaign: CampaignRef(view.campaign),
+            currency: Letters(view.currency),
+            basket_total: Money(view.basket_total),
+            register: RegisterName(view.register),
+            redeemed_at: Time(view.at),
+            reversed: Money(view.reversed),
+        }
+    }
+}
+
+/// Redemptions that were found.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Redemptions)]
+struct RedemptionsBody {
+    redemptions: Vec<RedemptionViewBody>,
+}
+
+/// Redeems a coupon. Of two tills at the same instant exactly one succeeds; the
+/// other learns when and at which register it was used.
+#[utoipa::path(
+    tag = "tills",
+    operation_id = "redeemCoupon",
+    request_body(content = RedemptionBody, content_type = "application/json"),
+    responses((status = 201, description = "The redemption", body = RedemptionAnswerBody,
+        headers(("Location" = String, description = "Where it can be read"))))
+)]
+#[post("/v1/redemptions")]
+pub async fn post_redemption(
+    state: Data<HttpState>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    let identity = Identity::of(&state, &request, May::Sell)?;
+    let post = Post::read(&state, &request, payload, &identity).await?;
+    let body: RedemptionBody = post.json()?;
+    identity.check_register(&body.register.0)?;
+    let wanted = RedemptionRequest {
+        coupon: body.coupon.bytes(&state.node.options().origin)?,
+        register: body.register.0,
+        till_reference: body.till_reference.0,
+        basket: body.basket.into(),
+        amount: body.amount.map(|amount| amount.0),
+    };
+    let made = state.node.redeem(&post.caller, wanted).await?;
+    let path = format!("/v1/redemptions/{}", made.id);
+    let response = negotiate::json(StatusCode::CREATED, &RedemptionAnswerBody::from(made));
+    Ok(negotiate::located(response, &path))
+}
+
+/// Which redemptions are looked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct RedemptionQuery {
+    /// A till key implies its own.
+    #[param(value_type = Option<String>)]
+    register: Option<RegisterName>,
+    /// The till's own reference.
+    #[param(value_type = String)]
+    till_reference: Reference,
+}
+
+/// Finds what became of calls by their till reference: a sale may redeem
+/// several coupons under one.
+#[utoipa::path(
+    tag = "tills",
+    operation_id = "findRedemptions",
+    params(RedemptionQuery),
+    responses((status = 200, description = "The redemptions, none if there is none", body = RedemptionsBody))
+)]
+#[get("/v1/redemptions")]
+pub async fn find_redemptions(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let identity = Identity::of(&state, &request, May::Read)?;
+    let asked: RedemptionQuery = query(&request)?;
+    let register = identity.register_or(asked.register.map(|name| name.0))?;
+    let found = state
+        .node
+        .redemptions_by_reference(&register, &asked.till_reference.0)?;
+    let redemptions = found.into_iter().map(RedemptionViewBody::from).collect();
+    Ok(negotiate::json(StatusCode::OK, &RedemptionsBody { redemptions }))
+}
+
+fn id_of(text: &str) -> Result<RedemptionId, Problem> {
+    RedemptionId::parse(text).ok_or_else(|| Problem::new("not_found", "there is no such redemption"))
+}
+
+/// One redemption as it stands.
+#[utoipa::path(
+    tag = "tills",
+    operation_id = "getRedemption",
+    params(("id" = String, Path, description = "The redemption's identity")),
+    responses((status = 200, description = "The redemption", body = RedemptionViewBody))
+)]
+#[get("/v1/redemptions/{id}")]
+pub async fn get_redemption(
+    state: Data<HttpState>,
+    request: HttpRequest,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let identity = Identity::of(&state, &request, May::Read)?;
+    let view = state.node.redemption(id_of(&id)?)?;
+    identity.check_register(&view.register)?;
+    Ok(negotiate::json(StatusCode::OK, &RedemptionViewBody::from(view)))
+}
+
+/// A reversal as a till or the office asks for it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Reversal, example = json!({"till_reference": "2026-03-07/000813", "give_back": true}))]
+struct ReversalBody {
+    till_reference: Reference,
+    /// How much; all that is left if absent.
+    amount: Option<Money>,
+    /// Whether the use (of stored value: the amount) returns to the coupon.
+    give_back: bool,
+}
+
+/// A reversal that was made.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ReversalAnswer, example = json!({
+    "id": "c1nU4t9xR2f6s8Z0v3J5pA", "amount": 300,
+    "entry": {"index": 44, "hash": "mJ2yJb5nH0YkqFv0m3K7m3Jx0l2y8b1dH9w7Z4T1u0E"}
+}))]
+struct ReversalAnswerBody {
+    /// Its identity.
+    id: String,
+    /// How much was taken back.
+    amount: Money,
+    entry: EntryBody,
+}
+
+/// Reverses a redemption in whole or in part.
+#[utoipa::path(
+    tag = "tills",
+    operation_id = "reverseRedemption",
+    params(("id" = String, Path, description = "The redemption's identity")),
+    request_body(content = ReversalBody, content_type = "application/json"),
+    responses((status = 201, description = "The reversal", body = ReversalAnswerBody))
+)]
+#[post("/v1/redemptions/{id}/reversals")]
+pub async fn post_reversal(
+    state: Data<HttpState>,
+    request: HttpRequest,
+    payload: Payload,
+    id: Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let identity = Identity::of(&state, &request, May::Sell)?;
+    let post = Post::read(&state, &request, payload, &identity).await?;
+    let body: ReversalBody = post.json()?;
+    let wanted = ReversalRequest {
+        redemption: id_of(&id)?,
+        till_reference: body.till_reference.0,
+        amount: body.amount.map(|amount| amount.0),
+        give_back: body.give_back,
+    };
+    let made = state.node.reverse(&post.caller, wanted).await?;
+    let answer = ReversalAnswerBody {
+        id: made.id.to_string(),
+        amount: Money(made.amount),
+        entry: made.entry.into(),
+    };
+    Ok(negotiate::json(StatusCode::CREATED, &answer))
+}

@@ -1,0 +1,178 @@
+//! Reading requests: `Idempotency-Key`, raw bodies with a cap, queries.
+
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{self, HeaderName};
+use actix_web::web::{Bytes, BytesMut, Payload, Query};
+use futures_util::StreamExt as _;
+use serde::de::DeserializeOwned;
+
+use crate::node::Caller;
+use crate::primitives::limits;
+
+use super::HttpState;
+use super::auth::Identity;
+use super::problem::Problem;
+
+/// Names the intent of a POST.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+const JSON: &str = "application/json";
+
+/// A POST that changes state, read but not yet understood.
+pub struct Post {
+    /// Who asks, under which key, with what.
+    pub caller: Caller,
+    body: Bytes,
+}
+
+impl Post {
+    /// Reads the key and the body, raw: a key is bound to the bytes as sent.
+    pub async fn read(
+        state: &HttpState,
+        request: &HttpRequest,
+        payload: Payload,
+        identity: &Identity,
+    ) -> Result<Self, Problem> {
+        let idempotency_key = idempotency_key(request)?;
+        let content_type = json_content_type(request)?;
+        let body = read_body(request, payload, state.options.client_timeout).await?;
+        let path = request.uri().path();
+        let digest = Caller::request_digest(request.method().as_str(), path, content_type, &body);
+        let caller = Caller {
+            scope: identity.scope(),
+            idempotency_key: idempotency_key.to_owned(),
+            request: digest,
+        };
+        Ok(Self { caller, body })
+    }
+
+    /// The body as a `T`.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        parse(&self.body)
+    }
+}
+
+/// The JSON body of a call that changes nothing.
+pub async fn read_json<T: DeserializeOwned>(
+    state: &HttpState,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<T, Problem> {
+    json_content_type(request)?;
+    parse(&read_body(request, payload, state.options.client_timeout).await?)
+}
+
+/// The query, all of whose members have to be known.
+pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
+    Query::<T>::from_query(request.query_string())
+        .map(Query::into_inner)
+        .map_err(|error| Problem::new("query_invalid", error.to_string()))
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| Problem::new("body_invalid", error.to_string()))
+}
+
+fn idempotency_key(request: &HttpRequest) -> Result<&str, Problem> {
+    let mut values = request.headers().get_all(IDEMPOTENCY_KEY);
+    let Some(value) = values.next() else {
+        return Err(Problem::new(
+            "idempotency_key_required",
+            "every POST that changes something needs the header Idempotency-Key",
+        ));
+    };
+    let invalid = |why| Problem::new("idempotency_key_invalid", why);
+    if values.next().is_some() {
+        return Err(invalid("the header Idempotency-Key stands more than once"));
+    }
+    let visible = value.as_bytes().iter().all(|byte| (0x21..=0x7e).contains(byte));
+    if !visible || !(1..=limits::IDEMPOTENCY_KEY_CHARS_MAX).contains(&value.len()) {
+        return Err(invalid(
+            "an Idempotency-Key has 1 to 255 visible ASCII characters and no spaces",
+        ));
+    }
+    value
+        .to_str()
+        .map_err(|_| invalid("an Idempotency-Key is made of ASCII characters"))
+}
+
+/// The content type as sent, if it says JSON and nothing is packed.
+fn json_content_type(request: &HttpRequest) -> Result<&str, Problem> {
+    let unsupported = |why: &'static str| Problem::new("content_type_unsupported", why);
+    let packed = request.headers().get(header::CONTENT_ENCODING);
+    if packed.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(unsupported(
+            "bodies are taken as they are, without a Content-Encoding",
+        ));
+    }
+    let value = request.headers().get(header::CONTENT_TYPE);
+    let text = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = text.split(';').next().unwrap_or_default().trim();
+    if media.eq_ignore_ascii_case(JSON) {
+        Ok(text)
+    } else {
+        Err(unsupported(
+            "the body has to be sent as Content-Type: application/json",
+        ))
+    }
+}
+
+/// The body, raw. One that comes in a single piece, as most do, is not copied.
+async fn read_body(request: &HttpRequest, payload: Payload, within: Duration) -> Result<Bytes, Problem> {
+    tokio::time::timeout(within, gather(request, payload))
+        .await
+        .unwrap_or_else(|_| Err(Problem::new("body_timeout", "the body did not arrive in time")))
+}
+
+async fn gather(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, Problem> {
+    let declared = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > limits::BODY_DRAIN_BYTES_MAX as u64) {
+        return Err(too_large());
+    }
+    let broken = |_| Problem::new("body_invalid", "the body broke off");
+    let Some(first) = payload.next().await else {
+        return Ok(Bytes::new());
+    };
+    let first = first.map_err(broken)?;
+    let Some(second) = payload.next().await else {
+        return if first.len() > limits::BODY_BYTES_MAX {
+            Err(too_large())
+        } else {
+            Ok(first)
+        };
+    };
+    let room = usize::try_from(declared.unwrap_or(0)).unwrap_or(0);
+    let mut whole = BytesMut::with_capacity(room.min(limits::BODY_BYTES_MAX));
+    whole.extend_from_slice(&first);
+    let mut next = Some(second);
+    let mut length = whole.len();
+    while let Some(piece) = next {
+        let piece = piece.map_err(broken)?;
+        length += piece.len();
+        // What is a little too long is read and dropped, so that its sender
+        // gets to read why; an endless body is cut off.
+        if length > limits::BODY_DRAIN_BYTES_MAX {
+            return Err(too_large());
+        }
+        if length <= limits::BODY_BYTES_MAX {
+            whole.extend_from_slice(&piece);
+        }
+        next = payload.next().await;
+    }
+    if length > limits::BODY_BYTES_MAX {
+        return Err(too_large());
+    }
+    Ok(whole.freeze())
+}
+
+fn too_large() -> Problem {
+    Problem::new(
+        "body_too_large",
+        format!("the body has more than {} bytes", limits::BODY_BYTES_MAX),
+    )
+}
