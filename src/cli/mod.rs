@@ -8,6 +8,7 @@
 
 mod campaign;
 mod client;
+pub mod import;
 mod init;
 mod input;
 mod issue;
@@ -20,6 +21,7 @@ mod redeem;
 mod reverse;
 mod revoke;
 mod serve;
+pub mod verify;
 
 use std::process::ExitCode;
 
@@ -52,6 +54,8 @@ enum Command {
     Reverse(reverse::Args),
     Revoke(revoke::Args),
     Receipt(receipt::Args),
+    Import(import::ImportArgs),
+    Verify(verify::VerifyArgs),
 }
 
 impl Command {
@@ -67,8 +71,23 @@ impl Command {
             Self::Reverse(args) => args.run(),
             Self::Revoke(args) => args.run(),
             Self::Receipt(args) => args.run(),
+            Self::Import(args) => import_into(&args),
+            Self::Verify(args) => {
+                let (stdin, stdout, stderr) = (
+                    &mut std::io::stdin(),
+                    &mut std::io::stdout(),
+                    &mut std::io::stderr(),
+                );
+                Ok(ExitCode::from(verify::run(&args, stdin, stdout, stderr)?))
+            }
         }
     }
+}
+
+fn import_into(args: &import::ImportArgs) -> anyhow::Result<ExitCode> {
+    let open = |path: &std::path::Path| Ok(node_args::open_dir(path)?.node);
+    let (stdout, stderr) = (&mut std::io::stdout(), &mut std::io::stderr());
+    Ok(ExitCode::from(import::run(args, &open, stdout, stderr)?))
 }
 
 /// The arguments do not go together in a way that the parser cannot see.

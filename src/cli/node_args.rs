@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::client::Client;
 use crate::node::access::Role;
 use crate::primitives::{Clock as _, OsEntropy, SystemClock};
-use crate::server::{NodeDir, Overrides, Passphrase, ServerError, Serving};
+use crate::server::{NodeDir, OpenedNode, Overrides, Passphrase, ServerError, Serving};
 use crate::store::StoreError;
 
 /// Where the passphrase of encrypted key files comes from.
@@ -79,22 +79,7 @@ impl NodeArgs {
             workers: Some(1),
             ..Overrides::default()
         };
-        let dir = NodeDir::at(path)?;
-        let opened = match dir.open(&overrides, self.passphrase.read()?.as_ref()) {
-            Err(ServerError::Store(StoreError::Locked { .. })) => {
-                let listen = dir.config(&overrides)?.listen;
-                anyhow::bail!(
-                    "{} is open in another process: while the node runs, name its URL and a key instead, such as \
-                     --node http://{listen} --key KEY (`tallystick key add {}` makes one)",
-                    path.display(),
-                    path.display()
-                );
-            }
-            opened => opened?,
-        };
-        for note in &opened.report.notes {
-            super::output::note(&format!("note: {note}"));
-        }
+        let opened = open_with(path, &overrides, &self.passphrase)?;
         let key = opened
             .access
             .add_one_off(Role::Office, SystemClock.now(), &OsEntropy);
@@ -103,6 +88,44 @@ impl NodeArgs {
             key,
         })
     }
+}
+
+/// Opens the node in a directory that no process has open; guard file and
+/// passphrase as the environment says.
+///
+/// # Errors
+/// A sentence that says what to do.
+pub fn open_dir(path: &Path) -> anyhow::Result<OpenedNode> {
+    let overrides = Overrides {
+        guard: std::env::var_os("TALLYSTICK_GUARD").map(PathBuf::from),
+        ..Overrides::default()
+    };
+    open_with(
+        path,
+        &overrides,
+        &PassphraseArgs {
+            passphrase_file: None,
+        },
+    )
+}
+
+fn open_with(path: &Path, overrides: &Overrides, passphrase: &PassphraseArgs) -> anyhow::Result<OpenedNode> {
+    let dir = NodeDir::at(path)?;
+    let opened = match dir.open(overrides, passphrase.read()?.as_ref()) {
+        Err(ServerError::Store(StoreError::Locked { .. })) => {
+            let listen = dir.config(overrides)?.listen;
+            anyhow::bail!(
+                "{0} is open in another process: while the node runs, name its URL and a key instead, such as \
+                 --node http://{listen} --key KEY (`tallystick key add {0} --role office` makes one)",
+                path.display(),
+            );
+        }
+        opened => opened?,
+    };
+    for note in &opened.report.notes {
+        super::output::note(&format!("note: {note}"));
+    }
+    Ok(opened)
 }
 
 /// A node that is served for one command.

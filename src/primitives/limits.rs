@@ -215,6 +215,7 @@ pub const ACCESS_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Most bytes of a body that are read at all: a little more than is taken, so
 /// that a client that sends too much gets to read the answer.
 pub const BODY_DRAIN_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
+
 /// Findings that an audit keeps; further ones are only counted. A log that
 /// was tampered with shows long before, and a report stays readable.
 pub const AUDIT_FINDINGS_KEPT_MAX: usize = 10_000;
@@ -226,3 +227,49 @@ pub const AUDIT_INDEX_KEYS_MAX: usize = 200_000;
 /// Status lists that an audit holds while it replays: 128 KiB each, and a
 /// tampered log can name any.
 pub const AUDIT_LISTS_HELD_MAX: usize = 64;
+
+/// Longest `did.json`: hundreds of keys, with room.
+pub const DID_DOCUMENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Most files of a directory that `verify --trust` reads: a federation's
+/// nodes and campaigns, with room.
+pub const TRUST_FILES_MAX: usize = 100_000;
+
+/// Longest file that `verify --trust` reads: some hundred campaigns as JSON.
+pub const TRUST_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Longest row of an imported file, in bytes: the widest tills export some
+/// forty columns; a row that runs on has a quote that was not closed.
+pub const IMPORT_ROW_BYTES_MAX: usize = 64 * 1024;
+
+/// Most products whose names an import keeps in memory: ten times the largest
+/// assortment of a shop.
+pub const IMPORT_PRODUCTS_MAX: usize = 1_000_000;
+
+/// Longest name of a mapping file: with a hash after it, it fits an
+/// `Idempotency-Key`.
+pub const IMPORT_NAME_CHARS_MAX: usize = 64;
+
+/// Receipts that an import has under way in a directory: as many clients, so
+/// that large batches form.
+pub const IMPORT_IN_FLIGHT_MAX: usize = 256;
+
+/// Receipts that an import has under way over HTTP: as many connections.
+pub const IMPORT_CONNECTIONS_MAX: usize = 64;
+
+/// Purchases that were read and wait to be issued: keeps the reader ahead of
+/// the node, and memory flat.
+pub const IMPORT_QUEUE_MAX: usize = 1_024;
+
+/// Attempts at one receipt over HTTP, the pauses between them doubling from
+/// [`IMPORT_PAUSE_MILLISECONDS_MIN`]: two minutes, so that a node can restart.
+pub const IMPORT_ATTEMPTS_MAX: u32 = 24;
+
+/// Shortest pause before a receipt is tried again.
+pub const IMPORT_PAUSE_MILLISECONDS_MIN: u64 = 50;
+
+/// Longest pause before a receipt is tried again.
+pub const IMPORT_PAUSE_MILLISECONDS_MAX: u64 = 8_000;
+
+/// Rejected rows that an import prints; all of them go to its report.
+pub const IMPORT_REJECTS_SHOWN_MAX: u64 = 10;

@@ -5,9 +5,10 @@
 mod audit;
 mod coset;
 mod kill;
+mod import;
 mod layering;
 mod node;
 mod page;
-mod readme;
 mod schemas;
 mod store_format;
+mod verify;
