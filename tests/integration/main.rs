@@ -5,6 +5,7 @@
 mod audit;
 mod cli;
 mod coset;
+mod kill;
 mod import;
 mod layering;
 mod node;
@@ -13,4 +14,5 @@ mod layering;
 mod openapi;
 mod page;
 mod schemas;
+mod store_format;
 mod verify;
