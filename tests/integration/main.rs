@@ -5,14 +5,14 @@
 mod audit;
 mod cli;
 mod coset;
-mod kill;
+mod http;
 mod import;
+mod kill;
 mod layering;
 mod node;
-mod http;
-mod layering;
 mod openapi;
 mod page;
+mod readme;
 mod schemas;
 mod store_format;
 mod verify;

@@ -35,7 +35,10 @@ fn the_readmes_commands_work_as_written() {
         std::env::var("PATH").unwrap_or_default()
     );
     // Monitor mode, so that `%1` is a job as in a terminal.
-    let script = format!("set -eu -o pipefail -m\n{}", script().replace("127.0.0.1:8080", &authority));
+    let script = format!(
+        "set -eu -o pipefail -m\n{}",
+        script().replace("127.0.0.1:8080", &authority)
+    );
     let done = Command::new("bash")
         .args(["-c", &script])
         .current_dir(place.path())

@@ -7,8 +7,9 @@ use serde_json::json;
 use super::super::client::Client;
 use super::day::{Day, redemption};
 use super::story::Story;
+use crate::credential::cose::{TYP_CREDENTIAL, sign1};
 use crate::credential::{Algorithm, Content as _, Coupon, SecretKey, Signed};
-use crate::encoding::qr_text;
+use crate::encoding::{cbor, qr_text};
 use crate::primitives::{Amount, Origin, OsEntropy};
 
 /// How long the short coupon may take to expire.
@@ -120,7 +121,7 @@ fn altered(coupon: &str, url: &str) -> anyhow::Result<String> {
     Ok(qr_text::link(&Origin::parse(url)?, &bytes))
 }
 
-/// The coupon with an amount of its own, under the old signature.
+/// The coupon with an amount of its own, under the old header and signature.
 fn richer(coupon: &str, url: &str) -> anyhow::Result<String> {
     let bytes = bytes_of(coupon)?;
     let original = Signed::<Coupon>::parse(&bytes)?;
@@ -128,7 +129,16 @@ fn richer(coupon: &str, url: &str) -> anyhow::Result<String> {
         amount: Some(Amount::new(50_000)?),
         ..original.content().clone()
     };
-    let mut forged = rich.sign(&SecretKey::generate(&OsEntropy), Algorithm::EdDsa);
+    let payload = cbor::encode(&rich.to_value());
+    let anyone = SecretKey::generate(&OsEntropy);
+    let mut forged = sign1(
+        &anyone,
+        original.alg(),
+        TYP_CREDENTIAL,
+        original.kid(),
+        &payload,
+        &[],
+    );
     let signature = original.sign1().signature();
     let at = forged.len() - signature.len();
     forged[at..].copy_from_slice(signature);
