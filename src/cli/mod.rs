@@ -6,6 +6,7 @@
 //! is served here for as long as the command runs, so each command is written
 //! once ([`node_args`]).
 
+pub mod audit;
 mod campaign;
 mod client;
 pub mod import;
@@ -56,6 +57,7 @@ enum Command {
     Receipt(receipt::Args),
     Import(import::ImportArgs),
     Verify(verify::VerifyArgs),
+    Audit(audit::Args),
 }
 
 impl Command {
@@ -71,6 +73,7 @@ impl Command {
             Self::Reverse(args) => args.run(),
             Self::Revoke(args) => args.run(),
             Self::Receipt(args) => args.run(),
+            Self::Audit(args) => args.run(),
             Self::Import(args) => import_into(&args),
             Self::Verify(args) => {
                 let (stdin, stdout, stderr) = (

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod cli;
 mod coset;
+mod import;
 mod layering;
 mod node;
 mod page;
 mod schemas;
+mod verify;

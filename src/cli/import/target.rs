@@ -84,7 +84,8 @@ impl Target {
 /// The index of the receipt's entry.
 async fn issue_here(node: &Node, sale: &Sale) -> Result<u64, Failure> {
     let caller = Caller {
-        scope: Scope::Register(sale.draft.register.clone()),
+        // Importing is office work, here as over HTTP.
+        scope: Scope::Office,
         idempotency_key: sale.idempotency_key.clone(),
         request: sale.request,
     };
@@ -93,6 +94,11 @@ async fn issue_here(node: &Node, sale: &Sale) -> Result<u64, Failure> {
         match node.issue_receipt(&caller, sale.draft.clone()).await {
             Ok(answer) => return Ok(answer.entry.index),
             Err(NodeError::Refused(Refusal::KeyReused)) => return Err(Failure::Refused(changed(sale))),
+            Err(NodeError::Refused(Refusal::TimeTooFar { seconds })) => {
+                return Err(Failure::Refused(format!(
+                    "its time of sale lies after the node's clock, by {seconds} s"
+                )));
+            }
             Err(NodeError::Refused(refusal)) => return Err(Failure::Refused(refusal.to_string())),
             Err(error @ (NodeError::Busy | NodeError::InProgress)) => {
                 attempt += 1;
@@ -215,23 +221,27 @@ fn understand(status: StatusCode, json: &Value, sale: &Sale) -> Said {
         .iter()
         .find_map(|member| json[*member].as_str())
         .map_or_else(|| format!("the node answered {status}"), str::to_owned);
-    match status {
-        status if status.is_success() => json["entry"]["index"].as_u64().map_or_else(
+    // The problem document says itself whether the same request may succeed later.
+    let busy = json["retry"].as_bool().unwrap_or(matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    ));
+    if status.is_success() {
+        return json["entry"]["index"].as_u64().map_or_else(
             || Said::Stop("the node's answer names no entry".to_owned()),
             Said::Issued,
-        ),
-        StatusCode::CONFLICT
-        | StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => Said::Later(detail),
-        StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE => {
-            if json["code"] == Refusal::KeyReused.code() {
-                Said::Refused(changed(sale))
-            } else {
-                Said::Refused(detail)
-            }
-        }
+        );
+    }
+    match status {
+        _ if busy => Said::Later(detail),
+        _ if json["code"] == Refusal::KeyReused.code() => Said::Refused(changed(sale)),
+        StatusCode::BAD_REQUEST
+        | StatusCode::CONFLICT
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNPROCESSABLE_ENTITY => Said::Refused(detail),
         _ => Said::Stop(detail),
     }
 }

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::credential::{Campaign, PublicKey, Signed};
 use crate::ledger::{
-    Basket, BatchIssued, BatchOrder, CampaignDraft, CampaignSigned, CouponState, NewStatus, Presented,
-    ReceiptIssued, Recorded, Redeemed, RedemptionOrder, RedemptionState, Refusal, ReversalOrder, Reversed,
-    State, StatusFlags, StatusListSigned, StatusSet, StatusTarget, TakenBy,
+    Basket, BatchIssued, BatchOrder, CampaignDraft, CampaignSigned, CouponState, Presented, ReceiptIssued,
+    Recorded, Redeemed, RedemptionOrder, RedemptionState, Refusal, ReversalOrder, Reversed, State,
+    StatusFlags, TakenBy,
 };
 use crate::node::answers::EntryRef;
 use crate::node::open::{campaign_state, view_of};
@@ -16,11 +16,9 @@ use crate::primitives::{
 };
 
 use super::finding::{Findings, Rule};
+use super::judge::{judge_redemption, judge_reversal};
+use super::statuses::Changes;
 use super::tags::TagReader;
-
-/// Seconds by which an entry may be younger than its decision: both read the
-/// clock, one after the other.
-const DECIDED_BEFORE_SECONDS_MAX: u64 = 2;
 
 /// A batch as its entry has it.
 #[derive(Clone, Debug)]
@@ -45,11 +43,12 @@ pub(super) struct Coupon {
     position: u64,
     pub batch: u64,
     tag: Tag,
-    uses: u32,
-    spent: Amount,
-    last: Digest,
+    pub uses: u32,
+    pub spent: Amount,
+    /// Hash of its latest entry.
+    pub last: Digest,
     last_use: u64,
-    used_up: bool,
+    pub used_up: bool,
     /// Index of its latest entry.
     pub touched: u64,
 }
@@ -65,27 +64,6 @@ struct Redemption {
     reversed: Amount,
 }
 
-/// Changes of status of one coupon, batch or campaign: the latest of each kind.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Changes {
-    revoked: Option<u64>,
-    suspended: Option<(u64, bool)>,
-}
-
-impl Changes {
-    fn note(&mut self, index: u64, status: NewStatus) {
-        match status {
-            NewStatus::Revoked => self.revoked = Some(index),
-            NewStatus::Suspended => self.suspended = Some((index, true)),
-            NewStatus::Valid => self.suspended = Some((index, false)),
-        }
-    }
-
-    fn latest(&self) -> Option<u64> {
-        self.revoked.max(self.suspended.map(|(index, _)| index))
-    }
-}
-
 /// What the log says, as far as it has been read.
 #[derive(Default)]
 pub(super) struct Books {
@@ -96,13 +74,15 @@ pub(super) struct Books {
     redemptions: HashMap<RedemptionId, Redemption>,
     reversals: HashMap<RedemptionId, u64>,
     pub named: HashMap<CouponName, Changes>,
-    of_batches: HashMap<u64, Changes>,
-    of_campaigns: HashMap<CampaignId, Changes>,
+    pub of_batches: HashMap<u64, Changes>,
+    pub of_campaigns: HashMap<CampaignId, Changes>,
     /// Campaigns with the entry that last changed their flags.
     pub flags_changed: BTreeMap<CampaignId, u64>,
     /// Status lists with the entries that signed them: list, iat and entry.
     pub lists: BTreeMap<u32, (UnixSeconds, u64)>,
-    status_changes: u64,
+    pub status_changes: u64,
+    /// The latest batch that came into the world revoked or suspended.
+    pub closed_batch: Option<u64>,
     /// Every entry so far was there and could be read.
     pub whole: bool,
     /// Registers whose numbers may have a gap because entries were missing.
@@ -259,6 +239,14 @@ impl Books {
                 not_after: batch.not_after,
             },
         );
+        let flags = self
+            .state
+            .campaigns
+            .get(&batch.campaign)
+            .map(|campaign| campaign.flags);
+        if flags.is_some_and(|flags| flags.revoked || flags.suspended) {
+            self.closed_batch = Some(index);
+        }
         self.state.apply(recorded, None, &[]);
     }
 
@@ -309,11 +297,11 @@ impl Books {
         }
         self.hydrate(redeemed.name, redeemed.batch_entry, coupon.as_ref());
         let mut counted = redeemed.clone();
-        if self.whole {
-            if let Some(batch) = self.batches.get(&redeemed.batch_entry).cloned() {
-                let decided = self.decide_again(recorded, redeemed, &batch);
-                judge_redemption(index, redeemed, coupon.as_ref(), decided, &mut counted, findings);
-            }
+        if self.whole
+            && let Some(batch) = self.batches.get(&redeemed.batch_entry)
+        {
+            let decided = self.decide_again(recorded, redeemed, batch);
+            judge_redemption(index, redeemed, coupon.as_ref(), decided, &mut counted, findings);
         }
         let mut truth = recorded.clone();
         truth.event = crate::ledger::Event::Redeemed(counted.clone());
@@ -443,13 +431,7 @@ impl Books {
             request: redeemed.request,
             at: redeemed.at,
         };
-        let decided = self.state.decide_redemption(&order, recorded.time);
-        match decided {
-            Err(Refusal::CouponExpired(_)) if redeemed.at.is_none() => self
-                .state
-                .decide_redemption(&order, recorded.time.minus(DECIDED_BEFORE_SECONDS_MAX)),
-            decided => decided,
-        }
+        self.state.decide_redemption(&order, recorded.time)
     }
 
     pub fn reversed(&mut self, recorded: &Recorded, reversed: &Reversed, findings: &mut Findings) {
@@ -537,12 +519,7 @@ impl Books {
             give_back: reversed.give_back,
             at: reversed.at,
         };
-        match self.state.decide_reversal(&order, recorded.time) {
-            Err(Refusal::ReversalWindowOver(_)) if reversed.at.is_none() => self
-                .state
-                .decide_reversal(&order, recorded.time.minus(DECIDED_BEFORE_SECONDS_MAX)),
-            decided => decided,
-        }
+        self.state.decide_reversal(&order, recorded.time)
     }
 
     /// Puts one coupon into the ledger's state, for one decision.
@@ -579,338 +556,9 @@ impl Books {
             self.state.lists.clear();
         }
     }
-
-    /// What the log's changes of status make of a coupon; used up is not in it.
-    pub fn flags(&self, name: CouponName, batch: u64) -> StatusFlags {
-        let named = self.named.get(&name).copied().unwrap_or_default();
-        let of_batch = self.of_batches.get(&batch).copied().unwrap_or_default();
-        let campaign = self.batches.get(&batch).map(|batch| batch.campaign);
-        let of_campaign = campaign.and_then(|id| self.of_campaigns.get(&id)).copied();
-        let mut of_campaign = of_campaign.unwrap_or_default();
-        // A change covers the coupons that were there.
-        of_campaign.revoked = of_campaign.revoked.filter(|index| *index > batch);
-        of_campaign.suspended = of_campaign.suspended.filter(|(index, _)| *index > batch);
-        let all = [named, of_batch, of_campaign];
-        StatusFlags {
-            revoked: all.iter().any(|changes| changes.revoked.is_some()),
-            suspended: all
-                .iter()
-                .filter_map(|changes| changes.suspended)
-                .max()
-                .is_some_and(|(_, suspended)| suspended),
-            used_up: false,
-        }
-    }
-
-    /// A redeemed coupon's byte in a row of statuses, and the index of the
-    /// latest entry that can have changed it.
-    pub fn status_byte(&self, name: CouponName) -> Option<(u8, u64)> {
-        let coupon = self.coupons.get(&name)?;
-        let flags = StatusFlags {
-            used_up: coupon.used_up,
-            ..self.flags(name, coupon.batch)
-        };
-        let named = self.named.get(&name).and_then(Changes::latest);
-        let latest = [named, self.latest_wide_change()].into_iter().flatten().max();
-        Some((flags.to_byte(), coupon.touched.max(latest.unwrap_or(0))))
-    }
-
-    /// Index of the latest change of status of a whole batch or campaign.
-    pub fn latest_wide_change(&self) -> Option<u64> {
-        let batches = self.of_batches.values().filter_map(Changes::latest).max();
-        batches.max(self.of_campaigns.values().filter_map(Changes::latest).max())
-    }
-
-    pub fn status(&mut self, recorded: &Recorded, set: &StatusSet, findings: &mut Findings) {
-        let index = recorded.index;
-        let covered = match self.covered(set) {
-            Ok(covered) => covered,
-            Err(why) => {
-                if self.whole {
-                    findings.at(index, Rule::StatusTarget, why);
-                }
-                u64::MAX
-            }
-        };
-        let exact = self.changed_exactly(set, covered);
-        if set.changed > covered || exact.is_some_and(|exact| self.whole && exact != set.changed) {
-            findings.at(
-                index,
-                Rule::StatusCount,
-                format!(
-                    "it says that {} coupons changed; {} did",
-                    set.changed,
-                    exact.map_or(format!("at most {covered}"), |exact| exact.to_string())
-                ),
-            );
-        }
-        self.status_changes += 1;
-        let changes = match set.target {
-            StatusTarget::Coupon(name) => self.named.entry(name).or_default(),
-            StatusTarget::Batch(entry) => self.of_batches.entry(entry).or_default(),
-            StatusTarget::Campaign(id) => {
-                self.flags_changed.insert(id, index);
-                self.of_campaigns.entry(id).or_default()
-            }
-        };
-        changes.note(index, set.status);
-        self.state.apply(recorded, None, &[]);
-    }
-
-    /// How many coupons the target covers; why it cannot be one.
-    fn covered(&self, set: &StatusSet) -> Result<u64, String> {
-        let taken_back = "it takes back a revocation, which is for good";
-        match set.target {
-            StatusTarget::Coupon(name) => {
-                let revoked = match self.coupons.get(&name) {
-                    Some(coupon) => self.flags(name, coupon.batch).revoked,
-                    None => self
-                        .named
-                        .get(&name)
-                        .is_some_and(|changes| changes.revoked.is_some()),
-                };
-                let lists = self
-                    .state
-                    .next_position
-                    .0
-                    .div_ceil(u64::from(limits::STATUS_LIST_LEN));
-                if u64::from(name.list) >= lists {
-                    return Err(format!(
-                        "coupon {name} was never issued: there is no list of that number"
-                    ));
-                }
-                if revoked && set.status != NewStatus::Revoked {
-                    return Err(format!("coupon {name}: {taken_back}"));
-                }
-                Ok(1)
-            }
-            StatusTarget::Batch(entry) => match self.batches.get(&entry) {
-                Some(batch) => Ok(u64::from(batch.count)),
-                None => Err(format!("entry {entry} is no earlier batch's entry")),
-            },
-            StatusTarget::Campaign(id) => match self.state.campaigns.get(&id) {
-                Some(campaign) if campaign.flags.revoked && set.status != NewStatus::Revoked => {
-                    Err(format!("campaign {id}: {taken_back}"))
-                }
-                Some(campaign) => Ok(campaign.issued),
-                None => Err(format!("no earlier entry signs the campaign {id}")),
-            },
-        }
-    }
-
-    /// How many coupons change, where that can be told without the secret that
-    /// turns positions into names.
-    fn changed_exactly(&self, set: &StatusSet, covered: u64) -> Option<u64> {
-        if covered == u64::MAX {
-            return None;
-        }
-        if self.status_changes == 0 {
-            return Some(if set.status == NewStatus::Valid {
-                0
-            } else {
-                covered
-            });
-        }
-        let StatusTarget::Coupon(name) = set.target else {
-            return None;
-        };
-        let flags = match self.coupons.get(&name) {
-            Some(coupon) => self.flags(name, coupon.batch),
-            None if self.of_batches.is_empty() && self.of_campaigns.is_empty() => self.flags(name, u64::MAX),
-            None => return None,
-        };
-        Some(u64::from(flags.set(set.status) != flags))
-    }
-
-    pub fn list(&mut self, recorded: &Recorded, signed: &StatusListSigned, findings: &mut Findings) {
-        let index = recorded.index;
-        let list = signed.list;
-        let mut note = |why: String| findings.at(index, Rule::StatusList, why);
-        if let Some((last, entry)) = self.lists.get(&list)
-            && signed.issued_at <= *last
-        {
-            note(format!(
-                "status list {list} has the version {}, entry {entry} had {last} already",
-                signed.issued_at
-            ));
-        }
-        if signed.expires <= signed.issued_at {
-            note(format!("status list {list} expires before it is issued"));
-        }
-        if signed.issued_at.distance(recorded.time) > limits::CLOCK_SKEW_SECONDS_MAX {
-            note(format!(
-                "status list {list} says that it was issued {} seconds away from its entry's time",
-                signed.issued_at.distance(recorded.time)
-            ));
-        }
-        self.lists.insert(list, (signed.issued_at, index));
-        self.state.apply(recorded, None, &[]);
-    }
 }
 
 /// The ledger asks for a register where an audit has none to tell.
 fn nowhere() -> Register {
     Register::new("-").expect("one printable character")
-}
-
-fn judge_redemption(
-    index: u64,
-    redeemed: &Redeemed,
-    coupon: Option<&Coupon>,
-    decided: Result<Redeemed, Refusal>,
-    counted: &mut Redeemed,
-    findings: &mut Findings,
-) {
-    let name = redeemed.name;
-    let (uses, spent, last) = coupon.map_or((0, Amount::ZERO, Digest::ZERO), |coupon| {
-        (coupon.uses, coupon.spent, coupon.last)
-    });
-    counted.uses_after = uses.saturating_add(1);
-    counted.spent_after = spent.plus(redeemed.amount).unwrap_or(spent);
-    match decided {
-        Ok(expected) => {
-            counted.used_up = expected.used_up;
-            if expected.issuer != redeemed.issuer || expected.redeemer != redeemed.redeemer {
-                findings.at(
-                    index,
-                    Rule::RedeemedAgainstTerms,
-                    format!(
-                        "coupon {name} is said to be of {} and redeemed by {}; both are {}",
-                        redeemed.issuer, redeemed.redeemer, expected.issuer
-                    ),
-                );
-            }
-        }
-        Err(refusal) => {
-            let (rule, why) = broken_rule(&refusal, uses);
-            findings.at(index, rule, format!("coupon {name} was redeemed although {why}"));
-        }
-    }
-    if redeemed.previous != last {
-        findings.at(
-            index,
-            Rule::CouponChain,
-            format!(
-                "it does not name the latest earlier entry of coupon {name}: an entry was left out or doubled"
-            ),
-        );
-    }
-    for (what, said, true_value) in [
-        (
-            "uses",
-            i64::from(redeemed.uses_after),
-            i64::from(counted.uses_after),
-        ),
-        (
-            "value spent",
-            redeemed.spent_after.minor_units(),
-            counted.spent_after.minor_units(),
-        ),
-        ("used up", i64::from(redeemed.used_up), i64::from(counted.used_up)),
-    ] {
-        if said != true_value {
-            findings.at(
-                index,
-                Rule::CountWrong,
-                format!(
-                    "coupon {name}: the entry says {what} {said}, counting the entries gives {true_value}"
-                ),
-            );
-        }
-    }
-}
-
-fn broken_rule(refusal: &Refusal, uses: u32) -> (Rule, String) {
-    let rule = match refusal {
-        Refusal::CouponUsedUp(_) => {
-            return (
-                Rule::OverRedeemed,
-                format!(
-                    "nothing was left of it: it had been used {uses} times, as often or for as much as it allows"
-                ),
-            );
-        }
-        Refusal::CouponRevoked | Refusal::CouponSuspended | Refusal::CampaignClosed(_) => {
-            Rule::RedeemedWhileRevoked
-        }
-        Refusal::CouponExpired(_) | Refusal::CouponNotYetValid(_) => Rule::RedeemedOutsideDates,
-        Refusal::AmountDiffers { .. } | Refusal::AmountTooLarge { .. } | Refusal::NothingToRedeem => {
-            Rule::BenefitWrong
-        }
-        Refusal::BudgetExhausted { .. } => Rule::BudgetOverspent,
-        _ => Rule::RedeemedAgainstTerms,
-    };
-    (rule, refusal.to_string())
-}
-
-fn judge_reversal(
-    index: u64,
-    reversed: &Reversed,
-    decided: Result<Reversed, Refusal>,
-    counted: &mut Reversed,
-    findings: &mut Findings,
-) {
-    let expected = match decided {
-        Ok(expected) => expected,
-        Err(refusal) => {
-            return findings.at(
-                index,
-                Rule::ReversalRefused,
-                format!(
-                    "the redemption {} was reversed although {refusal}",
-                    reversed.redemption
-                ),
-            );
-        }
-    };
-    if expected.previous != reversed.previous {
-        findings.at(
-            index,
-            Rule::CouponChain,
-            format!(
-                "it does not name the latest earlier entry of coupon {}: an entry was left out or doubled",
-                expected.name
-            ),
-        );
-    }
-    let differs = [
-        (
-            "the entry of the redemption",
-            expected.redemption_entry != reversed.redemption_entry,
-        ),
-        (
-            "the entry of the coupon's latest redemption",
-            expected.latest_redemption_entry != reversed.latest_redemption_entry,
-        ),
-        ("the coupon's tag", expected.tag != reversed.tag),
-        ("the coupon's name", expected.name != reversed.name),
-        ("the campaign", expected.campaign != reversed.campaign),
-        ("the uses", expected.uses_after != reversed.uses_after),
-        ("the value spent", expected.spent_after != reversed.spent_after),
-        (
-            "how much is reversed",
-            expected.reversed_after != reversed.reversed_after,
-        ),
-        ("whether it is used up", expected.used_up != reversed.used_up),
-    ];
-    let wrong: Vec<&str> = differs
-        .iter()
-        .filter(|(_, differs)| *differs)
-        .map(|(what, _)| *what)
-        .collect();
-    if !wrong.is_empty() {
-        findings.at(
-            index,
-            Rule::ReversalWrong,
-            format!(
-                "the reversal of {} is wrong about {}",
-                reversed.redemption,
-                wrong.join(", ")
-            ),
-        );
-    }
-    counted.uses_after = expected.uses_after;
-    counted.spent_after = expected.spent_after;
-    counted.reversed_after = expected.reversed_after;
-    counted.used_up = expected.used_up;
 }

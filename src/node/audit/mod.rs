@@ -14,7 +14,7 @@
 //! | `workdir` | the copy and its place |
 //! | `source` | entries from the engine, or from the raw file |
 //! | `pass` | one pass over the entries: form, links, tree |
-//! | `books` | coupons, campaigns and registers, replayed |
+//! | `books`, `statuses`, `judge` | coupons, campaigns and registers, replayed and held against the ledger's rules |
 //! | `receipts` | stubs and details, checked by all cores |
 //! | `tags` | coupon tags, and what may stand only once |
 //! | `derived` | stored state and index against the log |
@@ -29,9 +29,11 @@
 mod books;
 mod derived;
 mod finding;
+mod judge;
 mod pass;
 mod receipts;
 mod source;
+mod statuses;
 mod summary;
 mod tags;
 mod workdir;

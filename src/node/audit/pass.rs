@@ -379,7 +379,7 @@ impl<'a> Pass<'a> {
             self.desk
                 .other(index, matches!(recorded.event, Event::StatusSet(_)));
         }
-        self.summary.count(recorded, &self.books);
+        self.summary.count(recorded);
         if let Some(derived) = &mut self.derived {
             derived.recorded(recorded);
         }

@@ -240,8 +240,8 @@ impl Source<'_> {
             &none
         };
         for &(first, end) in present {
-            self.from_file(next, first, link, visit)?;
-            self.from_engine(first, end, &mut |index, bytes| {
+            self.out_of_file(next, first, link, visit)?;
+            self.through_engine(first, end, &mut |index, bytes| {
                 if index + 1 == end {
                     link = Some(entry_hash(bytes));
                 }
@@ -249,10 +249,10 @@ impl Source<'_> {
             })?;
             next = end;
         }
-        self.from_file(next, self.end, link, visit)
+        self.out_of_file(next, self.end, link, visit)
     }
 
-    fn from_file(
+    fn out_of_file(
         &self,
         from: u64,
         to: u64,
@@ -267,7 +267,12 @@ impl Source<'_> {
         }
     }
 
-    fn from_engine(&self, from: u64, to: u64, visit: &mut dyn FnMut(u64, &[u8])) -> Result<(), AuditError> {
+    fn through_engine(
+        &self,
+        from: u64,
+        to: u64,
+        visit: &mut dyn FnMut(u64, &[u8]),
+    ) -> Result<(), AuditError> {
         let Some(engine) = self.engine else { return Ok(()) };
         let mut next = from;
         engine.scan(&[rows::ENTRY], &rows::entry(from), &mut |key, value| {

@@ -67,7 +67,7 @@ impl Summary {
         self.last_time = Some(time);
     }
 
-    pub(super) fn count(&mut self, recorded: &Recorded, _: &Books) {
+    pub(super) fn count(&mut self, recorded: &Recorded) {
         *self.kinds.entry(kind_word(&recorded.event)).or_default() += 1;
         if let Event::BatchIssued(batch) = &recorded.event {
             self.coupons = self.coupons.saturating_add(u64::from(batch.count));

@@ -4,4 +4,5 @@
 mod faults;
 mod lifecycle;
 mod refusals;
+mod schema;
 pub mod world;
