@@ -6,9 +6,11 @@
 //! is served here for as long as the command runs, so each command is written
 //! once ([`node_args`]).
 
-pub mod audit;
+mod audit;
 mod campaign;
 mod client;
+mod demo;
+mod health;
 pub mod import;
 mod init;
 mod input;
@@ -18,6 +20,7 @@ mod node_args;
 mod output;
 mod qr;
 mod receipt;
+mod recover;
 mod redeem;
 mod reverse;
 mod revoke;
@@ -59,6 +62,9 @@ enum Command {
     Import(import::ImportArgs),
     Verify(verify::VerifyArgs),
     Audit(audit::Args),
+    Recover(recover::Args),
+    Health(health::Args),
+    Demo(demo::Args),
 }
 
 impl Command {
@@ -74,8 +80,11 @@ impl Command {
             Self::Reverse(args) => args.run(),
             Self::Revoke(args) => args.run(),
             Self::Receipt(args) => args.run(),
-            Self::Audit(args) => args.run(),
             Self::Import(args) => import_into(&args),
+            Self::Audit(args) => args.run(),
+            Self::Recover(args) => args.run(),
+            Self::Health(args) => args.run(),
+            Self::Demo(args) => args.run(),
             Self::Verify(args) => {
                 let (stdin, stdout, stderr) = (
                     &mut std::io::stdin(),

@@ -5,9 +5,13 @@
 mod audit;
 mod cli;
 mod coset;
+mod http;
 mod import;
+mod kill;
 mod layering;
 mod node;
+mod openapi;
 mod page;
 mod schemas;
+mod store_format;
 mod verify;

@@ -1,6 +1,7 @@
 //! A node through its public doors, on every engine.
 #![allow(clippy::unwrap_used)]
 
+mod crowd;
 mod faults;
 mod lifecycle;
 mod refusals;
