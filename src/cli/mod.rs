@@ -4,7 +4,7 @@
 //! 0 done, 1 failed, 2 wrong usage; `verify` and `audit` have more. What acts on
 //! a node speaks HTTP to it; for a directory that no process has open the node
 //! is served here for as long as the command runs, so each command is written
-//! once ([`node_args`]).
+//! once (`node_args`).
 
 mod audit;
 mod campaign;
