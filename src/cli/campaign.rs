@@ -104,7 +104,7 @@ struct List {
 #[command(after_help = "Example:\n  tallystick campaign show --node shop CAMPAIGN")]
 struct Show {
     /// The campaign's id
-    #[arg(value_name = "CAMPAIGN")]
+    #[arg(value_name = "CAMPAIGN", value_parser = input::id, allow_hyphen_values = true)]
     id: String,
     #[command(flatten)]
     node: NodeArgs,
@@ -192,7 +192,7 @@ impl List {
 
 impl Show {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let path = format!("/v1/campaigns/{}", segment(&self.id)?);
+        let path = format!("/v1/campaigns/{}", self.id);
         let answer = self.node.with(|client| client.get(&path))?;
         output::result(self.json, &answer, |value| {
             let members = value.as_object().into_iter().flatten();
@@ -201,22 +201,6 @@ impl Show {
                 .collect()
         });
         Ok(ExitCode::SUCCESS)
-    }
-}
-
-/// An id as a part of a path: nothing in it may be read as another path.
-///
-/// # Errors
-/// [`super::UsageError`] when it is no id.
-pub(super) fn segment(id: &str) -> anyhow::Result<&str> {
-    let plain = !id.is_empty()
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if plain {
-        Ok(id)
-    } else {
-        Err(super::UsageError(format!("{id:?} is no id: it has letters, digits, - and _ only")).into())
     }
 }
 

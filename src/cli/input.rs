@@ -130,6 +130,22 @@ pub fn read(path: &str, max: usize) -> anyhow::Result<String> {
     String::from_utf8(bytes).with_context(|| format!("{path} is not text"))
 }
 
+/// An id, which may stand in a path: nothing in it is read as another path. For
+/// `value_parser`.
+///
+/// # Errors
+/// What an id looks like.
+pub fn id(text: &str) -> Result<String, String> {
+    let plain = text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if plain && !text.is_empty() {
+        Ok(text.to_owned())
+    } else {
+        Err("an id has letters, digits, - and _ only".to_owned())
+    }
+}
+
 /// A coupon's QR text: as typed, or the content of a file, or of standard
 /// input for `-`.
 ///

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::campaign::object;
-use super::input::{RepeatArgs, When};
+use super::input::{self, RepeatArgs, When};
 use super::node_args::NodeArgs;
 use super::output;
 
@@ -20,7 +20,7 @@ use super::output;
 )]
 pub struct Args {
     /// The campaign's id
-    #[arg(value_name = "CAMPAIGN")]
+    #[arg(value_name = "CAMPAIGN", value_parser = input::id, allow_hyphen_values = true)]
     campaign: String,
     /// How many
     #[arg(long, value_name = "N", default_value_t = 1)]

@@ -4,7 +4,7 @@
 //! 0 done, 1 failed, 2 wrong usage; `verify` and `audit` have more. What acts on
 //! a node speaks HTTP to it; for a directory that no process has open the node
 //! is served here for as long as the command runs, so each command is written
-//! once ([`node_args`]).
+//! once (`node_args`).
 
 mod audit;
 mod campaign;
@@ -27,6 +27,7 @@ mod revoke;
 mod serve;
 pub mod verify;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -113,21 +114,75 @@ pub fn main() -> ExitCode {
     // The provider is chosen once for the process; a second choice would fail,
     // and there is none.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match Cli::parse().command.run() {
+    match Cli::parse_from(std::env::args_os().map(spell_out)).command.run() {
         Ok(code) => code,
         Err(error) => {
-            // A chain of causes reads as one sentence.
-            output::note(&format!("error: {error:#}"));
+            output::note(&format!("error: {}", sentence(&error)));
             ExitCode::from(if error.is::<UsageError>() { 2 } else { 1 })
         }
     }
+}
+
+/// An id may begin with a hyphen (it is base64url), so where an id is due any
+/// `-x` is read as one: the two short flags are written out before.
+fn spell_out(arg: OsString) -> OsString {
+    match arg.to_str() {
+        Some("-h") => "--help".into(),
+        Some("-V") => "--version".into(),
+        _ => arg,
+    }
+}
+
+/// An error and its causes in one line, each told once: some errors say their
+/// cause themselves.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
 }
 
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
 
-    use super::Cli;
+    use clap::Parser as _;
+
+    use super::{Cli, sentence, spell_out};
+
+    #[test]
+    fn ids_may_begin_with_a_hyphen() {
+        let parse = |line: &str| {
+            Cli::try_parse_from(line.split(' ').map(|arg| spell_out(arg.into())))
+                .map_err(|error| error.kind())
+        };
+        for line in [
+            "tallystick issue -ehEy4LvJVK95BHrXleRlA --count 2 --node shop",
+            "tallystick issue --count 2 --node shop --json --hEy4LvJVK95BHrXleRlA",
+            "tallystick reverse -ehEy4LvJVK95BHrXleRlA --give-back --node shop",
+            "tallystick campaign show -hEy4LvJVK95BHrXleRlAA --node shop",
+            "tallystick revoke --campaign -hEy4LvJVK95BHrXleRlAA --node shop",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line));
+        }
+        use clap::error::ErrorKind;
+        assert_eq!(parse("tallystick issue -h").unwrap_err(), ErrorKind::DisplayHelp);
+        assert_eq!(
+            parse("tallystick issue a/b --node x").unwrap_err(),
+            ErrorKind::ValueValidation
+        );
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let error = anyhow::anyhow!("a").context("b: a").context("c");
+        assert_eq!(sentence(&error), "c: b: a");
+    }
 
     #[test]
     fn the_command_line_is_well_formed_and_every_command_shows_an_example() {

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::campaign::{object, segment};
-use super::input::RepeatArgs;
+use super::campaign::object;
+use super::input::{self, RepeatArgs};
 use super::node_args::NodeArgs;
 use super::output;
 
@@ -14,7 +14,7 @@ use super::output;
 #[command(after_help = "Example:\n  tallystick reverse --node shop REDEMPTION --give-back")]
 pub struct Args {
     /// The redemption's id
-    #[arg(value_name = "REDEMPTION")]
+    #[arg(value_name = "REDEMPTION", value_parser = input::id, allow_hyphen_values = true)]
     id: String,
     /// The till's own reference [default: one made from the idempotency key]
     #[arg(long, value_name = "TEXT")]
@@ -37,7 +37,7 @@ pub struct Args {
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let key = self.repeat.key([])?;
-        let path = format!("/v1/redemptions/{}/reversals", segment(&self.id)?);
+        let path = format!("/v1/redemptions/{}/reversals", self.id);
         let reference = self.till_reference.unwrap_or_else(|| format!("cli-{key:.100}"));
         let body = object([
             ("till_reference", json!(reference)),

@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     batch: Option<u64>,
     /// All coupons of a campaign
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = input::id, allow_hyphen_values = true)]
     campaign: Option<String>,
     /// What they are from now on
     #[arg(long, value_enum, default_value_t = Status::Revoked)]

@@ -85,14 +85,14 @@ pub const TABLE: &[Row] = &[
         401,
         false,
         "An access key is needed",
-        "Send the header Authorization: Bearer KEY. The operator makes keys with tallystick keys add.",
+        "Send the header Authorization: Bearer KEY. The operator makes keys with tallystick key add.",
     ),
     row(
         "access_key_unknown",
         401,
         false,
         "This access key is not known here",
-        "Check that the whole key was copied and that it was not revoked (tallystick keys list).",
+        "Check that the whole key was copied and that it was not revoked (tallystick key list).",
     ),
     row(
         "role_forbidden",

@@ -1,6 +1,6 @@
 //! `config.toml`: every setting with its meaning, default and remedy.
 //!
-//! One table ([`SETTINGS`]) makes the commented file that `init` writes and the
+//! One table (`SETTINGS`) makes the commented file that `init` writes and the
 //! remedy of each error. Precedence: flags, then environment, then the file,
 //! then the default; flags and environment arrive as [`Overrides`].
 

@@ -199,3 +199,7 @@ fn runtime() -> Result<Runtime, ServerError> {
         .build()
         .map_err(ServerError::Http)
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

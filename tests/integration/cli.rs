@@ -526,7 +526,7 @@ fn wrong_usage_and_unreachable_nodes_are_said_plainly() {
     place.refused(
         &["campaign", "show", "../coupons", "--node", "shop"],
         2,
-        &["is no id"],
+        &["an id has letters"],
     );
     let relative = [
         "issue",
