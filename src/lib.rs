@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod credential;
 pub mod encoding;
 pub mod http;
@@ -25,6 +26,7 @@ pub mod log;
 pub mod merkle;
 pub mod node;
 pub mod primitives;
+pub mod server;
 pub mod store;
 pub mod testkit;
 pub mod web;

@@ -1,3 +1,7 @@
 //! The command-line program; see `tallystick help`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tallystick::cli::main()
+}

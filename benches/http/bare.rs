@@ -28,9 +28,17 @@ pub async fn serve(listener: TcpListener, workers: usize, directory: &Path) -> s
     let (appends, queue) = crossbeam_channel::bounded(4096);
     let file = File::create(directory.join("bare.log"))?;
     std::thread::spawn(move || append(file, &queue));
-    let bare = web::Data::new(Bare { verifying: key.verifying_key(), key, message, signature, appends });
+    let bare = web::Data::new(Bare {
+        verifying: key.verifying_key(),
+        key,
+        message,
+        signature,
+        appends,
+    });
     HttpServer::new(move || {
-        App::new().app_data(bare.clone()).default_service(web::post().to(handle))
+        App::new()
+            .app_data(bare.clone())
+            .default_service(web::post().to(handle))
     })
     .workers(workers)
     .backlog(4096)
@@ -43,7 +51,11 @@ async fn handle(bare: web::Data<Bare>, body: web::Bytes) -> HttpResponse {
     let Ok(request) = serde_json::from_slice::<serde_json::Value>(&body) else {
         return HttpResponse::BadRequest().finish();
     };
-    if bare.verifying.verify_strict(&bare.message, &bare.signature).is_err() {
+    if bare
+        .verifying
+        .verify_strict(&bare.message, &bare.signature)
+        .is_err()
+    {
         return HttpResponse::UnprocessableEntity().finish();
     }
     let mut record = body.to_vec();
@@ -70,7 +82,9 @@ fn append(mut file: File, queue: &crossbeam_channel::Receiver<(Vec<u8>, oneshot:
             bytes.extend(record);
             waiting.push(done);
         }
-        file.write_all(&bytes).and_then(|()| file.sync_data()).expect("the disk works");
+        file.write_all(&bytes)
+            .and_then(|()| file.sync_data())
+            .expect("the disk works");
         bytes.clear();
         for done in waiting.drain(..) {
             let _ = done.send(());

@@ -26,7 +26,10 @@ impl Round {
 
     pub fn quantile(&self, q: f64) -> Duration {
         let last = self.latencies.len().saturating_sub(1);
-        self.latencies.get((last as f64 * q) as usize).copied().unwrap_or_default()
+        self.latencies
+            .get((last as f64 * q) as usize)
+            .copied()
+            .unwrap_or_default()
     }
 }
 
@@ -53,7 +56,12 @@ pub async fn run(server: SocketAddr, connections: usize, requests: Arc<Vec<Vec<u
     }
     let elapsed = started.elapsed();
     latencies.sort_unstable();
-    Round { requests: requests.len(), elapsed, latencies, failed }
+    Round {
+        requests: requests.len(),
+        elapsed,
+        latencies,
+        failed,
+    }
 }
 
 async fn connection(
@@ -98,8 +106,13 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> u16 {
 
 fn whole_length(buffer: &[u8]) -> Option<usize> {
     let head = buffer.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    let text = std::str::from_utf8(&buffer[..head]).expect("headers are ASCII").to_ascii_lowercase();
-    let length = text.split("content-length: ").nth(1).expect("an answer with content-length");
+    let text = std::str::from_utf8(&buffer[..head])
+        .expect("headers are ASCII")
+        .to_ascii_lowercase();
+    let length = text
+        .split("content-length: ")
+        .nth(1)
+        .expect("an answer with content-length");
     let length: usize = length.split("\r\n").next()?.parse().expect("a number");
     Some(head + length)
 }
@@ -113,4 +126,16 @@ pub fn post(path: &str, key: &str, idempotency_key: &str, body: &str) -> Vec<u8>
         body.len()
     )
     .into_bytes()
+}
+
+/// Sends one request on a connection of its own and reads its JSON answer.
+pub async fn ask(server: SocketAddr, request: &[u8]) -> serde_json::Value {
+    let mut stream = TcpStream::connect(server).await.expect("the server listens");
+    stream.write_all(request).await.expect("the server reads");
+    let mut buffer = Vec::new();
+    let status = answer(&mut stream, &mut buffer).await;
+    let text = String::from_utf8_lossy(&buffer);
+    assert!((200..=201).contains(&status), "{text}");
+    let body = text.split("\r\n\r\n").nth(1).expect("a body");
+    serde_json::from_str(body).expect("JSON")
 }

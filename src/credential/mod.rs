@@ -19,6 +19,7 @@ pub mod qr_code;
 mod receipt;
 mod signed;
 pub mod status_list;
+pub mod verify;
 
 pub use campaign::{Benefit, Campaign, Terms};
 pub use cose::{Algorithm, Sign1};

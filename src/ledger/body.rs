@@ -442,3 +442,8 @@ fn read_bool(value: &Value) -> Read<bool> {
 fn read_salt(value: &Value) -> Read<[u8; 16]> {
     as_byte_array(value, "a salt of 16 bytes")
 }
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -30,6 +30,9 @@ impl CampaignDraft {
         if self.not_before >= self.not_after {
             return invalid("not_after has to be later than not_before");
         }
+        if self.not_after.0 > limits::UNIX_SECONDS_MAX {
+            return invalid("not_after lies beyond the year 9999");
+        }
         let terms = &self.terms;
         texts(terms)?;
         match terms.benefit {

@@ -18,6 +18,10 @@ mod refusal;
 mod revocation;
 mod state;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod model_tests;
+
 pub use body::{BodyError, kind_has_tag};
 pub use campaign::{BatchOrder, CampaignDraft};
 pub use event::{

@@ -60,14 +60,20 @@ impl ReceiptDraft {
 
     fn check_texts(&self) -> Result<(), Refusal> {
         let details = &self.details;
+        if details.leaf_count() == 0 {
+            return invalid("a receipt has at least one line, tender, tax or reference".to_owned());
+        }
         at_most("lines", details.lines.len(), limits::RECEIPT_LINES_MAX)?;
         at_most("tenders", details.tenders.len(), limits::RECEIPT_TENDERS_MAX)?;
         at_most("taxes", details.taxes.len(), limits::RECEIPT_TENDERS_MAX)?;
         for line in &details.lines {
             text("description", &line.description, limits::DESCRIPTION_BYTES_MAX)?;
             if let Some(unit) = &line.unit {
-                text("unit", unit, limits::REFERENCE_BYTES_MAX)?;
+                text("unit", unit, limits::UNIT_BYTES_MAX)?;
             }
+            places("quantity", Some(line.quantity), limits::QUANTITY_PLACES_MAX)?;
+            places("unit_price", line.unit_price, limits::UNIT_PRICE_PLACES_MAX)?;
+            places("tax_rate", line.tax_rate, limits::RATE_PLACES_MAX)?;
         }
         let references = [
             ("cashier", &details.cashier),
@@ -259,6 +265,20 @@ fn text(what: &str, value: &str, bytes_max: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
+fn places(what: &str, decimal: Option<Decimal>, most: u8) -> Result<(), Refusal> {
+    match decimal {
+        Some(decimal) if decimal.places > most => {
+            invalid(format!("{what} {decimal} has more than {most} places"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn invalid<T>(why: String) -> Result<T, Refusal> {
     Err(Refusal::ReceiptInvalid(why))
 }
+
+#[cfg(test)]
+#[path = "receipt_tests.rs"]
+#[allow(clippy::unwrap_used)]
+mod tests;

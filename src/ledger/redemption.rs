@@ -184,6 +184,10 @@ impl State {
                 left: left.unwrap_or(Amount::ZERO),
             });
         }
+        // Without a budget the sum of all benefits is the bound: none is ever lost from it.
+        if campaign.spent.plus(benefit).is_err() {
+            return Err(Refusal::BudgetExhausted { left: Amount::ZERO });
+        }
         let spent = coupon.spent.plus(benefit).map_err(|_| Refusal::NothingToRedeem)?;
         Ok(Quote::after(
             &campaign.terms,
@@ -337,7 +341,7 @@ fn benefit(
         }
         Benefit::StoredValue { value } => {
             let value = presented.amount.unwrap_or(value);
-            let most = most_of(value.minus(coupon.spent).unwrap_or(Amount::ZERO));
+            let most = most_of(value.minus(coupon.spent).unwrap_or(Amount::ZERO)).max(Amount::ZERO);
             return match asked.unwrap_or(most) {
                 part if part > most => Err(Refusal::AmountTooLarge { most }),
                 part if part <= Amount::ZERO => Err(Refusal::NothingToRedeem),

@@ -228,7 +228,7 @@ impl State {
 
     /// Applies one recorded event. `campaign` gives the terms of a campaign
     /// that was just signed; `coupons` the names of the coupons that a change
-    /// of status covers. Counters that already include the entry
+    /// of status covers, or of a batch whose campaign is revoked or suspended. Counters that already include the entry
     /// (`as_of` above its index) stay as they are, so that replay over a
     /// newer snapshot counts nothing twice.
     pub fn apply(&mut self, recorded: &Recorded, campaign: Option<CampaignState>, coupons: &[CouponName]) {
@@ -240,7 +240,7 @@ impl State {
                     self.campaigns.entry(signed.id).or_insert(campaign);
                 }
             }
-            Event::BatchIssued(batch) => self.apply_batch(index, batch),
+            Event::BatchIssued(batch) => self.apply_batch(index, batch, coupons),
             Event::ReceiptIssued(receipt) => {
                 let register = self.registers.entry(receipt.register.clone()).or_default();
                 if index >= register.as_of {
@@ -267,7 +267,13 @@ impl State {
         }
     }
 
-    fn apply_batch(&mut self, index: u64, batch: &BatchIssued) {
+    fn apply_batch(&mut self, index: u64, batch: &BatchIssued, coupons: &[CouponName]) {
+        if let Some(campaign) = self.campaigns.get(&batch.campaign) {
+            let flags = campaign.flags;
+            for name in coupons {
+                self.set_status(*name, flags);
+            }
+        }
         let end = Position(batch.first.0 + u64::from(batch.count));
         self.next_position = self.next_position.max(end);
         self.count(index, batch.campaign, |campaign| {

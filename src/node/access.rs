@@ -41,7 +41,7 @@ const RECHECK: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// There is no such file.
-    #[error("{path} is missing: restore it from your backup, or make keys with `tallystick keys add`")]
+    #[error("{path} is missing: restore it from your backup, or make keys with `tallystick key add`")]
     Missing {
         /// The file.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum AccessError {
         why: String,
     },
     /// No key has that id.
-    #[error("there is no access key with the id {0}; `tallystick keys list` shows them")]
+    #[error("there is no access key with the id {0}; `tallystick key list` shows them")]
     Unknown(String),
     /// A label is text of 1 to 128 bytes on one line.
     #[error("a key's label is text of 1 to 128 bytes on one line")]
@@ -227,12 +227,7 @@ impl AccessFile {
         if !plain || label.chars().any(char::is_control) {
             return Err(AccessError::Label);
         }
-        let random = Zeroizing::new(entropy.bytes::<32>());
-        let key = Zeroizing::new(format!(
-            "{}_{}",
-            role.word(),
-            BASE64URL_NOPAD.encode(random.as_slice())
-        ));
+        let key = new_key(&role, entropy);
         let id = HEXLOWER.encode(&entropy.bytes::<4>());
         let _lock = self.lock()?;
         let mut keys = match self.list() {
@@ -411,6 +406,8 @@ impl Version {
 pub struct AccessKeys {
     file: AccessFile,
     loaded: RwLock<HashMap<[u8; 32], Arc<AccessKey>>>,
+    /// Known to this process only, never written.
+    one_off: RwLock<Option<Arc<AccessKey>>>,
     checked: Mutex<Checked>,
     recheck: Duration,
 }
@@ -431,6 +428,7 @@ impl AccessKeys {
         Ok(Self {
             file,
             loaded: RwLock::new(by_hash(keys)),
+            one_off: RwLock::default(),
             checked: Mutex::new(Checked {
                 at: Instant::now(),
                 version: Some(version),
@@ -446,12 +444,34 @@ impl AccessKeys {
         self
     }
 
+    /// Makes a key that is written nowhere and gone with this process, for a
+    /// command that serves a directory to itself. There is one at a time.
+    #[must_use]
+    pub fn add_one_off(&self, role: Role, now: UnixSeconds, entropy: &dyn Entropy) -> Zeroizing<String> {
+        let key = new_key(&role, entropy);
+        let made = Arc::new(AccessKey {
+            id: "one-off".to_owned(),
+            role,
+            label: "a command of this process".to_owned(),
+            created: now,
+            revoked: None,
+            hash: hash_of(&key),
+        });
+        *self.one_off.write().expect("no holder of this lock panics") = Some(made);
+        key
+    }
+
     /// The key that `presented` is, unless it was revoked.
     #[must_use]
     pub fn find(&self, presented: &str) -> Option<Arc<AccessKey>> {
         self.refresh();
+        let hash = hash_of(presented);
         let loaded = self.loaded.read().expect("no holder of this lock panics");
-        loaded.get(&hash_of(presented).0).cloned()
+        if let Some(found) = loaded.get(&hash.0) {
+            return Some(Arc::clone(found));
+        }
+        let one_off = self.one_off.read().expect("no holder of this lock panics");
+        one_off.clone().filter(|key| key.hash == hash)
     }
 
     fn refresh(&self) {
@@ -485,6 +505,16 @@ impl AccessKeys {
 fn by_hash(keys: Vec<AccessKey>) -> HashMap<[u8; 32], Arc<AccessKey>> {
     let valid = keys.into_iter().filter(|key| key.revoked.is_none());
     valid.map(|key| (key.hash.0, Arc::new(key))).collect()
+}
+
+/// Role, `_`, and 32 random bytes in base64url.
+fn new_key(role: &Role, entropy: &dyn Entropy) -> Zeroizing<String> {
+    let random = Zeroizing::new(entropy.bytes::<32>());
+    Zeroizing::new(format!(
+        "{}_{}",
+        role.word(),
+        BASE64URL_NOPAD.encode(random.as_slice())
+    ))
 }
 
 fn hash_of(key: &str) -> Digest {

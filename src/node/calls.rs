@@ -1,11 +1,15 @@
 //! What the floors above may ask of a node.
 
+use std::sync::Arc;
+use std::sync::mpsc::TrySendError;
+use std::thread::JoinHandle;
+
 use tokio::sync::oneshot;
 
 use crate::credential::{Campaign, Content, ReceiptStub};
 use crate::ledger::{
-    Answers, Basket, BatchOrder, CampaignDraft, Event, NewStatus, Quote, ReceiptDraft, RedemptionOrder,
-    Refusal, ReversalOrder, StatusTarget,
+    Answers, Basket, BatchOrder, CampaignDraft, Event, NewStatus, Quote, ReceiptDraft, Recorded,
+    RedemptionOrder, Refusal, ReversalOrder, StatusTarget,
 };
 use crate::primitives::{
     Amount, CampaignId, CouponName, Digest, RedemptionId, Register, Tag, UnixSeconds, limits,
@@ -119,29 +123,32 @@ impl Node {
             .into());
         }
         let answers = self.inner.shared.hasher.answers(caller, None);
-        let recorded = match self.ask(Command::Reserve(order), Some(answers)).await? {
-            Reply::Reserved(reservation) => {
-                // From here on the batch is going to be issued, whether or not
-                // the caller is still there: a dropped future must not leave it.
-                let (node, batch) = (self.clone(), reservation.batch);
-                let second_pass = tokio::spawn(async move {
-                    let first = batch.first.0;
-                    let shared = std::sync::Arc::clone(&node.inner.shared);
-                    let tags = tokio::task::spawn_blocking(move || shared.batch_tags(&batch)).await;
-                    let tags = tags.map_err(|error| NodeError::Inconsistent(error.to_string()))?;
-                    node.ask(Command::Finish { first, tags }, None).await
-                });
-                let reply = second_pass
-                    .await
-                    .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
-                expect_recorded(reply?)?
-            }
-            reply => expect_recorded(reply)?,
-        };
-        let shared = std::sync::Arc::clone(&self.inner.shared);
+        // Once it is reserved the batch is going to be issued, whether or not
+        // the caller is still there: a dropped future must not leave it.
+        let node = self.clone();
+        let both_passes = tokio::spawn(async move { node.issue_in_two_passes(order, answers).await });
+        let broken = |error: tokio::task::JoinError| NodeError::Inconsistent(error.to_string());
+        let recorded = both_passes.await.map_err(broken)??;
+        let shared = Arc::clone(&self.inner.shared);
         tokio::task::spawn_blocking(move || shared.coupons_answer(&recorded))
             .await
-            .map_err(|error| NodeError::Inconsistent(error.to_string()))?
+            .map_err(broken)?
+    }
+
+    async fn issue_in_two_passes(&self, order: BatchOrder, answers: Answers) -> Result<Recorded, NodeError> {
+        let reservation = match self.ask(Command::Reserve(order), Some(answers)).await? {
+            Reply::Reserved(reservation) => reservation,
+            reply => return expect_recorded(reply),
+        };
+        let (node, batch) = (self.clone(), reservation.batch);
+        let answer = tokio::task::spawn_blocking(move || {
+            let tags = node.inner.shared.batch_tags(&batch);
+            let first = batch.first.0;
+            node.insist(Command::Finish { first, tags })
+        })
+        .await
+        .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
+        expect_recorded(self.answered(answer).await?)
     }
 
     /// Issues a receipt. The node adds the number, the secret and the salts.
@@ -172,21 +179,15 @@ impl Node {
             draft.check(shared.clock.now())?;
         }
         let secret = shared.entropy.bytes();
-        let sequence_number = if known {
-            0
-        } else {
-            shared.next_numbers.take(&draft.register)
-        };
-        let stub = if known {
-            Vec::new()
-        } else {
-            shared.sign_stub(&draft, &secret, sequence_number)
-        };
+        let signed = (!known).then(|| {
+            let guess = shared.next_numbers.take(&draft.register);
+            let stub = shared.sign_stub(&draft, &secret, guess.number);
+            (guess, stub)
+        });
         let receipt = ReceiptCommand {
             draft,
             secret,
-            sequence_number,
-            stub,
+            signed,
         };
         let reply = self
             .ask(Command::IssueReceipt(Box::new(receipt)), Some(answers))
@@ -516,16 +517,19 @@ impl Node {
     /// Finishes what was accepted, writes out what is kept in memory beside
     /// the log, and closes the store. Further calls get [`NodeError::Stopped`].
     pub async fn shut_down(&self) {
-        let _ = self.ask(Command::Shutdown, None).await;
         let thread = self
             .inner
             .thread
             .lock()
             .expect("no holder of this lock panics")
             .take();
-        if let Some(thread) = thread {
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-        }
+        let node = self.clone();
+        let _ = tokio::task::spawn_blocking(move || {
+            // It stands in line behind what was accepted, however long the line is.
+            drop(node.insist(Command::Shutdown));
+            thread.map(JoinHandle::join)
+        })
+        .await;
     }
 
     /// Whether a request that cannot be decided for other reasons came under a
@@ -547,13 +551,27 @@ impl Node {
             answers,
             reply,
         };
-        self.inner.jobs.try_send(job).map_err(|error| {
-            if error.is_full() {
-                NodeError::Busy
-            } else {
-                self.stopped_error()
-            }
+        self.inner.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => NodeError::Busy,
+            TrySendError::Disconnected(_) => self.stopped_error(),
         })?;
+        self.answered(answer).await
+    }
+
+    /// Puts a command into the queue even when it is full: blocks the thread
+    /// until there is room. For what must not be left half done.
+    fn insist(&self, command: Command) -> oneshot::Receiver<Reply> {
+        let (reply, answer) = oneshot::channel();
+        // A queue without its writer drops the job, and the answer says so.
+        let _ = self.inner.jobs.send(Job {
+            command,
+            answers: None,
+            reply,
+        });
+        answer
+    }
+
+    async fn answered(&self, answer: oneshot::Receiver<Reply>) -> Result<Reply, NodeError> {
         match answer.await {
             Ok(Reply::Failed(error)) => Err(error),
             Ok(reply) => Ok(reply),

@@ -7,9 +7,10 @@
 //! by signing once more. A reservation that a crash leaves behind is finished
 //! at the next opening: it holds all that signing needs.
 
+use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, RwLock};
 
 use serde_cbor::Value;
 
@@ -18,7 +19,7 @@ use crate::credential::{Coupon, Signed, coupon_tag};
 use crate::encoding::cbor::{self, GateError};
 use crate::ledger::{Answers, BatchIssued, BatchOrder, Event, Presented, Recorded, Refusal};
 use crate::merkle;
-use crate::primitives::{Amount, CouponName, Digest, Position, Register, Tag, UnixSeconds, limits};
+use crate::primitives::{Amount, CouponName, Digest, Position, Tag, UnixSeconds, limits};
 use crate::store::{Engine, rows};
 
 use super::NodeError;
@@ -69,34 +70,6 @@ impl Permutations {
             }
             lists.entry(list).or_insert(made).clone()
         })
-    }
-}
-
-/// The numbers that callers' threads expect for the next receipts, so that
-/// they can sign before the writer decides.
-#[derive(Default)]
-pub(super) struct NextNumbers(Mutex<HashMap<Register, u64>>);
-
-impl NextNumbers {
-    pub fn take(&self, register: &Register) -> u64 {
-        let mut numbers = self.0.lock().expect("no holder of this lock panics");
-        match numbers.get_mut(register) {
-            Some(next) => {
-                *next += 1;
-                *next - 1
-            }
-            None => {
-                numbers.insert(register.clone(), 2);
-                1
-            }
-        }
-    }
-
-    pub fn correct(&self, register: &Register, next: u64) {
-        self.0
-            .lock()
-            .expect("no holder of this lock panics")
-            .insert(register.clone(), next);
     }
 }
 
@@ -290,17 +263,30 @@ impl Writer {
         tags: &[Tag],
         pending: &mut Pending,
     ) -> Result<Recorded, NodeError> {
-        let reservation = self
-            .reservations
-            .remove(&first)
-            .ok_or_else(|| NodeError::Inconsistent(format!("no batch is reserved from position {first}")))?;
+        let reservation =
+            self.reservations.get(&first).cloned().ok_or_else(|| {
+                NodeError::Inconsistent(format!("no batch is reserved from position {first}"))
+            })?;
         let mut batch = reservation.batch;
         let leaves: Vec<merkle::Hash> = tags.iter().map(|tag| merkle::leaf_hash(&tag.0)).collect();
         batch.tags_root = Digest(merkle::root_of(&leaves));
-        self.store_tags(batch.first, tags, pending)?;
-        pending.batch.remove(rows::reservation(first));
         let (count, campaign) = (batch.count, batch.campaign);
-        let recorded = self.record(Event::BatchIssued(batch), reservation.answers, pending)?;
+        let closed = self.names_if_closed(&batch);
+        self.store_tags(batch.first, tags, pending)?;
+        let recorded = self.record_with(
+            Event::BatchIssued(batch),
+            reservation.answers,
+            pending,
+            None,
+            &closed,
+        )?;
+        // Only now: a batch that could not be recorded stays reserved.
+        self.reservations.remove(&first);
+        pending.batch.remove(rows::reservation(first));
+        let now = self.now();
+        for list in closed.iter().map(|name| name.list).collect::<BTreeSet<_>>() {
+            self.lists.revoked(list, now);
+        }
         let row = BatchRow {
             first,
             count,
@@ -310,6 +296,19 @@ impl Writer {
         pending.batch.put(rows::batch(first), row.encode());
         pending.batches.push(row);
         Ok(recorded)
+    }
+
+    /// The coupons of a batch whose campaign was revoked or suspended while it
+    /// was being signed: they come into the world with that status.
+    pub(super) fn names_if_closed(&self, batch: &BatchIssued) -> Vec<CouponName> {
+        let flags = self.state.campaigns.get(&batch.campaign).map(|c| c.flags);
+        if !flags.is_some_and(|flags| flags.revoked || flags.suspended) {
+            return Vec::new();
+        }
+        let positions = batch.first.0..batch.first.0 + u64::from(batch.count);
+        positions
+            .map(|position| self.shared.permutations.name_of(Position(position)))
+            .collect()
     }
 
     /// Adds tags to their rows of 128; a row that this batch has changed

@@ -28,7 +28,6 @@ const LOG: &str = "log.pem";
 const WITNESS: &str = "witness.pem";
 const INDEX_SECRET: &str = "index-secret.pem";
 const REQUEST_SECRET: &str = "request-secret.pem";
-const FILES: [&str; 5] = [CREDENTIAL, LOG, WITNESS, INDEX_SECRET, REQUEST_SECRET];
 
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
@@ -96,6 +95,19 @@ pub struct Keyring {
     pub request_secret: Zeroizing<[u8; 32]>,
 }
 
+impl Keyring {
+    /// Gathers it from what `key` gives for each file's name.
+    fn of(key: impl Fn(&str) -> Result<SecretKey, KeyringError>) -> Result<Self, KeyringError> {
+        Ok(Self {
+            credential: key(CREDENTIAL)?,
+            log: key(LOG)?,
+            witness: key(WITNESS)?,
+            index_secret: key(INDEX_SECRET)?.seed(),
+            request_secret: key(REQUEST_SECRET)?.seed(),
+        })
+    }
+}
+
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyring")
@@ -114,10 +126,12 @@ impl fmt::Debug for Keyring {
 /// directory may hold some of the files; remove it and begin again.
 pub fn create(dir: &Path, entropy: &dyn Entropy, passphrase: Option<&str>) -> Result<Keyring, KeyringError> {
     make_dir(dir)?;
-    for name in FILES {
-        let pem = SecretKey::generate(entropy).to_pkcs8_pem(passphrase, entropy);
-        write_new(&dir.join(name), pem.as_bytes())?;
-    }
+    let make = |name: &str| {
+        let key = SecretKey::generate(entropy);
+        let pem = key.to_pkcs8_pem(passphrase, entropy);
+        write_new(&dir.join(name), pem.as_bytes()).map(|()| key)
+    };
+    let keyring = Keyring::of(make)?;
     sync_dir(dir)?;
     if let Some(parent) = dir.parent() {
         // The parent of a relative path of one name is the working directory.
@@ -127,8 +141,7 @@ pub fn create(dir: &Path, entropy: &dyn Entropy, passphrase: Option<&str>) -> Re
             parent
         })?;
     }
-    // What was written is read back: a key that cannot be loaded is worth nothing.
-    load(dir, passphrase)
+    Ok(keyring)
 }
 
 /// Loads the keys in `dir`.
@@ -142,14 +155,7 @@ pub fn load(dir: &Path, passphrase: Option<&str>) -> Result<Keyring, KeyringErro
         &fs::metadata(dir).map_err(|source| io_error(dir, source))?,
         DIR_MODE,
     )?;
-    let read = |name: &str| read_key(&dir.join(name), passphrase);
-    Ok(Keyring {
-        credential: read(CREDENTIAL)?,
-        log: read(LOG)?,
-        witness: read(WITNESS)?,
-        index_secret: read(INDEX_SECRET)?.seed(),
-        request_secret: read(REQUEST_SECRET)?.seed(),
-    })
+    Keyring::of(|name| read_key(&dir.join(name), passphrase))
 }
 
 /// True if the keys in `dir` are encrypted, so that a caller knows whether to
@@ -241,6 +247,8 @@ fn io_error(path: &Path, source: io::Error) -> KeyringError {
 mod tests {
     use super::*;
     use crate::primitives::OsEntropy;
+
+    const FILES: [&str; 5] = [CREDENTIAL, LOG, WITNESS, INDEX_SECRET, REQUEST_SECRET];
 
     fn keys_dir() -> (tempfile::TempDir, PathBuf) {
         let root = tempfile::tempdir().unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::credential::status_list::{Status, StatusList, Statuses};
 use crate::ledger::{Event, StatusFlags, StatusListSigned};
-use crate::primitives::{UnixSeconds, limits};
+use crate::primitives::{CouponName, UnixSeconds, limits};
 
 use super::NodeError;
 use super::find::sha256;
@@ -25,6 +25,8 @@ pub(super) struct SignedList {
 pub(super) struct Lists {
     due: BTreeMap<u32, UnixSeconds>,
     signed: BTreeMap<u32, UnixSeconds>,
+    /// Signed by this process, so that the token is at hand.
+    signed_now: BTreeMap<u32, UnixSeconds>,
 }
 
 impl Lists {
@@ -68,9 +70,25 @@ impl Lists {
 }
 
 impl Writer {
+    /// Plans to show that nothing is left of a coupon, or something again;
+    /// called before the state has it.
+    pub(super) fn plan_list(&mut self, name: CouponName, used_up: bool) {
+        if self.state.status(name).used_up != used_up {
+            self.lists.used_up(name.list, self.now());
+        }
+    }
+
+    /// Whether `list` is signed and has more than half of its life before it:
+    /// of many who ask at once, the first one gets it signed for all.
+    pub(super) fn has_fresh_list(&self, list: u32) -> bool {
+        let half = self.shared.options.status_list_seconds / 2;
+        // What this very batch signs is published before its answers go out.
+        let signed = self.lists.signed_now.get(&list);
+        signed.is_some_and(|at| self.now() < at.plus(half))
+    }
+
     /// Signs every list that is due and adds its entry to the batch.
     pub(super) fn sign_due_lists(&mut self, pending: &mut Pending) -> Result<(), NodeError> {
-        // The clock itself, not the entries' time: a list's version is its own.
         let now = self.now();
         for list in self.lists.take_due(now) {
             self.sign_list(list, now, pending)?;
@@ -118,6 +136,8 @@ impl Writer {
         });
         self.record(event, None, pending)?;
         self.lists.signed_at(list, issued_at);
+        self.lists.signed_now.insert(list, issued_at);
+        self.lists.due.remove(&list);
         pending.lists.push((list, token));
         Ok(())
     }

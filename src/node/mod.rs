@@ -8,6 +8,7 @@
 
 pub mod access;
 mod answers;
+pub mod audit;
 mod calls;
 mod coupons;
 mod find;
@@ -15,11 +16,19 @@ pub mod index;
 pub mod keyring;
 mod lists;
 mod metrics;
+mod numbers;
 mod open;
 mod pending;
+mod recover;
 mod requests;
 mod snapshot;
+mod statuses;
+mod upkeep;
 mod writer;
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod recovery_tests;
 
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -31,7 +40,9 @@ pub use answers::{
 pub use calls::{RedemptionRequest, ReversalRequest, RevocationTarget};
 pub use metrics::NodeMetrics;
 pub use open::{NewNode, NodeOptions, NodeParts, OpenReport, create_log};
+pub use recover::guard_from_checkpoint;
 pub use requests::{Caller, Scope};
+pub use upkeep::Upkeep;
 
 use crate::ledger::Refusal;
 use crate::store::StoreError;
@@ -79,6 +90,6 @@ pub struct Node {
 
 struct Inner {
     shared: Arc<writer::Shared>,
-    jobs: crossbeam_channel::Sender<writer::Job>,
+    jobs: std::sync::mpsc::SyncSender<writer::Job>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }

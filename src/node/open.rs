@@ -19,7 +19,7 @@ use crate::primitives::{Clock, CouponName, Digest, Entropy, Origin, Position, Un
 use crate::store::{Batch, Engine, GuardFile, GuardState, StoreError, rows, scan_entries};
 
 use super::answers::{CampaignView, EntryRef};
-use super::coupons::{NextNumbers, Permutations, left_reservations};
+use super::coupons::{Permutations, left_reservations};
 use super::find::{keys_of, recorded};
 use super::index::Index;
 use super::keyring::Keyring;
@@ -27,6 +27,7 @@ use super::lists::Lists;
 use super::pending::{BatchRow, Pending};
 use super::requests::{RequestHasher, occurrence};
 use super::snapshot::{self, Snapshot};
+use super::upkeep::Upkeep;
 use super::writer::{Head, Shared, Writer};
 use super::{Inner, Node, NodeError, NodeMetrics};
 
@@ -124,6 +125,7 @@ pub fn create_log(
         .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
     let mut batch = Batch::default();
     rows::append_entries(&mut batch, 0, [bytes.as_slice()])?;
+    batch.put(rows::derived(SECRETS), secrets_check(keyring));
     engine.commit(batch)?;
     Ok(GuardState::new(1, log::entry_hash(&bytes).0))
 }
@@ -135,6 +137,40 @@ impl Node {
     /// [`NodeError::Refuse`] when the store is behind the guard, or does not
     /// fit it or the keys; the sentence says what to do.
     pub fn open(parts: NodeParts) -> Result<(Self, OpenReport), NodeError> {
+        Self::open_with(parts, Upkeep::default())
+    }
+
+    /// [`open`](Self::open) with other intervals of upkeep.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(parts: NodeParts, upkeep: Upkeep) -> Result<(Self, OpenReport), NodeError> {
+        let (writer, report) = Writer::open(parts, upkeep)?;
+        let shared = Arc::clone(&writer.shared);
+        let (jobs, queue) = std::sync::mpsc::sync_channel(limits::WRITER_QUEUE_MAX);
+        let thread = std::thread::Builder::new()
+            .name("tallystick-writer".to_owned())
+            .spawn(move || writer.run(&queue))
+            .map_err(|error| {
+                NodeError::Refuse(format!("the writer's thread could not be started: {error}"))
+            })?;
+        let inner = Inner {
+            shared,
+            jobs,
+            thread: Mutex::new(Some(thread)),
+        };
+        Ok((
+            Self {
+                inner: Arc::new(inner),
+            },
+            report,
+        ))
+    }
+}
+
+impl Writer {
+    /// Checks, replays and repairs, up to where the writer can begin to work.
+    pub(super) fn open(parts: NodeParts, upkeep: Upkeep) -> Result<(Self, OpenReport), NodeError> {
         let mut report = OpenReport::default();
         let (guard, signed) = parts.guard;
         let engine = parts.engine;
@@ -144,6 +180,7 @@ impl Node {
             return Err(behind(size, signed.size));
         }
         check_genesis(engine.as_ref(), &parts.keyring, &parts.options)?;
+        check_secrets(engine.as_ref(), &parts.keyring)?;
         let tree = open_tree(engine.as_ref(), size, &signed, &mut report)?;
         let (index, index_covers) = open_index(engine.as_ref(), size, &mut report)?;
         let mut state = State {
@@ -168,7 +205,7 @@ impl Node {
             }),
             campaigns: RwLock::default(),
             lists: RwLock::default(),
-            next_numbers: NextNumbers::default(),
+            next_numbers: Arc::default(),
             stopped: RwLock::default(),
             metrics: NodeMetrics::new(&parts.registry),
             engine,
@@ -185,6 +222,9 @@ impl Node {
             tree,
             last_hash: last.hash,
             last_time: last.time,
+            time: shared.clock.now().max(last.time),
+            signed: signed.clone(),
+            upkeep,
             applied: 0,
             reservations: BTreeMap::new(),
             lists: Lists::default(),
@@ -192,24 +232,7 @@ impl Node {
         };
         writer.replay(index_covers, state_covers, &mut report)?;
         writer.resume(&signed, &mut report)?;
-        let (jobs, queue) = crossbeam_channel::bounded(limits::WRITER_QUEUE_MAX);
-        let thread = std::thread::Builder::new()
-            .name("tallystick-writer".to_owned())
-            .spawn(move || writer.run(&queue))
-            .map_err(|error| {
-                NodeError::Refuse(format!("the writer's thread could not be started: {error}"))
-            })?;
-        let inner = Inner {
-            shared,
-            jobs,
-            thread: Mutex::new(Some(thread)),
-        };
-        Ok((
-            Self {
-                inner: Arc::new(inner),
-            },
-            report,
-        ))
+        Ok((writer, report))
     }
 }
 
@@ -256,6 +279,40 @@ fn check_genesis(engine: &dyn Engine, keyring: &Keyring, options: &NodeOptions) 
         )));
     }
     Ok(())
+}
+
+/// The name of the row that tells whether the two secrets are those that the
+/// store was written with.
+const SECRETS: &[u8] = b"secrets";
+
+/// A hash of both secrets: 64 random bytes that nobody finds by trial.
+fn secrets_check(keyring: &Keyring) -> [u8; 32] {
+    use sha2::Digest as _;
+    let mut hasher = sha2::Sha256::new();
+    hasher.update(b"tallystick/secrets-check/v1");
+    hasher.update(keyring.index_secret.as_slice());
+    hasher.update(keyring.request_secret.as_slice());
+    hasher.finalize().into()
+}
+
+/// With another index secret no coupon would be found, and with another
+/// request secret every repeat would be done twice.
+fn check_secrets(engine: &dyn Engine, keyring: &Keyring) -> Result<(), NodeError> {
+    let check = secrets_check(keyring);
+    match engine.get(&rows::derived(SECRETS))? {
+        Some(stored) if stored == check => Ok(()),
+        Some(_) => Err(NodeError::Refuse(
+            "index-secret.pem or request-secret.pem in keys/ is not the one that this store was written with: \
+             put the right one back"
+                .to_owned(),
+        )),
+        // A store put together from the log alone has no such row yet.
+        None => {
+            let mut batch = Batch::default();
+            batch.put(rows::derived(SECRETS), check);
+            Ok(engine.commit(batch)?)
+        }
+    }
 }
 
 /// The tree over the log, checked against the guard. Half tiles are derived:
@@ -387,10 +444,16 @@ impl Writer {
         let size = report.size;
         let mut from = index_covers.min(state_covers);
         self.applied = from;
-        let mut previous: Option<(Digest, UnixSeconds)> = None;
+        let mut previous: Option<(Digest, UnixSeconds)> = match from.checked_sub(1) {
+            Some(before) => {
+                let before = super::find::committed_entry(engine.as_ref(), before)?;
+                Some((before.hash, before.time))
+            }
+            None => None,
+        };
         while from < size {
             // A bounded stretch at a time, so that the index can be written out between two.
-            let until = size.min(from + limits::INDEX_CHECKPOINT_ENTRIES);
+            let until = size.min(from + self.upkeep.checkpoint_entries);
             let mut outcome = Ok(());
             scan_entries(engine.as_ref(), from, &mut |index, bytes| {
                 if index < from {
@@ -450,6 +513,7 @@ impl Writer {
         };
         let coupons = match &recorded.event {
             Event::StatusSet(set) => self.covered(&set.target, index, batches),
+            Event::BatchIssued(batch) => self.names_if_closed(batch),
             _ => Vec::new(),
         };
         if index >= index_covers {
@@ -509,7 +573,9 @@ impl Writer {
                 signed.size,
                 size - 1
             ));
-            self.guard.write(&GuardState::new(size, self.tree.root()))?;
+            self.signed.size = size;
+            self.signed.root = self.tree.root();
+            self.guard.write(&self.signed)?;
         }
         *shared.head.write().expect("no holder of this lock panics") =
             shared.sign_head(size, Digest(self.tree.root()))?;
@@ -521,7 +587,7 @@ impl Writer {
         for (register, state) in &self.state.registers {
             shared
                 .next_numbers
-                .correct(register, state.last_sequence_number + 1);
+                .begin(register, state.last_sequence_number + 1);
         }
         for (list, version) in self.state.list_versions.clone() {
             self.lists.signed_at(list, version);

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use crate::ledger::{Event, Recorded};
-use crate::primitives::CampaignId;
+use crate::primitives::{CampaignId, limits};
 use crate::store::Batch;
 
 use super::writer::Reply;
@@ -50,6 +50,8 @@ pub(super) struct Pending {
     pub batch: Batch,
     /// Records beside entries, by entry index.
     pub beside: Vec<(u64, Vec<u8>)>,
+    /// Bytes of entries and of records beside them.
+    pub bytes: usize,
     /// Who waits for what.
     pub replies: Vec<(oneshot::Sender<Reply>, Reply)>,
     /// Batches issued in this batch.
@@ -66,6 +68,17 @@ impl Pending {
         let first = self.entries.first()?.1.index;
         let at = usize::try_from(index.checked_sub(first)?).ok()?;
         self.entries.get(at).map(|(_, recorded)| recorded)
+    }
+
+    /// Adds a record beside the entry at `index`.
+    pub fn put_beside(&mut self, index: u64, record: Vec<u8>) {
+        self.bytes += record.len();
+        self.beside.push((index, record));
+    }
+
+    /// True when it takes no further commands.
+    pub fn is_full(&self) -> bool {
+        self.replies.len() >= limits::BATCH_COMMANDS_MAX || self.bytes >= limits::BATCH_BYTES_MAX
     }
 
     /// True when there is nothing to make durable.

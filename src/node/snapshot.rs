@@ -64,6 +64,7 @@ impl Snapshot {
             }
             Event::BatchIssued(batch) => {
                 changed.campaigns.insert(batch.campaign);
+                changed.statuses.extend(coupons.iter().copied().map(status_row));
             }
             Event::ReceiptIssued(receipt) => {
                 if !changed.registers.contains(&receipt.register) {
@@ -162,16 +163,17 @@ fn campaign_value(campaign: &CampaignState, size: u64) -> Value {
 }
 
 /// Counters of a campaign as its row has them.
-struct CampaignRow {
-    entry: u64,
-    issued: u64,
-    redemptions: u64,
-    spent: Amount,
-    flags: StatusFlags,
-    as_of: u64,
+pub(super) struct CampaignRow {
+    pub entry: u64,
+    pub issued: u64,
+    pub redemptions: u64,
+    pub spent: Amount,
+    pub flags: StatusFlags,
+    pub as_of: u64,
 }
 
-fn campaign_row(bytes: &[u8]) -> Result<CampaignRow, GateError> {
+/// Reads a campaign's row.
+pub(super) fn campaign_row(bytes: &[u8]) -> Result<CampaignRow, GateError> {
     let value = cbor::decode(bytes, limits::ENTRY_BYTES_MAX)?;
     let [entry, issued, redemptions, spent, flags, as_of] = as_tuple(&value, "6 items")?;
     Ok(CampaignRow {
@@ -204,7 +206,8 @@ fn broken(what: &str, error: &dyn std::fmt::Display) -> NodeError {
     NodeError::Inconsistent(format!("derived state: {what} cannot be read: {error}"))
 }
 
-fn load_state_row(row: &[u8], state: &mut State) -> Result<u64, GateError> {
+/// Reads the row that makes a checkpoint count: how many entries it covers.
+pub(super) fn load_state_row(row: &[u8], state: &mut State) -> Result<u64, GateError> {
     let value = cbor::decode(row, limits::STATUS_TOKEN_BYTES_MAX)?;
     let [covers, next_position, versions] = as_tuple(&value, "3 items")?;
     state.next_position = Position(as_int(next_position, "next position")?);
@@ -215,17 +218,22 @@ fn load_state_row(row: &[u8], state: &mut State) -> Result<u64, GateError> {
     as_int(covers, "covers")
 }
 
+/// Reads a register's row.
+pub(super) fn register_row(bytes: &[u8]) -> Result<RegisterState, GateError> {
+    let value = cbor::decode(bytes, limits::ENTRY_BYTES_MAX)?;
+    let [last, as_of] = as_tuple(&value, "2 items")?;
+    Ok(RegisterState {
+        last_sequence_number: as_int(last, "sequence number")?,
+        as_of: as_int(as_of, "as of")?,
+    })
+}
+
 fn load_registers(engine: &dyn Engine, state: &mut State) -> Result<(), NodeError> {
     each(engine, rows::REGISTER, |key, bytes| {
         let name = std::str::from_utf8(key)
             .ok()
             .and_then(|name| Register::new(name).ok());
-        let value = cbor::decode(bytes, limits::ENTRY_BYTES_MAX)?;
-        let [last, as_of] = as_tuple(&value, "2 items")?;
-        let register = RegisterState {
-            last_sequence_number: as_int(last, "sequence number")?,
-            as_of: as_int(as_of, "as of")?,
-        };
+        let register = register_row(bytes)?;
         state
             .registers
             .insert(name.ok_or(GateError::Shape("a register's name"))?, register);

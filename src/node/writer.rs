@@ -9,23 +9,21 @@
 //! When the store or the guard fails the writer stops for good. What is on
 //! disk is not known then; opening anew finds out.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, RwLock};
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
 use tokio::sync::oneshot;
 
 use crate::ledger::{
     Answers, BatchOrder, CampaignState, Event, Presented, Quote, Recorded, RedemptionOrder, ReversalOrder,
-    State, StatusOrder, StatusTarget,
+    State, StatusTarget,
 };
 use crate::log::{self, Checkpoint, VerifierKey};
 use crate::merkle::TileBuilder;
-use crate::primitives::{
-    Amount, CampaignId, Clock, Digest, Entropy, Position, Register, Tag, UnixSeconds, limits,
-};
-use crate::store::{Engine, GuardFile, GuardState, beside, rows};
+use crate::primitives::{Amount, CampaignId, Clock, Digest, Entropy, Register, Tag, UnixSeconds, limits};
+use crate::store::{Engine, GuardFile, GuardState, StoreError, beside, rows};
 
 use super::answers::{CampaignView, ReceiptRecord};
 use super::coupons::{Permutations, Reservation};
@@ -33,14 +31,12 @@ use super::find::{self, Lookup, keys_of};
 use super::index::{Index, IndexReader};
 use super::keyring::Keyring;
 use super::lists::Lists;
-use super::pending::{BatchRow, Pending};
+use super::numbers::{NextNumbers, NumberGuess};
+use super::pending::Pending;
 use super::requests::{RequestHasher, Scope, occurrence};
 use super::snapshot::Snapshot;
+use super::upkeep::Upkeep;
 use super::{NodeError, NodeMetrics, NodeOptions};
-
-/// Rows of index and derived state that one commit takes along at most: some
-/// 50 KB, a fraction of a full batch of entries.
-const UPKEEP_ROWS_MAX: usize = 8;
 
 /// How long the writer waits for work before it looks after lists and upkeep.
 const IDLE_WAIT: Duration = Duration::from_millis(200);
@@ -81,8 +77,8 @@ pub(super) enum Command {
 pub(super) struct ReceiptCommand {
     pub draft: crate::ledger::ReceiptDraft,
     pub secret: [u8; 32],
-    pub sequence_number: u64,
-    pub stub: Vec<u8>,
+    /// The number it is signed under and the stub; `None` for a repeat.
+    pub signed: Option<(NumberGuess, Vec<u8>)>,
 }
 
 /// A command with the request it answers and whoever waits.
@@ -127,18 +123,35 @@ pub(crate) struct Shared {
     pub(super) head: RwLock<Head>,
     pub(super) campaigns: RwLock<BTreeMap<CampaignId, Arc<CampaignView>>>,
     pub(super) lists: RwLock<BTreeMap<u32, Arc<super::lists::SignedList>>>,
-    pub(super) next_numbers: super::coupons::NextNumbers,
+    pub(super) next_numbers: Arc<NextNumbers>,
     pub(super) stopped: RwLock<Option<String>>,
     pub(super) metrics: NodeMetrics,
 }
 
 impl Shared {
+    fn set_stopped(&self, why: &str) {
+        let mut stopped = self.stopped.write().unwrap_or_else(PoisonError::into_inner);
+        *stopped = Some(why.to_owned());
+    }
+
     pub(super) fn campaign(&self, id: &CampaignId) -> Result<Arc<CampaignView>, NodeError> {
         let campaigns = self.campaigns.read().expect("no holder of this lock panics");
         campaigns
             .get(id)
             .cloned()
             .ok_or(NodeError::Refused(crate::ledger::Refusal::CampaignUnknown))
+    }
+}
+
+/// Says that the writer has stopped when a bug makes it panic: without this
+/// the process would go on and serve reads only.
+struct StopOnPanic(Arc<Shared>);
+
+impl Drop for StopOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.set_stopped("a defect: its thread panicked");
+        }
     }
 }
 
@@ -161,6 +174,11 @@ pub(super) struct Writer {
     pub tree: TileBuilder,
     pub last_hash: Digest,
     pub last_time: UnixSeconds,
+    /// The time of the command under way: one for its decision and its entry.
+    pub time: UnixSeconds,
+    /// What the guard holds.
+    pub signed: GuardState,
+    pub upkeep: Upkeep,
     /// Entries that state and index include: the log's size, but while replaying.
     pub applied: u64,
     pub reservations: BTreeMap<u64, Reservation>,
@@ -193,8 +211,10 @@ impl Lookup for Sight<'_> {
 impl Writer {
     /// Works until the last handle is gone or a `Shutdown` arrives.
     pub fn run(mut self, jobs: &Receiver<Job>) {
+        let alarm = StopOnPanic(Arc::clone(&self.shared));
         let mut running = true;
         while running {
+            self.bound_memory();
             let mut pending = Pending::default();
             let wait = if self.index.is_idle() && self.snapshot.is_idle() {
                 IDLE_WAIT
@@ -202,34 +222,39 @@ impl Writer {
                 Duration::ZERO
             };
             match jobs.recv_timeout(wait) {
-                Ok(job) => {
-                    running = self.take(job, &mut pending);
-                    while running
-                        && pending.replies.len() < limits::BATCH_COMMANDS_MAX
-                        && let Ok(job) = jobs.try_recv()
-                    {
-                        running = self.take(job, &mut pending);
-                    }
-                }
+                Ok(job) => match self.gather(job, jobs, &mut pending) {
+                    Ok(more) => running = more,
+                    Err(error) => return self.stop(&error, pending),
+                },
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => running = false,
             }
-            if let Err(error) = self.finish(pending) {
-                return self.stop(&error, jobs);
+            if let Err(error) = self.finish(&mut pending) {
+                return self.stop(&error, pending);
             }
         }
         if let Err(error) = self.settle() {
-            self.stop(&error, jobs);
+            return self.stop(&error, Pending::default());
         }
-        *self
-            .shared
-            .stopped
-            .write()
-            .expect("no holder of this lock panics") = Some("it is shutting down".to_owned());
+        self.shared.set_stopped("it is shutting down");
+        drop(alarm);
     }
 
-    /// Decides one job; false for `Shutdown`.
-    fn take(&mut self, job: Job, pending: &mut Pending) -> bool {
+    /// Decides `job` and whatever else has arrived; false after `Shutdown`.
+    fn gather(&mut self, job: Job, jobs: &Receiver<Job>, pending: &mut Pending) -> Result<bool, NodeError> {
+        let mut running = self.take(job, pending)?;
+        while running
+            && !pending.is_full()
+            && let Ok(job) = jobs.try_recv()
+        {
+            running = self.take(job, pending)?;
+        }
+        Ok(running)
+    }
+
+    /// Decides one job; false for `Shutdown`. An error is one after which
+    /// nothing may be decided any more.
+    fn take(&mut self, job: Job, pending: &mut Pending) -> Result<bool, NodeError> {
         let Job {
             command,
             answers,
@@ -237,21 +262,29 @@ impl Writer {
         } = job;
         if matches!(command, Command::Shutdown) {
             pending.replies.push((reply, Reply::Done));
-            return false;
+            return Ok(false);
         }
+        self.tick();
         let outcome = match self.repeated(answers.as_ref(), &command, pending) {
             Ok(Some(recorded)) => Ok(Reply::Recorded(Box::new(recorded))),
             Ok(None) => self.decide(command, answers, pending),
             Err(error) => Err(error),
         };
-        let outcome = outcome.unwrap_or_else(|error| {
-            if let NodeError::Refused(refusal) = &error {
-                self.shared.metrics.refused(refusal.code());
+        let outcome = match outcome {
+            Err(NodeError::Store(error @ StoreError::Fatal(_))) => {
+                let _ = reply.send(Reply::Failed(NodeError::Stopped(error.to_string())));
+                return Err(error.into());
             }
-            Reply::Failed(error)
-        });
+            Err(error) => {
+                if let NodeError::Refused(refusal) = &error {
+                    self.shared.metrics.refused(refusal.code());
+                }
+                Reply::Failed(error)
+            }
+            Ok(outcome) => outcome,
+        };
         pending.replies.push((reply, outcome));
-        true
+        Ok(true)
     }
 
     /// The entry that answered this request before, if one did.
@@ -331,7 +364,8 @@ impl Writer {
             Command::Redeem(order) => {
                 self.hydrate_coupon(order.coupon.name, pending)?;
                 let redeemed = self.state.decide_redemption(&order, now)?;
-                self.lists.used_up(redeemed.name.list, now);
+                let (name, used_up) = (redeemed.name, redeemed.used_up);
+                self.plan_list(name, used_up);
                 self.record(Event::Redeemed(redeemed), answers, pending)?
             }
             Command::Reverse { order, scope } => {
@@ -342,7 +376,8 @@ impl Writer {
                     ));
                 }
                 let reversed = self.state.decide_reversal(&order, now)?;
-                self.lists.used_up(reversed.name.list, now);
+                let (name, used_up) = (reversed.name, reversed.used_up);
+                self.plan_list(name, used_up);
                 self.record(Event::Reversed(reversed), answers, pending)?
             }
             Command::SetStatus {
@@ -351,7 +386,9 @@ impl Writer {
                 reason,
             } => self.set_status(target, status, reason, answers, pending)?,
             Command::SignList(list) => {
-                self.sign_list(list, now, pending)?;
+                if !self.has_fresh_list(list) {
+                    self.sign_list(list, now, pending)?;
+                }
                 return Ok(Reply::Done);
             }
             Command::Shutdown => return Ok(Reply::Done),
@@ -359,9 +396,15 @@ impl Writer {
         Ok(Reply::Recorded(Box::new(recorded)))
     }
 
-    /// The time of the entries made now: the clock's, never decreasing.
+    /// The time of the entries made now: the clock's, never decreasing. It
+    /// stands still from one [`tick`](Self::tick) to the next, so that a
+    /// decision and its entry have one time.
     pub fn now(&self) -> UnixSeconds {
-        self.shared.clock.now().max(self.last_time)
+        self.time
+    }
+
+    fn tick(&mut self) {
+        self.time = self.shared.clock.now().max(self.last_time);
     }
 
     /// Makes `event` the next entry of the batch under way, and applies it.
@@ -374,7 +417,7 @@ impl Writer {
         self.record_with(event, answers, pending, None, &[])
     }
 
-    fn record_with(
+    pub(super) fn record_with(
         &mut self,
         event: Event,
         answers: Option<Answers>,
@@ -419,6 +462,7 @@ impl Writer {
         self.last_hash = hash;
         self.last_time = time;
         self.applied = index + 1;
+        pending.bytes += bytes.len();
         pending.entries.push((bytes, recorded.clone()));
         Ok(recorded)
     }
@@ -444,64 +488,39 @@ impl Writer {
 
     fn issue_receipt(
         &mut self,
-        mut receipt: ReceiptCommand,
+        receipt: ReceiptCommand,
         answers: Option<Answers>,
         pending: &mut Pending,
     ) -> Result<Recorded, NodeError> {
         let register = receipt.draft.register.clone();
         let sequence_number = self.state.next_sequence_number(&register);
-        if receipt.sequence_number != sequence_number {
+        let (guess, stub) = match receipt.signed {
+            Some((guess, stub)) if guess.number == sequence_number => (Some(guess), stub),
             // The caller's guess was overtaken: signing again here costs one signature.
-            receipt.stub = self
-                .shared
-                .sign_stub(&receipt.draft, &receipt.secret, sequence_number);
-            self.shared.next_numbers.correct(&register, sequence_number + 1);
-        }
+            other => {
+                let stub = self
+                    .shared
+                    .sign_stub(&receipt.draft, &receipt.secret, sequence_number);
+                (other.map(|(guess, _)| guess), stub)
+            }
+        };
         let event = Event::ReceiptIssued(crate::ledger::ReceiptIssued {
-            tag: crate::credential::receipt_tag(&receipt.stub),
+            tag: crate::credential::receipt_tag(&stub),
             register,
             sequence_number,
             mark: receipt.draft.mark,
             at: receipt.draft.at(self.now()),
         });
         let record = ReceiptRecord {
-            stub: receipt.stub,
+            stub,
             secret: receipt.secret,
             details: receipt.draft.details,
         };
         let recorded = self.record(event, answers, pending)?;
-        pending.beside.push((recorded.index, record.encode()));
-        Ok(recorded)
-    }
-
-    fn set_status(
-        &mut self,
-        target: StatusTarget,
-        status: crate::ledger::NewStatus,
-        reason: Option<String>,
-        answers: Option<Answers>,
-        pending: &mut Pending,
-    ) -> Result<Recorded, NodeError> {
-        let coupons = self.coupons_of(&target, pending)?;
-        let order = StatusOrder {
-            target,
-            status,
-            coupons,
-        };
-        let changed = self.state.decide_status(&order)?;
-        let now = self.now();
-        for list in order.coupons.iter().map(|name| name.list).collect::<HashSet<_>>() {
-            self.lists.revoked(list, now);
+        if let Some(guess) = guess {
+            guess.used(sequence_number);
         }
-        let event = Event::StatusSet(crate::ledger::StatusSet {
-            target,
-            status,
-            changed,
-        });
-        let recorded = self.record_with(event, answers, pending, None, &order.coupons)?;
-        if let Some(reason) = reason {
-            pending.beside.push((recorded.index, reason.into_bytes()));
-        }
+        pending.put_beside(recorded.index, record.encode());
         Ok(recorded)
     }
 
@@ -546,17 +565,18 @@ impl Writer {
     }
 
     /// Everything that must hold before an answer goes out, in its order.
-    fn finish(&mut self, mut pending: Pending) -> Result<(), NodeError> {
-        self.sign_due_lists(&mut pending)?;
-        self.add_upkeep(&mut pending)?;
+    fn finish(&mut self, pending: &mut Pending) -> Result<(), NodeError> {
+        self.tick();
+        self.sign_due_lists(pending)?;
+        self.add_upkeep(pending)?;
         if !pending.is_empty() {
-            self.commit(&mut pending)?;
+            self.commit(pending)?;
         }
         let metrics = &self.shared.metrics;
         for event in pending.kinds() {
             metrics.recorded(event);
         }
-        for (reply, outcome) in pending.replies {
+        for (reply, outcome) in pending.replies.drain(..) {
             // Whoever waited may have gone away; the effect stays.
             let _ = reply.send(outcome);
         }
@@ -581,7 +601,9 @@ impl Writer {
         shared.engine.commit(batch)?;
         if !pending.entries.is_empty() {
             let (size, root) = (self.tree.size(), self.tree.root());
-            self.guard.write(&GuardState::new(size, root))?;
+            self.signed.size = size;
+            self.signed.root = root;
+            self.guard.write(&self.signed)?;
             let head = shared.sign_head(size, Digest(root))?;
             *shared.head.write().expect("no holder of this lock panics") = head;
             shared
@@ -612,125 +634,16 @@ impl Writer {
         self.publish_lists(pending);
     }
 
-    /// Adds a bounded share of index and derived-state rows to the batch.
-    fn add_upkeep(&mut self, pending: &mut Pending) -> Result<(), NodeError> {
-        if self.tree.size() >= self.index.covers() + limits::INDEX_CHECKPOINT_ENTRIES
-            && pending.entries.is_empty()
-        {
-            self.begin_checkpoint();
-        } else if self.tree.size() >= self.index.covers() + limits::INDEX_CHECKPOINT_ENTRIES {
-            // Under load there is always a batch: the checkpoint then covers what is published.
-            let published = self
-                .shared
-                .head
-                .read()
-                .expect("no holder of this lock panics")
-                .size;
-            self.begin_checkpoint_at(published);
-        }
-        if self.snapshot.is_idle() && self.index.is_idle() {
-            return Ok(());
-        }
-        let rows = self
-            .snapshot
-            .step(&self.state, self.applied, &mut pending.batch, UPKEEP_ROWS_MAX);
-        if rows < UPKEEP_ROWS_MAX {
-            let engine = self.shared.engine.as_ref();
-            let outcome = self
-                .index
-                .step(engine, &mut pending.batch, UPKEEP_ROWS_MAX - rows)?;
-            if let super::index::StepOutcome::Checkpoint { covers, .. } = outcome {
-                self.snapshot.conclude(&self.state, covers, &mut pending.batch);
-            }
-        }
-        Ok(())
-    }
-
-    fn begin_checkpoint(&mut self) {
-        self.begin_checkpoint_at(self.applied);
-    }
-
-    fn begin_checkpoint_at(&mut self, covers: u64) {
-        if self.index.begin_checkpoint(covers) {
-            self.snapshot.begin();
-            // Everything is in the log: what is wanted again is read again.
-            self.state.coupons.clear();
-            self.state.redemptions.clear();
-        }
-    }
-
-    /// Runs the upkeep to its end, so that the next opening reads little.
-    pub(super) fn settle(&mut self) -> Result<(), NodeError> {
-        self.begin_checkpoint();
-        while !(self.index.is_idle() && self.snapshot.is_idle()) {
-            let mut pending = Pending::default();
-            let before = (self.index.covers(), self.index.is_idle());
-            self.add_upkeep(&mut pending)?;
-            if pending.is_empty() {
-                // A reader is still in a run that is to be removed: the next opening removes it.
-                tracing::debug!(?before, "upkeep left to the next opening");
-                break;
-            }
-            self.commit(&mut pending)?;
-        }
-        Ok(())
-    }
-
     /// Stops for good and tells everyone who waits.
-    fn stop(&self, error: &NodeError, jobs: &Receiver<Job>) {
+    ///
+    /// Whoever is still in the queue is told by its end: dropping it drops what
+    /// is in it, and what comes later finds no queue.
+    fn stop(&self, error: &NodeError, pending: Pending) {
         tracing::error!(%error, "the writer has stopped");
-        *self
-            .shared
-            .stopped
-            .write()
-            .expect("no holder of this lock panics") = Some(error.to_string());
-        while let Ok(job) = jobs.try_recv() {
-            let _ = job
-                .reply
-                .send(Reply::Failed(NodeError::Stopped(error.to_string())));
+        self.shared.set_stopped(&error.to_string());
+        for (reply, _) in pending.replies {
+            let _ = reply.send(Reply::Failed(NodeError::Stopped(error.to_string())));
         }
-    }
-
-    /// Names of the coupons that a change of status covers.
-    fn coupons_of(
-        &self,
-        target: &StatusTarget,
-        pending: &Pending,
-    ) -> Result<Vec<crate::primitives::CouponName>, NodeError> {
-        let permutations = &self.shared.permutations;
-        let batches = match target {
-            StatusTarget::Coupon(name) => {
-                let position = permutations.position_of(*name);
-                let issued = self.batch_holding(position, pending)?.is_some();
-                return Ok(if issued { vec![*name] } else { Vec::new() });
-            }
-            StatusTarget::Batch(entry) => self.batches(pending, |row| row.entry == *entry)?,
-            StatusTarget::Campaign(id) => self.batches(pending, |row| row.campaign == *id)?,
-        };
-        let positions = batches
-            .iter()
-            .flat_map(|row| row.first..row.first + u64::from(row.count));
-        Ok(positions
-            .map(|position| permutations.name_of(Position(position)))
-            .collect())
-    }
-
-    fn batch_holding(&self, position: Position, pending: &Pending) -> Result<Option<BatchRow>, NodeError> {
-        match pending.batches.iter().find(|row| row.holds(position.0)) {
-            Some(row) => Ok(Some(*row)),
-            None => self.shared.batch_holding(position),
-        }
-    }
-
-    fn batches(
-        &self,
-        pending: &Pending,
-        wanted: impl Fn(&BatchRow) -> bool,
-    ) -> Result<Vec<BatchRow>, NodeError> {
-        let mut found = super::open::all_batches(self.shared.engine.as_ref())?;
-        found.extend(&pending.batches);
-        found.retain(wanted);
-        Ok(found)
     }
 }
 

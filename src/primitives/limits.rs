@@ -48,6 +48,13 @@ pub const SCAN_WINDOW_BYTES: usize = 1024 * 1024;
 /// Longest register name: keeps a receipt stub at 190 bytes.
 pub const REGISTER_CHARS_MAX: usize = 19;
 
+/// Characters of a node's name: one line for people.
+pub const NODE_NAME_CHARS_MAX: usize = 100;
+
+/// Web origins that may be named in the config: each request that comes from a
+/// browser is compared with all of them.
+pub const CORS_ORIGINS_MAX: usize = 64;
+
 /// Longest host and port: a DNS name is at most 253, a port adds 6.
 pub const AUTHORITY_CHARS_MAX: usize = 253;
 
@@ -141,6 +148,14 @@ pub const INDEX_WIPE_ROWS_MAX: usize = 512;
 /// first of them is answered.
 pub const BATCH_COMMANDS_MAX: usize = 512;
 
+/// Bytes of entries and records that end the gathering of a batch: a thousand
+/// usual receipts, or some ten of the longest.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Coupons and redemptions that the writer keeps at hand between batches, some
+/// 200 bytes each; what is forgotten costs a few reads.
+pub const COUPONS_AT_WORK_MAX: usize = 100_000;
+
 /// Commands waiting for the writer: past it a till is told to come back.
 pub const WRITER_QUEUE_MAX: usize = 4_096;
 
@@ -200,3 +215,61 @@ pub const ACCESS_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Most bytes of a body that are read at all: a little more than is taken, so
 /// that a client that sends too much gets to read the answer.
 pub const BODY_DRAIN_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
+
+/// Findings that an audit keeps; further ones are only counted. A log that
+/// was tampered with shows long before, and a report stays readable.
+pub const AUDIT_FINDINGS_KEPT_MAX: usize = 10_000;
+
+/// Keys of the index that an audit looks up, at most about: all keys of 50,000
+/// entries, a sample of longer logs, in seconds.
+pub const AUDIT_INDEX_KEYS_MAX: usize = 200_000;
+
+/// Status lists that an audit holds while it replays: 128 KiB each, and a
+/// tampered log can name any.
+pub const AUDIT_LISTS_HELD_MAX: usize = 64;
+
+/// Longest `did.json`: hundreds of keys, with room.
+pub const DID_DOCUMENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Most files of a directory that `verify --trust` reads: a federation's
+/// nodes and campaigns, with room.
+pub const TRUST_FILES_MAX: usize = 100_000;
+
+/// Longest file that `verify --trust` reads: some hundred campaigns as JSON.
+pub const TRUST_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Longest row of an imported file, in bytes: the widest tills export some
+/// forty columns; a row that runs on has a quote that was not closed.
+pub const IMPORT_ROW_BYTES_MAX: usize = 64 * 1024;
+
+/// Most products whose names an import keeps in memory: ten times the largest
+/// assortment of a shop.
+pub const IMPORT_PRODUCTS_MAX: usize = 1_000_000;
+
+/// Longest name of a mapping file: with a hash after it, it fits an
+/// `Idempotency-Key`.
+pub const IMPORT_NAME_CHARS_MAX: usize = 64;
+
+/// Receipts that an import has under way in a directory: as many clients, so
+/// that large batches form.
+pub const IMPORT_IN_FLIGHT_MAX: usize = 256;
+
+/// Receipts that an import has under way over HTTP: as many connections.
+pub const IMPORT_CONNECTIONS_MAX: usize = 64;
+
+/// Purchases that were read and wait to be issued: keeps the reader ahead of
+/// the node, and memory flat.
+pub const IMPORT_QUEUE_MAX: usize = 1_024;
+
+/// Attempts at one receipt over HTTP, the pauses between them doubling from
+/// [`IMPORT_PAUSE_MILLISECONDS_MIN`]: two minutes, so that a node can restart.
+pub const IMPORT_ATTEMPTS_MAX: u32 = 24;
+
+/// Shortest pause before a receipt is tried again.
+pub const IMPORT_PAUSE_MILLISECONDS_MIN: u64 = 50;
+
+/// Longest pause before a receipt is tried again.
+pub const IMPORT_PAUSE_MILLISECONDS_MAX: u64 = 8_000;
+
+/// Rejected rows that an import prints; all of them go to its report.
+pub const IMPORT_REJECTS_SHOWN_MAX: u64 = 10;

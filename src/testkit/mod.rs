@@ -3,9 +3,11 @@
 //! nothing of it.
 
 mod faulty;
+mod fixtures;
 
 pub mod conformance;
 pub mod node;
 
 pub use faulty::{Fault, FaultHandle, FaultyEngine, FaultyGuard};
-pub use node::{SeededEntropy, TestClock, TestNode};
+pub use fixtures::{ManualClock, SeededEntropy};
+pub use node::TestNode;

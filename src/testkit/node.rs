@@ -3,10 +3,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus::Registry;
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::credential::{Algorithm, SecretKey};
@@ -14,69 +12,12 @@ use crate::http::{HttpOptions, HttpState};
 use crate::node::access::{AccessFile, AccessKeys, Role};
 use crate::node::keyring::Keyring;
 use crate::node::{NewNode, Node, NodeOptions, NodeParts, OpenReport, create_log};
-use crate::primitives::{Clock, Entropy, Origin, OsEntropy, Register, UnixSeconds};
+use crate::primitives::{Clock as _, Entropy, Origin, OsEntropy, Register, UnixSeconds};
 use crate::store::{Engine, Guard, GuardFile, GuardState, MemoryEngine, SledEngine, StoreError};
+use crate::testkit::{ManualClock, SeededEntropy};
 
 /// Where a fixture's clock starts: 2026-03-07T15:21:09Z.
 pub const START: UnixSeconds = UnixSeconds(1_772_896_869);
-
-/// A clock that stands until it is set.
-#[derive(Clone, Debug)]
-pub struct TestClock(Arc<AtomicU64>);
-
-impl TestClock {
-    /// A clock that shows `time`.
-    #[must_use]
-    pub fn at(time: UnixSeconds) -> Self {
-        Self(Arc::new(AtomicU64::new(time.0)))
-    }
-
-    /// Sets it.
-    pub fn set(&self, time: UnixSeconds) {
-        self.0.store(time.0, Ordering::SeqCst);
-    }
-
-    /// Sets it forward.
-    pub fn advance(&self, seconds: u64) {
-        self.0.fetch_add(seconds, Ordering::SeqCst);
-    }
-}
-
-impl Clock for TestClock {
-    fn now(&self) -> UnixSeconds {
-        UnixSeconds(self.0.load(Ordering::SeqCst))
-    }
-}
-
-/// Bytes from a seed: SHA-256 of seed and a counter. For tests only.
-#[derive(Debug, Default)]
-pub struct SeededEntropy {
-    seed: u64,
-    drawn: AtomicU64,
-}
-
-impl SeededEntropy {
-    /// The source of `seed`.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self {
-            seed,
-            drawn: AtomicU64::new(0),
-        }
-    }
-}
-
-impl Entropy for SeededEntropy {
-    fn fill(&self, bytes: &mut [u8]) {
-        for chunk in bytes.chunks_mut(32) {
-            let mut hasher = Sha256::new();
-            hasher.update(self.seed.to_be_bytes());
-            hasher.update(self.drawn.fetch_add(1, Ordering::SeqCst).to_be_bytes());
-            let block = hasher.finalize();
-            chunk.copy_from_slice(&block[..chunk.len()]);
-        }
-    }
-}
 
 /// A guard in memory. Clones share it, so that a log can be opened anew.
 #[derive(Clone, Debug)]
@@ -141,7 +82,7 @@ pub struct TestNode {
     /// What opening it found.
     pub report: OpenReport,
     /// Its clock.
-    pub clock: TestClock,
+    pub clock: Arc<ManualClock>,
     /// Where its metrics are.
     pub registry: Registry,
     /// The file of its access keys.
@@ -187,7 +128,7 @@ impl TestNode {
     pub fn new(origin: &str, seed: u64, on_sled: bool) -> Self {
         let origin = Origin::parse(origin).expect("a base URL");
         let dir = ScratchDir::new();
-        let clock = TestClock::at(START);
+        let clock = Arc::new(ManualClock::new(START.0));
         let keyring = keyring(seed);
         let new = NewNode {
             name: "Test co-op".to_owned(),
@@ -285,7 +226,7 @@ fn open(
     kept: &Kept,
     dir: &ScratchDir,
     origin: &Origin,
-    clock: &TestClock,
+    clock: &Arc<ManualClock>,
     registry: &Registry,
     (seed, opened): (u64, u64),
 ) -> (Node, OpenReport) {
@@ -309,7 +250,7 @@ fn open(
             algorithm: Algorithm::EdDsa,
             status_list_seconds: 86_400,
         },
-        clock: Arc::new(clock.clone()),
+        clock: Arc::<ManualClock>::clone(clock),
         // Another stream each time, or identities would repeat.
         entropy: Arc::new(SeededEntropy::new(
             seed.wrapping_add(opened.wrapping_mul(0x9e37_79b9)),

@@ -2,9 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod audit;
+mod cli;
 mod coset;
+mod kill;
+mod import;
+mod layering;
+mod node;
 mod http;
 mod layering;
 mod openapi;
 mod page;
 mod schemas;
+mod store_format;
+mod verify;

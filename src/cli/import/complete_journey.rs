@@ -1,0 +1,193 @@
+//! The Complete Journey (84.51°): a year of grocery purchases, as
+//! `scripts/complete-journey-csv` writes them. docs/import.md says which
+//! column becomes what.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::Context as _;
+use csv::StringRecord;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use super::number;
+use super::rows::{Encoding, Layout};
+use super::sale::{Head, Row, Rules, description};
+use super::zone::When;
+use crate::credential::details::Line;
+use crate::primitives::{Currency, limits};
+
+/// The files that are read.
+pub const TRANSACTIONS: &str = "transactions.csv";
+const PRODUCTS: &str = "products.csv";
+
+/// The tender of exports that do not say how a purchase was paid.
+pub const TENDER_NOT_RECORDED: &str = "not_recorded";
+
+const CURRENCY: &str = "USD";
+
+const COLUMNS: [&str; 7] = [
+    "household_id",
+    "store_id",
+    "basket_id",
+    "product_id",
+    "quantity",
+    "sales_value",
+    "transaction_timestamp",
+];
+
+/// Which columns of `transactions.csv` say what.
+pub struct CompleteJourney {
+    rules: Rules,
+    register: Option<String>,
+    products: HashMap<u32, Box<str>>,
+    currency: Currency,
+    /// Where [`COLUMNS`] stand.
+    places: [usize; COLUMNS.len()],
+    columns: usize,
+}
+
+impl CompleteJourney {
+    /// Reads `products.csv` in `directory`, and takes the header of
+    /// `transactions.csv`.
+    ///
+    /// # Errors
+    /// What cannot be read, and a column that is missing.
+    pub fn new(
+        directory: &Path,
+        header: &StringRecord,
+        zone: TimeZone,
+        register: Option<String>,
+    ) -> anyhow::Result<Self> {
+        let mut places = [0; COLUMNS.len()];
+        for (place, name) in places.iter_mut().zip(COLUMNS) {
+            *place = column(header, name).with_context(|| format!("in {TRANSACTIONS}"))?;
+        }
+        Ok(Self {
+            rules: Rules {
+                name: "complete-journey".to_owned(),
+                prices_include_tax: true,
+                times_may_differ: false,
+                zone,
+            },
+            register,
+            products: products(&directory.join(PRODUCTS))?,
+            currency: Currency::from_letters(CURRENCY).expect("the dollar has a minor unit"),
+            places,
+            columns: header.len(),
+        })
+    }
+
+    fn field<'a>(&self, record: &'a StringRecord, which: usize) -> Result<&'a str, String> {
+        match record.get(self.places[which]).map(str::trim) {
+            Some(text) if !text.is_empty() => Ok(text),
+            _ => Err(format!("{} is empty", COLUMNS[which])),
+        }
+    }
+
+    fn product(&self, id: &str) -> String {
+        let known = id.parse().ok().and_then(|id: u32| self.products.get(&id));
+        known.map_or_else(|| format!("product {id}"), ToString::to_string)
+    }
+}
+
+/// The place of a column.
+///
+/// # Errors
+/// Names it and what there is.
+pub fn column(header: &StringRecord, name: &str) -> anyhow::Result<usize> {
+    let found = header.iter().position(|column| column == name);
+    found.with_context(|| {
+        let there: Vec<&str> = header.iter().collect();
+        format!(
+            "there is no column {name:?}; the columns are {}",
+            there.join(", ")
+        )
+    })
+}
+
+/// What a receipt calls each product: its type and package size, or the next
+/// wider term that is known.
+fn products(path: &Path) -> anyhow::Result<HashMap<u32, Box<str>>> {
+    let shown = path.display();
+    let mut reader = csv::Reader::from_path(path).with_context(|| format!("cannot read {shown}"))?;
+    let header = reader
+        .headers()
+        .with_context(|| format!("cannot read {shown}"))?
+        .clone();
+    let at = |name| column(&header, name).with_context(|| format!("in {PRODUCTS}"));
+    let (id, size) = (at("product_id")?, at("package_size")?);
+    let terms = [at("product_type")?, at("product_category")?, at("department")?];
+    let mut products = HashMap::new();
+    for record in reader.records() {
+        let record = record.with_context(|| format!("cannot read {shown}"))?;
+        let field = |place: usize| record.get(place).map(str::trim).filter(|text| !text.is_empty());
+        let term = terms.iter().find_map(|place| field(*place));
+        let (Some(Ok(id)), Some(term)) = (field(id).map(str::parse), term) else {
+            continue;
+        };
+        let name = match field(size) {
+            Some(size) => format!("{term}, {size}"),
+            None => term.to_owned(),
+        };
+        if products.len() >= limits::IMPORT_PRODUCTS_MAX {
+            anyhow::bail!("{shown} holds more than {} products", limits::IMPORT_PRODUCTS_MAX);
+        }
+        products.insert(id, description(&name).0.into_boxed_str());
+    }
+    Ok(products)
+}
+
+impl Layout for CompleteJourney {
+    fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    fn columns(&self) -> usize {
+        self.columns
+    }
+
+    fn encoding(&self) -> Encoding {
+        Encoding::Utf8
+    }
+
+    fn key(&self, record: &StringRecord) -> Result<Vec<String>, String> {
+        Ok(vec![self.field(record, 2)?.to_owned()])
+    }
+
+    fn row(&self, record: &StringRecord) -> Result<Row, String> {
+        let household = self.field(record, 0)?;
+        let store = self.field(record, 1)?;
+        let product = self.field(record, 3)?;
+        let quantity = number::decimal(self.field(record, 4)?, limits::QUANTITY_PLACES_MAX, false)
+            .map_err(|error| format!("quantity: {error}"))?;
+        let exponent = self.currency.exponent();
+        let total = number::money(self.field(record, 5)?, exponent, false)
+            .map_err(|error| format!("sales_value: {error}"))?;
+        let time = self.field(record, 6)?;
+        let when: DateTime = time.parse().map_err(|_| {
+            format!("transaction_timestamp: {time:?} is not a time such as 2017-01-01 11:53:26")
+        })?;
+        Ok(Row {
+            head: Head {
+                register: self.register.clone().unwrap_or_else(|| format!("store-{store}")),
+                currency: self.currency,
+                kind: None,
+                tender: TENDER_NOT_RECORDED.to_owned(),
+                member: Some(household.to_owned()),
+                cashier: None,
+            },
+            when: When::Local(when),
+            line: Line {
+                description: self.product(product),
+                quantity,
+                unit: None,
+                unit_price: number::unit_price(total.amount, quantity, exponent),
+                total: total.amount,
+                tax_rate: None,
+            },
+            rounded: !total.fits,
+            cut: false,
+        })
+    }
+}

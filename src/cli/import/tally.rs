@@ -1,0 +1,201 @@
+//! What an import counts, and the report of what did not become a receipt.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use super::rows::{Reject, RowCounts};
+use super::target::Outcome;
+use crate::primitives::limits;
+
+/// The counts of an import, and where rejects are written.
+pub struct Tally {
+    report: Option<csv::Writer<File>>,
+    rejects: u64,
+    shown: Vec<String>,
+    /// Receipts issued now.
+    pub issued: u64,
+    /// Receipts that an earlier import issued.
+    pub repeated: u64,
+    /// Rows of both.
+    pub rows_imported: u64,
+    /// Receipts that the node refused.
+    pub refused: u64,
+    /// Their rows.
+    pub rows_refused: u64,
+}
+
+impl Tally {
+    /// Starts counting; `report` is made anew.
+    ///
+    /// # Errors
+    /// When the report cannot be written.
+    pub fn new(report: Option<&Path>) -> anyhow::Result<Self> {
+        let open = |path: &Path| -> anyhow::Result<csv::Writer<File>> {
+            let mut writer =
+                csv::Writer::from_path(path).with_context(|| format!("cannot write {}", path.display()))?;
+            writer.write_record(["line", "receipt", "what", "reason"])?;
+            Ok(writer)
+        };
+        Ok(Self {
+            report: report.map(open).transpose()?,
+            rejects: 0,
+            shown: Vec::new(),
+            issued: 0,
+            repeated: 0,
+            rows_imported: 0,
+            refused: 0,
+            rows_refused: 0,
+        })
+    }
+
+    /// Counts a receipt of so many rows.
+    pub fn issued(&mut self, outcome: Outcome, rows: u64) {
+        match outcome {
+            Outcome::Issued => self.issued += 1,
+            Outcome::Repeated => self.repeated += 1,
+        }
+        self.rows_imported += rows;
+    }
+
+    /// Counts a receipt that the node refused.
+    ///
+    /// # Errors
+    /// When the report cannot be written.
+    pub fn refused(&mut self, line: u64, receipt: &str, rows: u64, why: &str) -> anyhow::Result<()> {
+        self.refused += 1;
+        self.rows_refused += rows;
+        self.reject(&Reject {
+            line,
+            receipt: Some(receipt.to_owned()),
+            reason: format!("the node refuses it: {why}"),
+            whole: true,
+        })
+    }
+
+    /// Writes a reject to the report; the first few are kept for the terminal.
+    ///
+    /// # Errors
+    /// When the report cannot be written.
+    pub fn reject(&mut self, reject: &Reject) -> anyhow::Result<()> {
+        let what = if reject.whole { "receipt" } else { "row" };
+        let receipt = reject.receipt.as_deref().unwrap_or_default();
+        self.rejects += 1;
+        if self.rejects <= limits::IMPORT_REJECTS_SHOWN_MAX {
+            let of = if receipt.is_empty() {
+                String::new()
+            } else {
+                format!(" (receipt {receipt})")
+            };
+            self.shown
+                .push(format!("line {}{of}: {}", reject.line, reject.reason));
+        }
+        if let Some(report) = &mut self.report {
+            let line = reject.line.to_string();
+            report
+                .write_record([line.as_str(), receipt, what, reject.reason.as_str()])
+                .context("cannot write the report")?;
+        }
+        Ok(())
+    }
+
+    /// True when everything became a receipt.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.rejects == 0
+    }
+
+    /// Prints the first rejects and finishes the report.
+    ///
+    /// # Errors
+    /// When either cannot be written.
+    pub fn finish(&mut self, stderr: &mut dyn Write) -> anyhow::Result<()> {
+        for shown in &self.shown {
+            writeln!(stderr, "{shown}")?;
+        }
+        let more = self.rejects - self.shown.len() as u64;
+        if more > 0 {
+            let hint = if self.report.is_some() {
+                "the report has them"
+            } else {
+                "--report FILE writes them all"
+            };
+            writeln!(stderr, "and {more} more: {hint}")?;
+        }
+        if let Some(report) = &mut self.report {
+            report.flush().context("cannot write the report")?;
+        }
+        Ok(())
+    }
+
+    /// The counts as JSON.
+    #[must_use]
+    pub fn json(&self, counts: &RowCounts, seconds: f64) -> Value {
+        json!({
+            "receipts_issued": self.issued,
+            "receipts_repeated": self.repeated,
+            "receipts_rejected": counts.rejected_receipts + self.refused,
+            "rows": counts.rows,
+            "rows_imported": self.rows_imported,
+            "rows_bad": counts.bad,
+            "rows_of_rejected_receipts": counts.left_out + self.rows_refused,
+            "amounts_rounded": counts.rounded,
+            "descriptions_cut": counts.cut,
+            "times_in_a_gap": counts.gaps,
+            "times_in_an_overlap": counts.overlaps,
+            "seconds": (seconds * 1000.0).round() / 1000.0,
+            "receipts_per_second": (self.rate(seconds) * 10.0).round() / 10.0,
+        })
+    }
+
+    /// The counts in words.
+    #[must_use]
+    pub fn words(&self, counts: &RowCounts, seconds: f64) -> String {
+        let mut text = format!(
+            "{} receipts issued of {} rows in {seconds:.1} s ({:.0} a second)",
+            self.issued,
+            counts.rows,
+            self.rate(seconds)
+        );
+        let others = [
+            (self.repeated, "receipts were imported before"),
+            (counts.bad, "rows are bad"),
+            (counts.rejected_receipts + self.refused, "receipts were rejected"),
+            (
+                counts.left_out + self.rows_refused,
+                "good rows are not imported, for their receipts were rejected",
+            ),
+            (
+                counts.rounded,
+                "rows had amounts that were rounded to the minor unit",
+            ),
+            (counts.cut, "descriptions were cut to 200 bytes"),
+            (
+                counts.gaps,
+                "receipts are of a local time that the clock skipped, and were moved on",
+            ),
+            (
+                counts.overlaps,
+                "receipts are of a local time that came twice; the first was taken",
+            ),
+        ];
+        for (count, what) in others {
+            if count > 0 {
+                text.push_str(&format!("\n{count} {what}"));
+            }
+        }
+        text
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "shown to people, rounded")]
+    fn rate(&self, seconds: f64) -> f64 {
+        if seconds > 0.0 {
+            (self.issued + self.repeated) as f64 / seconds
+        } else {
+            0.0
+        }
+    }
+}

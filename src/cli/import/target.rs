@@ -1,0 +1,307 @@
+//! Where receipts go: a node's directory, opened here, or a node's URL.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::sale::Sale;
+use crate::credential::details::{Line, Tax};
+use crate::ledger::{ReceiptDraft, Refusal};
+use crate::node::{Caller, Node, NodeError, Scope};
+use crate::primitives::{Decimal, UnixSeconds, limits};
+
+/// How long a node may take to answer one request.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What became of a purchase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A receipt was issued.
+    Issued,
+    /// An earlier import issued it.
+    Repeated,
+}
+
+/// Why a purchase did not become a receipt.
+#[derive(Debug)]
+pub enum Failure {
+    /// The node refuses this one.
+    Refused(String),
+    /// There is no use in going on.
+    Fatal(anyhow::Error),
+}
+
+/// A node to import into.
+pub enum Target {
+    /// In this process.
+    Directory {
+        /// The node.
+        node: Node,
+        /// Its log's size when the import began.
+        size: u64,
+    },
+    /// At a URL.
+    Url(Remote),
+}
+
+impl Target {
+    /// A node in this process.
+    #[must_use]
+    pub fn directory(node: Node) -> Self {
+        let size = node.size();
+        Self::Directory { node, size }
+    }
+
+    /// Receipts that may be under way at once.
+    #[must_use]
+    pub fn in_flight_max(&self) -> usize {
+        match self {
+            Self::Directory { .. } => limits::IMPORT_IN_FLIGHT_MAX,
+            Self::Url(_) => limits::IMPORT_CONNECTIONS_MAX,
+        }
+    }
+
+    /// Issues one receipt, trying again while the node is busy.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn issue(&self, sale: &Sale) -> Result<Outcome, Failure> {
+        let (entry, size) = match self {
+            Self::Directory { node, size } => (issue_here(node, sale).await?, *size),
+            Self::Url(remote) => (remote.issue(sale).await?, remote.size),
+        };
+        Ok(if entry < size {
+            Outcome::Repeated
+        } else {
+            Outcome::Issued
+        })
+    }
+}
+
+/// The index of the receipt's entry.
+async fn issue_here(node: &Node, sale: &Sale) -> Result<u64, Failure> {
+    let caller = Caller {
+        // Importing is office work, here as over HTTP.
+        scope: Scope::Office,
+        idempotency_key: sale.idempotency_key.clone(),
+        request: sale.request,
+    };
+    let mut attempt = 0;
+    loop {
+        match node.issue_receipt(&caller, sale.draft.clone()).await {
+            Ok(answer) => return Ok(answer.entry.index),
+            Err(NodeError::Refused(Refusal::KeyReused)) => return Err(Failure::Refused(changed(sale))),
+            Err(NodeError::Refused(Refusal::TimeTooFar { seconds })) => {
+                return Err(Failure::Refused(format!(
+                    "its time of sale lies after the node's clock, by {seconds} s"
+                )));
+            }
+            Err(NodeError::Refused(refusal)) => return Err(Failure::Refused(refusal.to_string())),
+            Err(error @ (NodeError::Busy | NodeError::InProgress)) => {
+                attempt += 1;
+                if attempt >= limits::IMPORT_ATTEMPTS_MAX {
+                    return Err(Failure::Fatal(error.into()));
+                }
+                tokio::time::sleep(pause(attempt)).await;
+            }
+            Err(error) => return Err(Failure::Fatal(error.into())),
+        }
+    }
+}
+
+fn changed(sale: &Sale) -> String {
+    format!(
+        "a receipt {:?} with other content was imported before: the export or its time zone has changed, or its \
+         rows do not stand together",
+        sale.name
+    )
+}
+
+fn pause(attempt: u32) -> Duration {
+    let doubled = limits::IMPORT_PAUSE_MILLISECONDS_MIN << attempt.min(16);
+    Duration::from_millis(doubled.min(limits::IMPORT_PAUSE_MILLISECONDS_MAX))
+}
+
+/// A node at a URL, with connections that are kept open.
+pub struct Remote {
+    client: reqwest::Client,
+    base: String,
+    key: String,
+    size: u64,
+}
+
+impl Remote {
+    /// Looks at the node: is it there, and how long is its log?
+    ///
+    /// # Errors
+    /// When it is not.
+    pub async fn connect(url: &str, key: String) -> anyhow::Result<Self> {
+        // A second time this fails, and the first one's choice holds.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let base = url.trim_end_matches('/').to_owned();
+        let mut builder = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            // A key is not carried to other hosts.
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(limits::IMPORT_CONNECTIONS_MAX);
+        if base.starts_with("http://") {
+            // Loopback: no proxy is asked, and no certificates are needed.
+            builder = builder.no_proxy().tls_certs_only([]);
+        }
+        let client = builder.build().context("the HTTP client does not start")?;
+        let shown = format!("{base}/checkpoint");
+        let checkpoint = client
+            .get(&shown)
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .with_context(|| format!("there is no node at {base}"))?
+            .text()
+            .await?;
+        let size = checkpoint.lines().nth(1).and_then(|line| line.parse().ok());
+        Ok(Self {
+            client,
+            base,
+            key,
+            size: size.with_context(|| format!("{shown} is no checkpoint"))?,
+        })
+    }
+
+    async fn issue(&self, sale: &Sale) -> Result<u64, Failure> {
+        let body = body(&sale.draft).to_string();
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let again = match self.post(sale, &body).await {
+                Ok(Said::Issued(index)) => return Ok(index),
+                Ok(Said::Refused(why)) => return Err(Failure::Refused(why)),
+                Ok(Said::Stop(why)) => return Err(Failure::Fatal(anyhow::anyhow!(why))),
+                Ok(Said::Later(why)) => anyhow::anyhow!(why),
+                Err(error) => error.into(),
+            };
+            if attempt >= limits::IMPORT_ATTEMPTS_MAX {
+                return Err(Failure::Fatal(
+                    again.context("the node could not be reached again"),
+                ));
+            }
+            // The same key and body: what was done is not done twice.
+            tokio::time::sleep(pause(attempt)).await;
+        }
+    }
+
+    async fn post(&self, sale: &Sale, body: &str) -> reqwest::Result<Said> {
+        let answer = self
+            .client
+            .post(format!("{}/v1/receipts", self.base))
+            .bearer_auth(&self.key)
+            .header("Idempotency-Key", &sale.idempotency_key)
+            .header("Content-Type", "application/json")
+            .body(body.to_owned())
+            .send()
+            .await?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        let json: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        Ok(understand(status, &json, sale))
+    }
+}
+
+enum Said {
+    Issued(u64),
+    Refused(String),
+    Later(String),
+    Stop(String),
+}
+
+fn understand(status: StatusCode, json: &Value, sale: &Sale) -> Said {
+    let detail = ["detail", "title"]
+        .iter()
+        .find_map(|member| json[*member].as_str())
+        .map_or_else(|| format!("the node answered {status}"), str::to_owned);
+    // The problem document says itself whether the same request may succeed later.
+    let busy = json["retry"].as_bool().unwrap_or(matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    ));
+    if status.is_success() {
+        return json["entry"]["index"].as_u64().map_or_else(
+            || Said::Stop("the node's answer names no entry".to_owned()),
+            Said::Issued,
+        );
+    }
+    match status {
+        _ if busy => Said::Later(detail),
+        _ if json["code"] == Refusal::KeyReused.code() => Said::Refused(changed(sale)),
+        StatusCode::BAD_REQUEST
+        | StatusCode::CONFLICT
+        | StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::UNPROCESSABLE_ENTITY => Said::Refused(detail),
+        _ => Said::Stop(detail),
+    }
+}
+
+/// The receipt as a till posts it (formats, section 6), after the event.
+fn body(draft: &ReceiptDraft) -> Value {
+    let details = &draft.details;
+    let mut body = json!({
+        "register": draft.register.as_str(),
+        "type": draft.kind.word(),
+        "currency": draft.currency.letters(),
+        "issued_at": rfc3339(draft.issued_at),
+        "offline": true,
+        "prices_include_tax": draft.prices_include_tax,
+        "lines": details.lines.iter().map(line).collect::<Vec<_>>(),
+        "taxes": details.taxes.iter().map(tax).collect::<Vec<_>>(),
+        "tenders": details.tenders.iter()
+            .map(|tender| json!({"kind": tender.kind, "amount": tender.amount.minor_units()}))
+            .collect::<Vec<_>>(),
+        "total": draft.total.minor_units(),
+    });
+    put(&mut body, "till_reference", details.till_reference.as_deref());
+    put(&mut body, "member", details.member.as_deref());
+    put(&mut body, "cashier", details.cashier.as_deref());
+    body
+}
+
+fn rfc3339(at: UnixSeconds) -> String {
+    let time = i64::try_from(at.0)
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds).ok());
+    time.expect("it was read as a time").to_string()
+}
+
+fn line(line: &Line) -> Value {
+    let mut json = json!({
+        "description": line.description,
+        "quantity": line.quantity.to_string(),
+        "total": line.total.minor_units(),
+    });
+    put(&mut json, "unit", line.unit.as_deref());
+    put_decimal(&mut json, "unit_price", line.unit_price);
+    put_decimal(&mut json, "tax_rate", line.tax_rate);
+    json
+}
+
+fn tax(tax: &Tax) -> Value {
+    let mut json = json!({"net": tax.net.minor_units(), "tax": tax.tax.minor_units()});
+    put_decimal(&mut json, "rate", tax.rate);
+    json
+}
+
+fn put(json: &mut Value, member: &str, text: Option<&str>) {
+    if let Some(text) = text {
+        json[member] = text.into();
+    }
+}
+
+fn put_decimal(json: &mut Value, member: &str, decimal: Option<Decimal>) {
+    if let Some(decimal) = decimal {
+        json[member] = decimal.to_string().into();
+    }
+}

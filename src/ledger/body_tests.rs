@@ -1,0 +1,294 @@
+use proptest::option::of as maybe;
+use proptest::prelude::*;
+
+use super::*;
+use crate::encoding::cbor;
+
+fn amounts() -> impl Strategy<Value = Amount> {
+    (-limits::AMOUNT_MAX..=limits::AMOUNT_MAX).prop_map(|units| Amount::new(units).unwrap())
+}
+
+fn times() -> impl Strategy<Value = UnixSeconds> {
+    any::<u64>().prop_map(UnixSeconds)
+}
+
+fn names() -> impl Strategy<Value = CouponName> {
+    (any::<u32>(), 0..limits::STATUS_LIST_LEN).prop_map(|(list, index)| CouponName { list, index })
+}
+
+fn registers() -> impl Strategy<Value = Register> {
+    "[!-~]{1,19}".prop_map(|name| Register::new(name).unwrap())
+}
+
+fn digests() -> impl Strategy<Value = Digest> {
+    any::<[u8; 32]>().prop_map(Digest)
+}
+
+fn ids() -> impl Strategy<Value = RedemptionId> {
+    any::<[u8; 16]>().prop_map(RedemptionId)
+}
+
+fn campaigns() -> impl Strategy<Value = CampaignId> {
+    any::<[u8; 16]>().prop_map(CampaignId)
+}
+
+fn genesis_events() -> impl Strategy<Value = Event> {
+    (".{0,40}", ".{0,40}", any::<[[u8; 32]; 3]>()).prop_map(|(name, base_url, [a, b, c])| {
+        Event::Genesis(Genesis {
+            name,
+            base_url,
+            credential_key: a,
+            log_key: b,
+            witness_key: c,
+        })
+    })
+}
+
+fn batches() -> impl Strategy<Value = Event> {
+    let algorithms = prop_oneof![Just(Algorithm::EdDsa), Just(Algorithm::Ed25519)];
+    let times = (maybe(times()), times(), maybe(amounts()));
+    let rest = (any::<[u8; 8]>(), algorithms, digests());
+    (campaigns(), any::<u64>(), any::<u32>(), times, rest).prop_map(
+        |(campaign, first, count, (not_before, not_after, amount), (kid, algorithm, tags_root))| {
+            Event::BatchIssued(BatchIssued {
+                campaign,
+                first: Position(first),
+                count,
+                not_before,
+                not_after,
+                amount,
+                kid: KeyId(kid),
+                algorithm,
+                tags_root,
+            })
+        },
+    )
+}
+
+fn receipts() -> impl Strategy<Value = Event> {
+    let marks = prop_oneof![Just(Mark::Live), Just(Mark::Offline), Just(Mark::Import)];
+    (digests(), registers(), any::<u64>(), marks, maybe(times())).prop_map(
+        |(tag, register, sequence_number, mark, at)| {
+            Event::ReceiptIssued(ReceiptIssued {
+                tag: Tag(tag.0),
+                register,
+                sequence_number,
+                mark,
+                at,
+            })
+        },
+    )
+}
+
+fn redemptions() -> impl Strategy<Value = Event> {
+    let what = (ids(), digests(), names(), any::<u64>(), any::<u32>(), campaigns());
+    let who = (".{0,60}", ".{0,60}", registers(), digests(), digests());
+    let counted = (
+        amounts(),
+        amounts(),
+        any::<u32>(),
+        amounts(),
+        any::<bool>(),
+        maybe(times()),
+    );
+    (what, who, counted).prop_map(|(what, who, counted)| {
+        Event::Redeemed(Redeemed {
+            id: what.0,
+            tag: Tag(what.1.0),
+            name: what.2,
+            batch_entry: what.3,
+            leaf: what.4,
+            campaign: what.5,
+            amount: counted.0,
+            basket_total: counted.1,
+            issuer: who.0,
+            redeemer: who.1,
+            register: who.2,
+            request: who.3,
+            previous: who.4,
+            uses_after: counted.2,
+            spent_after: counted.3,
+            used_up: counted.4,
+            at: counted.5,
+        })
+    })
+}
+
+fn reversals() -> impl Strategy<Value = Event> {
+    let what = (ids(), ids(), any::<u64>(), digests(), names(), campaigns());
+    let counted = (
+        amounts(),
+        amounts(),
+        amounts(),
+        any::<u32>(),
+        any::<bool>(),
+        any::<bool>(),
+    );
+    (what, digests(), any::<u64>(), counted, maybe(times())).prop_map(
+        |(what, previous, latest_redemption_entry, counted, at)| {
+            Event::Reversed(Reversed {
+                id: what.0,
+                redemption: what.1,
+                redemption_entry: what.2,
+                tag: Tag(what.3.0),
+                name: what.4,
+                campaign: what.5,
+                amount: counted.0,
+                give_back: counted.4,
+                previous,
+                latest_redemption_entry,
+                uses_after: counted.3,
+                spent_after: counted.1,
+                reversed_after: counted.2,
+                used_up: counted.5,
+                at,
+            })
+        },
+    )
+}
+
+fn statuses() -> impl Strategy<Value = Event> {
+    let targets = prop_oneof![
+        names().prop_map(StatusTarget::Coupon),
+        any::<u64>().prop_map(StatusTarget::Batch),
+        campaigns().prop_map(StatusTarget::Campaign),
+    ];
+    let status = prop_oneof![
+        Just(NewStatus::Revoked),
+        Just(NewStatus::Suspended),
+        Just(NewStatus::Valid)
+    ];
+    (targets, status, any::<u64>()).prop_map(|(target, status, changed)| {
+        Event::StatusSet(StatusSet {
+            target,
+            status,
+            changed,
+        })
+    })
+}
+
+fn lists() -> impl Strategy<Value = Event> {
+    (any::<u32>(), times(), times(), digests()).prop_map(|(list, issued_at, expires, token)| {
+        Event::StatusListSigned(StatusListSigned {
+            list,
+            issued_at,
+            expires,
+            token,
+        })
+    })
+}
+
+fn campaign_events() -> impl Strategy<Value = Event> {
+    (campaigns(), prop::collection::vec(any::<u8>(), 0..200))
+        .prop_map(|(id, credential)| Event::CampaignSigned(CampaignSigned { id, credential }))
+}
+
+/// An event of any kind; a kind that is missing here fails a test below.
+fn events() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        genesis_events(),
+        campaign_events(),
+        batches(),
+        receipts(),
+        redemptions(),
+        reversals(),
+        statuses(),
+        lists(),
+    ]
+}
+
+fn answered() -> impl Strategy<Value = Option<Answers>> {
+    maybe(
+        (any::<[u8; 16]>(), maybe(any::<[u8; 16]>()), any::<[u8; 16]>()).prop_map(
+            |(key, reference, request)| Answers {
+                key,
+                reference,
+                request,
+            },
+        ),
+    )
+}
+
+/// Kinds 0 and 7 answer nobody.
+fn answers_nobody(kind: u64) -> bool {
+    matches!(kind, 0 | 7)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn a_body_comes_back_from_its_bytes(
+        event in events(), answers in answered(), salt in any::<[u8; 16]>()
+    ) {
+        let body = cbor::encode(&event.to_body(answers.as_ref(), salt));
+        let read = cbor::decode(&body, limits::ENTRY_BYTES_MAX).unwrap();
+        let (again, back) = Event::from_body(event.kind(), &read).unwrap();
+        prop_assert_eq!(&again, &event);
+        let expected = if answers_nobody(event.kind()) { None } else { answers };
+        prop_assert_eq!(back, expected);
+        // What came back is written the same, salt and all.
+        prop_assert_eq!(cbor::encode(&again.to_body(back.as_ref(), salt)), body);
+    }
+
+    #[test]
+    fn a_body_with_an_item_changed_is_another_event_or_none(
+        event in events(), at in any::<prop::sample::Index>(), junk in 0_usize..5
+    ) {
+        let Value::Array(mut items) = event.to_body(None, [3; 16]) else { panic!("an array") };
+        let at = at.index(items.len());
+        let junk = [
+            Value::Null, Value::Bool(true), cbor::int(-1), cbor::text("x"), Value::Array(Vec::new()),
+        ][junk].clone();
+        prop_assume!(items[at] != junk);
+        items[at] = junk;
+        // The salt is read and forgotten; nothing else is.
+        if let Ok((again, answers)) = Event::from_body(event.kind(), &Value::Array(items.clone())) {
+            let salted = again.to_body(answers.as_ref(), [3; 16]);
+            prop_assert_eq!(salted, Value::Array(items));
+            prop_assert_ne!(again, event);
+        }
+    }
+
+    #[test]
+    fn a_body_too_short_or_too_long_is_none(event in events()) {
+        let Value::Array(mut items) = event.to_body(None, [3; 16]) else { panic!("an array") };
+        items.push(Value::Null);
+        prop_assert!(Event::from_body(event.kind(), &Value::Array(items.clone())).is_err());
+        items.truncate(items.len() - 2);
+        prop_assert!(Event::from_body(event.kind(), &Value::Array(items)).is_err());
+    }
+
+    #[test]
+    fn every_kind_has_a_tag_or_a_salt(event in events(), salt in any::<[u8; 16]>()) {
+        let Value::Array(items) = event.to_body(None, salt) else { panic!("an array") };
+        let tag = match &event {
+            Event::ReceiptIssued(receipt) => Some(receipt.tag),
+            Event::Redeemed(redeemed) => Some(redeemed.tag),
+            Event::Reversed(reversed) => Some(reversed.tag),
+            _ => None,
+        };
+        prop_assert_eq!(kind_has_tag(event.kind()), Some(tag.is_some()));
+        match tag {
+            Some(tag) => prop_assert!(items.contains(&cbor::bytes(tag))),
+            // The genesis entry holds public keys, and needs none.
+            None if event.kind() == 0 => {}
+            None => prop_assert_eq!(items.last(), Some(&cbor::bytes(salt))),
+        }
+    }
+}
+
+#[test]
+fn the_kinds_are_those_that_are_tested_here() {
+    use proptest::strategy::ValueTree as _;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..400 {
+        seen.insert(events().new_tree(&mut runner).unwrap().current().kind());
+    }
+    let known: std::collections::BTreeSet<u64> =
+        (0..100).filter(|kind| kind_has_tag(*kind).is_some()).collect();
+    assert_eq!(seen, known);
+    let unknown = Event::from_body(8, &Value::Array(Vec::new()));
+    assert_eq!(unknown, Err(BodyError::UnknownKind(8)));
+}

@@ -1,0 +1,543 @@
+//! One pass over the entries, in order.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use serde_cbor::Value;
+
+use crate::credential::PublicKey;
+use crate::ledger::{Event, Genesis, Mark, Recorded, kind_has_tag};
+use crate::log::{Entry, KeyKind, VerifierKey, entry_hash};
+use crate::merkle::TileBuilder;
+use crate::primitives::{CouponName, Digest, Origin, UnixSeconds};
+use crate::store::{Engine, rows};
+
+use super::books::Books;
+use super::derived::{Derived, batch_ranges};
+use super::finding::{Findings, Rule};
+use super::receipts::{Desk, check_at};
+use super::source::Source;
+use super::summary::Summary;
+use super::tags::{self, Fingerprints, TagReader, fingerprint};
+use super::{AuditError, SignedPoint};
+
+/// Entries between two words of progress.
+const PROGRESS_ENTRIES: u64 = 10_000;
+
+/// What the genesis entry says of the log.
+pub(super) struct LogKeys {
+    pub origin: Origin,
+    pub credential: PublicKey,
+    pub log: VerifierKey,
+}
+
+impl LogKeys {
+    /// The keys in entry 0, or why there are none.
+    pub fn of(bytes: &[u8]) -> Result<Self, String> {
+        let entry = Entry::decode(bytes).map_err(|error| format!("entry 0 cannot be read: {error}"))?;
+        match Event::from_body(entry.kind, &entry.body) {
+            Ok((Event::Genesis(genesis), _)) => Self::of_genesis(&genesis),
+            Ok(_) => Err("the log does not begin with a genesis entry".to_owned()),
+            Err(error) => Err(format!("entry 0: {error}")),
+        }
+    }
+
+    fn of_genesis(genesis: &Genesis) -> Result<Self, String> {
+        let key = |what: &str, bytes: &[u8; 32]| {
+            PublicKey::from_bytes(bytes).map_err(|error| format!("the {what} key in entry 0: {error}"))
+        };
+        let origin =
+            Origin::parse(&genesis.base_url).map_err(|error| format!("the base URL in entry 0: {error}"))?;
+        let credential = key("credential", &genesis.credential_key)?;
+        key("log", &genesis.log_key)?;
+        key("witness", &genesis.witness_key)?;
+        let [a, b, c] = [genesis.credential_key, genesis.log_key, genesis.witness_key];
+        if a == b || b == c || a == c {
+            return Err("the keys in entry 0 are not three different ones".to_owned());
+        }
+        let log = ed25519_dalek::VerifyingKey::from_bytes(&genesis.log_key)
+            .map_err(|error| error.to_string())
+            .and_then(|log| {
+                VerifierKey::new(origin.authority(), KeyKind::Ed25519, log).map_err(|error| error.to_string())
+            })
+            .map_err(|error| format!("the log key in entry 0: {error}"))?;
+        Ok(Self {
+            origin,
+            credential,
+            log,
+        })
+    }
+}
+
+/// What an audit looks at and gathers.
+pub(super) struct Pass<'a> {
+    engine: Option<&'a dyn Engine>,
+    keys: Option<&'a LogKeys>,
+    points: &'a mut [SignedPoint],
+    pub findings: Findings,
+    pub summary: Summary,
+    books: Books,
+    derived: Option<Derived<'a>>,
+    desk: Desk<'a>,
+    tags: TagReader<'a>,
+    tree: TileBuilder,
+    /// The entry before: hash and time, while it is known.
+    previous: Option<(Digest, UnixSeconds)>,
+    last_time: UnixSeconds,
+    next: u64,
+    tree_whole: bool,
+    /// First of the entries under way that only the raw file has.
+    from_file: Option<u64>,
+    keys_seen: Fingerprints,
+    references_seen: Fingerprints,
+    tags_seen: Fingerprints,
+}
+
+impl<'a> Pass<'a> {
+    pub fn new(
+        engine: Option<&'a dyn Engine>,
+        keys: Option<&'a LogKeys>,
+        points: &'a mut [SignedPoint],
+        desk: Desk<'a>,
+    ) -> Result<Self, AuditError> {
+        let mut findings = Findings::default();
+        let derived = match engine {
+            Some(engine) => Some(Derived::read(engine, &mut findings)?),
+            None => None,
+        };
+        Ok(Self {
+            engine,
+            keys,
+            points,
+            findings,
+            summary: Summary::default(),
+            books: Books::new(keys.map(|keys| keys.origin.did_web()).unwrap_or_default()),
+            derived,
+            desk,
+            tags: TagReader::new(engine),
+            tree: TileBuilder::new(),
+            previous: Some((Digest::ZERO, UnixSeconds(0))),
+            last_time: UnixSeconds(0),
+            next: 0,
+            tree_whole: true,
+            from_file: None,
+            keys_seen: Fingerprints::default(),
+            references_seen: Fingerprints::default(),
+            tags_seen: Fingerprints::default(),
+        })
+    }
+
+    pub fn run(&mut self, source: &Source<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<(), AuditError> {
+        source.visit(&mut |index, bytes, from_file| {
+            self.entry(index, bytes, from_file);
+            if index.is_multiple_of(PROGRESS_ENTRIES) {
+                progress(index, source.end);
+            }
+        })?;
+        self.end(source)
+    }
+
+    fn entry(&mut self, index: u64, bytes: &[u8], from_file: bool) {
+        if index > self.next {
+            self.gap(index);
+        }
+        self.note_origin(index, from_file);
+        self.next = index + 1;
+        let hash = entry_hash(bytes);
+        self.grow_tree(hash);
+        let time = self.check_entry(index, bytes, hash);
+        self.previous = Some((hash, time));
+        self.last_time = time;
+        self.summary.size = index + 1;
+        if let Some(derived) = &mut self.derived {
+            derived.reached(index + 1, &self.books, &mut self.findings);
+        }
+        self.desk.step(&mut self.findings);
+    }
+
+    /// Entries `self.next..index` are nowhere.
+    fn gap(&mut self, index: u64) {
+        let first = self.next;
+        self.findings.range(
+            first,
+            index - 1,
+            Rule::EntriesUnreadable,
+            format!(
+                "entries {first} to {} cannot be read: they are nowhere in the store",
+                index - 1
+            ),
+        );
+        self.summary.unreadable += index - first;
+        self.previous = None;
+        self.tree_whole = false;
+        self.books.gap();
+    }
+
+    /// Gathers runs of entries that only the raw file has.
+    fn note_origin(&mut self, index: u64, from_file: bool) {
+        match (self.from_file, from_file) {
+            (None, true) => self.from_file = Some(index),
+            (Some(first), true) if index > self.next => {
+                self.lost(first, self.next);
+                self.from_file = Some(index);
+            }
+            (Some(first), false) => {
+                self.lost(first, self.next);
+                self.from_file = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn lost(&mut self, first: u64, end: u64) {
+        if self.engine.is_none() {
+            // The store as a whole cannot be opened: that is said once.
+            return;
+        }
+        self.findings.range(
+            first,
+            end - 1,
+            Rule::EntriesLost,
+            format!(
+                "entries {first} to {} cannot be read through the store any more; the raw file still holds them",
+                end - 1
+            ),
+        );
+    }
+
+    fn grow_tree(&mut self, hash: Digest) {
+        if !self.tree_whole {
+            return;
+        }
+        let (engine, findings) = (self.engine, &mut self.findings);
+        self.tree.append(hash.0, &mut |half| {
+            let Some(engine) = engine else { return };
+            let stored = engine.get(&rows::hash_tile(half.level, half.tile, half.half));
+            let span = 1_u64.checked_shl(u32::from(half.level) * 8).unwrap_or(u64::MAX);
+            let first = (half.tile * 256 + u64::from(half.half) * 128).saturating_mul(span);
+            let last = first.saturating_add(span.saturating_mul(128)) - 1;
+            let name = format!("half {} of tile {} at level {}", half.half, half.tile, half.level);
+            match stored {
+                Ok(Some(bytes)) if bytes == half.as_bytes() => {}
+                Ok(Some(_)) => findings.range(
+                    first,
+                    last,
+                    Rule::TileWrong,
+                    format!("{name} of the Merkle tree does not fit entries {first} to {last}"),
+                ),
+                Ok(None) => findings.range(
+                    first,
+                    last,
+                    Rule::TileMissing,
+                    format!("{name} of the Merkle tree, over entries {first} to {last}, is missing"),
+                ),
+                Err(error) => findings.range(
+                    first,
+                    last,
+                    Rule::TileMissing,
+                    format!("{name} of the Merkle tree cannot be read: {error}"),
+                ),
+            }
+        });
+        let (size, root) = (self.tree.size(), Digest(self.tree.root()));
+        for point in self.points.iter_mut().filter(|point| point.size == size) {
+            point.compared = true;
+            if point.root != root {
+                self.findings.at(
+                    size - 1,
+                    Rule::RootDiffers,
+                    format!(
+                        "the {size} entries up to here have the root {root}, but {} says that {} was signed",
+                        point.source, point.root
+                    ),
+                );
+            }
+        }
+    }
+
+    /// Checks one entry by itself and against the one before; its time.
+    fn check_entry(&mut self, index: u64, bytes: &[u8], hash: Digest) -> UnixSeconds {
+        let entry = match Entry::decode(bytes) {
+            Ok(entry) => entry,
+            Err(error) => {
+                self.findings
+                    .at(index, Rule::EntryForm, format!("it cannot be read: {error}"));
+                self.summary.undecodable += 1;
+                self.books.gap();
+                self.desk.other(index, true);
+                return self.last_time;
+            }
+        };
+        self.check_place(index, &entry);
+        match Event::from_body(entry.kind, &entry.body) {
+            Ok((event, answers)) => {
+                let recorded = Recorded {
+                    index,
+                    hash,
+                    time: entry.time,
+                    event,
+                    answers,
+                };
+                self.check_salt(index, &entry);
+                self.check_event(&recorded);
+            }
+            Err(error) => {
+                let rule = match error {
+                    crate::ledger::BodyError::UnknownKind(_) => Rule::EntryKind,
+                    crate::ledger::BodyError::Form(_) => Rule::EntryBody,
+                };
+                self.findings
+                    .at(index, rule, format!("it cannot be read: {error}"));
+                self.summary.undecodable += 1;
+                self.books.gap();
+                self.desk.other(index, true);
+            }
+        }
+        self.summary.time(entry.time);
+        entry.time.max(self.last_time)
+    }
+
+    fn check_place(&mut self, index: u64, entry: &Entry) {
+        let mut note = |rule, why: String| self.findings.at(index, rule, why);
+        if entry.index != index {
+            note(
+                Rule::EntryIndex,
+                format!(
+                    "it stands in the place of entry {index} and says that it is entry {}",
+                    entry.index
+                ),
+            );
+        }
+        let Some((hash, _)) = self.previous else { return };
+        if entry.previous != hash {
+            let why = if index == 0 {
+                "the first entry names an entry before it".to_owned()
+            } else {
+                format!(
+                    "it does not carry the hash of entry {}: one of the two was changed after it was written",
+                    index - 1
+                )
+            };
+            note(Rule::EntryLink, why);
+        }
+        if entry.time < self.last_time {
+            note(
+                Rule::EntryTime,
+                format!(
+                    "its time, {}, lies before the {} of the entry before it",
+                    entry.time, self.last_time
+                ),
+            );
+        }
+    }
+
+    fn check_salt(&mut self, index: u64, entry: &Entry) {
+        let salted = entry.kind != 0 && kind_has_tag(entry.kind) == Some(false);
+        let Value::Array(items) = &entry.body else { return };
+        if let (true, Some(Value::Bytes(salt))) = (salted, items.last())
+            && salt.iter().all(|byte| *byte == 0)
+        {
+            self.findings
+                .at(index, Rule::SaltMissing, "its salt is nothing but zero bytes");
+        }
+    }
+
+    fn check_event(&mut self, recorded: &Recorded) {
+        let index = recorded.index;
+        if let Some(answers) = &recorded.answers {
+            self.keys_seen.add(&answers.key);
+            if let Some(reference) = unique_reference(recorded) {
+                self.references_seen.add(&reference);
+            }
+        }
+        let marked = matches!(&recorded.event, Event::ReceiptIssued(receipt) if receipt.mark != Mark::Live);
+        if let Some(why) = check_at(recorded.event.at(), recorded.time, marked) {
+            self.findings.at(index, Rule::TimeTooFar, why);
+        }
+        let key = self.keys.map(|keys| &keys.credential);
+        let (books, findings) = (&mut self.books, &mut self.findings);
+        match &recorded.event {
+            Event::Genesis(genesis) if index == 0 => self.summary.genesis(genesis),
+            Event::Genesis(_) => {
+                findings.at(index, Rule::Genesis, "a second genesis entry inside the log");
+            }
+            Event::CampaignSigned(signed) => books.campaign(recorded, signed, key, findings),
+            Event::BatchIssued(batch) => {
+                self.tags.check_batch(index, batch, &mut self.tags_seen, findings);
+                books.batch(recorded, batch, key, findings);
+            }
+            Event::ReceiptIssued(receipt) => {
+                books.receipt(recorded, receipt, findings);
+                self.desk.receipt(index, recorded.time, receipt.clone());
+            }
+            Event::Redeemed(redeemed) => books.redeemed(recorded, redeemed, &mut self.tags, findings),
+            Event::Reversed(reversed) => books.reversed(recorded, reversed, findings),
+            Event::StatusSet(set) => books.status(recorded, set, findings),
+            Event::StatusListSigned(signed) => books.list(recorded, signed, findings),
+        }
+        if !matches!(recorded.event, Event::ReceiptIssued(_)) {
+            self.desk
+                .other(index, matches!(recorded.event, Event::StatusSet(_)));
+        }
+        self.summary.count(recorded);
+        if let Some(derived) = &mut self.derived {
+            derived.recorded(recorded);
+        }
+    }
+
+    fn end(&mut self, source: &Source<'_>) -> Result<(), AuditError> {
+        if let Some(first) = self.from_file.take() {
+            self.lost(first, self.next);
+        }
+        let signed = self.points.iter().map(|point| point.size).max().unwrap_or(0);
+        if signed > self.next {
+            self.shorter(signed);
+        }
+        self.desk.close(&mut self.findings);
+        self.summary.whole = self.tree_whole && self.books.whole;
+        if self.tree_whole {
+            self.summary.root = Some(Digest(self.tree.root()));
+        }
+        self.check_doubled(source)?;
+        if let Some(engine) = self.engine {
+            self.check_rest(engine)?;
+        }
+        self.summary.close(&self.books);
+        Ok(())
+    }
+
+    fn shorter(&mut self, signed: u64) {
+        let by: Vec<&str> = self
+            .points
+            .iter()
+            .filter(|point| point.size > self.next)
+            .map(|point| point.source.as_str())
+            .collect();
+        self.findings.range(
+            self.next,
+            signed - 1,
+            Rule::LogShorterThanSigned,
+            format!(
+                "entries {} to {} are lost: the store ends after {} entries, but {} says that {signed} were signed",
+                self.next,
+                signed - 1,
+                self.next,
+                by.join(" and ")
+            ),
+        );
+    }
+
+    /// Looks again at whatever looked doubled by its fingerprint.
+    fn check_doubled(&mut self, source: &Source<'_>) -> Result<(), AuditError> {
+        let keys = std::mem::take(&mut self.keys_seen).doubled();
+        let references = std::mem::take(&mut self.references_seen).doubled();
+        if keys.is_empty() && references.is_empty() {
+            return Ok(());
+        }
+        let (mut keys_met, mut references_met) = (HashSet::new(), HashSet::new());
+        let findings = &mut self.findings;
+        source.visit(&mut |index, bytes, _| {
+            let Ok(entry) = Entry::decode(bytes) else { return };
+            let Ok((event, Some(answers))) = Event::from_body(entry.kind, &entry.body) else {
+                return;
+            };
+            let recorded = Recorded {
+                index,
+                hash: Digest::ZERO,
+                time: entry.time,
+                event,
+                answers: Some(answers),
+            };
+            if keys.contains(&fingerprint(&answers.key)) && !keys_met.insert(answers.key) {
+                findings.at(
+                    index,
+                    Rule::KeyRepeated,
+                    "it answers a request with an Idempotency-Key that an earlier entry has answered",
+                );
+            }
+            if let Some(reference) = unique_reference(&recorded)
+                && references.contains(&fingerprint(&reference))
+                && !references_met.insert(reference)
+            {
+                findings.at(
+                    index,
+                    Rule::ReferenceRepeated,
+                    "it answers a call with a till reference that an earlier entry of this kind has",
+                );
+            }
+        })
+    }
+
+    /// What is not met on the way: rows that no entry accounts for.
+    fn check_rest(&mut self, engine: &dyn Engine) -> Result<(), AuditError> {
+        let (size, findings) = (self.next, &mut self.findings);
+        if self.tree_whole {
+            let prefix = [rows::HASH_TILE];
+            engine.scan(&prefix, &prefix, &mut |key, _| {
+                if !tile_is_within(key, size) {
+                    findings.store(
+                        Rule::TileExtra,
+                        format!(
+                            "a tile of the Merkle tree is stored that a log of {size} entries has not yet"
+                        ),
+                    );
+                }
+                ControlFlow::Continue(())
+            })?;
+        }
+        let beyond = crate::store::beside::scan(engine, size, &mut |index, _| {
+            findings.at(
+                index,
+                Rule::DetailsUnexpected,
+                format!("a record lies beside entry {index}, but the log ends before it"),
+            );
+            ControlFlow::Continue(())
+        });
+        if let Err(error) = beyond {
+            findings.store(Rule::DetailsUnreadable, error.to_string());
+        }
+        let doubled = std::mem::take(&mut self.tags_seen).doubled();
+        if self.books.whole {
+            tags::check_all(engine, &batch_ranges(&self.books), &doubled, findings)?;
+        }
+        if let Some(derived) = self.derived.take() {
+            derived.finish(size, &self.books, &mut self.findings)?;
+        }
+        Ok(())
+    }
+}
+
+/// What must not come twice: the hash of a till reference; for redemptions,
+/// many of which may be made in one sale, with the coupon's name.
+fn unique_reference(recorded: &Recorded) -> Option<Vec<u8>> {
+    let mut reference = recorded.answers?.reference?.to_vec();
+    if let Event::Redeemed(redeemed) = &recorded.event {
+        let CouponName { list, index } = redeemed.name;
+        // Into the first bytes: they are the fingerprint.
+        for (byte, name) in reference
+            .iter_mut()
+            .zip([list.to_be_bytes(), index.to_be_bytes()].concat())
+        {
+            *byte ^= name;
+        }
+        reference.extend(list.to_be_bytes());
+        reference.extend(index.to_be_bytes());
+    }
+    Some(reference)
+}
+
+/// Whether a stored half tile is one that a tree of `size` leaves has finished.
+fn tile_is_within(key: &[u8], size: u64) -> bool {
+    let Some((level, tile, half)) = (|| {
+        let level = *key.get(1)?;
+        let tile = u64::from_be_bytes(key.get(2..10)?.try_into().ok()?);
+        Some((level, tile, *key.get(10)?))
+    })() else {
+        return false;
+    };
+    let nodes = size.checked_shr(u32::from(level) * 8).unwrap_or(0);
+    let end = tile
+        .checked_mul(256)
+        .and_then(|first| first.checked_add((u64::from(half) + 1) * 128));
+    half < 2 && end.is_some_and(|end| end <= nodes)
+}

@@ -1,0 +1,352 @@
+//! Receipts: what lies beside their entries. The costly part of an audit (a
+//! signature check each), so it is done by all cores while one reads on.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::credential::{PublicKey, ReceiptKind, ReceiptStub, Signed, receipt_tag};
+use crate::ledger::{ReceiptDraft, ReceiptIssued};
+use crate::node::answers::ReceiptRecord;
+use crate::primitives::{Amount, Currency, Register, UnixSeconds, limits};
+use crate::store::{Engine, beside};
+
+use super::finding::{Findings, Rule};
+
+/// Receipts handed to a worker at a time.
+const JOBS_MAX: usize = 32;
+
+/// Entries whose records are read together.
+const CHUNK_MAX: usize = 512;
+
+/// A receipt's entry with what lies beside it.
+pub(super) struct Job {
+    index: u64,
+    time: UnixSeconds,
+    receipt: ReceiptIssued,
+    record: Vec<u8>,
+}
+
+/// Receipts of one register, currency and type.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TotalKey {
+    /// The register.
+    pub register: Register,
+    /// Letters of the currency.
+    pub currency: &'static str,
+    /// The type's word.
+    pub kind: &'static str,
+}
+
+/// How many receipts, and what they come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Total {
+    /// Receipts.
+    pub count: u64,
+    /// Sum of their totals in minor units.
+    pub sum: i128,
+}
+
+/// Totals by register, currency and type.
+pub type Totals = BTreeMap<TotalKey, Total>;
+
+/// What one worker has found.
+#[derive(Default)]
+pub(super) struct Outcome {
+    pub findings: Findings,
+    pub totals: Totals,
+}
+
+/// Checks jobs until the other side hangs up.
+pub(super) fn work(jobs: &Receiver<Vec<Job>>, key: &PublicKey) -> Outcome {
+    let mut outcome = Outcome::default();
+    for batch in jobs {
+        for job in batch {
+            if let Some(stub) = check(&job, key, &mut outcome.findings) {
+                let total = outcome
+                    .totals
+                    .entry(TotalKey {
+                        register: stub.register,
+                        currency: stub.currency.letters(),
+                        kind: stub.kind.word(),
+                    })
+                    .or_default();
+                total.count += 1;
+                total.sum += i128::from(stub.total.minor_units());
+            }
+        }
+    }
+    outcome
+}
+
+/// Checks one receipt; its stub comes back where it can be counted.
+fn check(job: &Job, key: &PublicKey, findings: &mut Findings) -> Option<ReceiptStub> {
+    let index = job.index;
+    let Some(record) = ReceiptRecord::decode(&job.record) else {
+        findings.at(
+            index,
+            Rule::DetailsUnreadable,
+            "what lies beside this receipt's entry is not a receipt's record",
+        );
+        return None;
+    };
+    let mut note = |rule, message: String| findings.at(index, rule, message);
+    if receipt_tag(&record.stub) != job.receipt.tag {
+        note(
+            Rule::ReceiptTag,
+            "the signed stub that lies beside this entry is not the one that the entry names by its tag"
+                .to_owned(),
+        );
+    }
+    let signed = match Signed::<ReceiptStub>::parse(&record.stub) {
+        Ok(signed) => signed,
+        Err(error) => {
+            note(
+                Rule::ReceiptSignature,
+                format!("the stub cannot be read as a signed receipt: {error}"),
+            );
+            return None;
+        }
+    };
+    if signed.kid() != key.kid() {
+        note(
+            Rule::ReceiptSignature,
+            format!(
+                "the stub is signed under the key {}, this log's credential key is {}",
+                signed.kid(),
+                key.kid()
+            ),
+        );
+    } else if signed.verify(key).is_err() {
+        note(
+            Rule::ReceiptSignature,
+            "the stub's signature does not fit this log's credential key".to_owned(),
+        );
+    }
+    let stub = signed.into_content();
+    let at = job.receipt.at.unwrap_or(job.time);
+    for (what, differs) in [
+        ("register", stub.register != job.receipt.register),
+        (
+            "sequence number",
+            stub.sequence_number != job.receipt.sequence_number,
+        ),
+        ("time of sale", stub.issued_at != at),
+    ] {
+        if differs {
+            note(
+                Rule::ReceiptDiffers,
+                format!("the signed stub says another {what} than its entry"),
+            );
+        }
+    }
+    if record.details.root(&record.secret) != stub.details_root {
+        note(
+            Rule::DetailsRoot,
+            "lines, tenders and taxes beside this entry do not give the details root that the stub signs"
+                .to_owned(),
+        );
+        // Sums over details that nobody signed say nothing.
+        return Some(stub);
+    }
+    if let Err(why) = add_up(&stub, job, record) {
+        note(Rule::ReceiptTotals, why);
+    }
+    Some(stub)
+}
+
+/// Whether prices include tax is not kept, so a receipt adds up when it does
+/// one way or the other.
+fn add_up(stub: &ReceiptStub, job: &Job, record: ReceiptRecord) -> Result<(), String> {
+    let mut draft = ReceiptDraft {
+        register: stub.register.clone(),
+        kind: stub.kind,
+        currency: stub.currency,
+        issued_at: stub.issued_at,
+        mark: job.receipt.mark,
+        prices_include_tax: true,
+        total: stub.total,
+        details: record.details,
+    };
+    // The time is judged elsewhere: here the receipt is asked at its own.
+    let Err(included) = draft.check(stub.issued_at) else {
+        return Ok(());
+    };
+    draft.prices_include_tax = false;
+    let Err(excluded) = draft.check(stub.issued_at) else {
+        return Ok(());
+    };
+    if included == excluded {
+        return Err(format!("the receipt breaks the rules for totals: {included}"));
+    }
+    Err(format!(
+        "the receipt does not add up. With tax in the prices: {included}. With tax on top: {excluded}"
+    ))
+}
+
+/// What may lie beside an entry.
+enum Beside {
+    Receipt(UnixSeconds, ReceiptIssued),
+    Anything,
+    Nothing,
+}
+
+/// Gathers entries, reads the records beside them, and hands receipts on.
+pub(super) struct Desk<'a> {
+    engine: Option<&'a dyn Engine>,
+    jobs: Option<Sender<Vec<Job>>>,
+    chunk: Vec<(u64, Beside)>,
+    batch: Vec<Job>,
+}
+
+impl<'a> Desk<'a> {
+    pub fn new(engine: Option<&'a dyn Engine>, jobs: Sender<Vec<Job>>) -> Self {
+        Self {
+            engine,
+            jobs: Some(jobs),
+            chunk: Vec::new(),
+            batch: Vec::new(),
+        }
+    }
+
+    /// A receipt's entry: a record must lie beside it.
+    pub fn receipt(&mut self, index: u64, time: UnixSeconds, receipt: ReceiptIssued) {
+        self.chunk.push((index, Beside::Receipt(time, receipt)));
+    }
+
+    /// Another entry; `may` says whether a record may lie beside it.
+    pub fn other(&mut self, index: u64, may: bool) {
+        self.chunk
+            .push((index, if may { Beside::Anything } else { Beside::Nothing }));
+    }
+
+    /// Reads records once enough entries have come together.
+    pub fn step(&mut self, findings: &mut Findings) {
+        if self.chunk.len() >= CHUNK_MAX {
+            self.flush(findings);
+        }
+    }
+
+    /// Hands everything on and lets the workers finish.
+    pub fn close(&mut self, findings: &mut Findings) {
+        self.flush(findings);
+        self.send();
+        self.jobs = None;
+    }
+
+    fn flush(&mut self, findings: &mut Findings) {
+        let chunk = std::mem::take(&mut self.chunk);
+        let (Some(engine), Some((first, _)), Some((last, _))) = (self.engine, chunk.first(), chunk.last())
+        else {
+            return;
+        };
+        let mut records = read_records(engine, *first, *last, &chunk);
+        for (index, beside) in chunk {
+            match (beside, records.remove(&index)) {
+                (Beside::Receipt(time, receipt), Some(Ok(record))) => {
+                    self.batch.push(Job {
+                        index,
+                        time,
+                        receipt,
+                        record,
+                    });
+                    if self.batch.len() >= JOBS_MAX {
+                        self.send();
+                    }
+                }
+                (Beside::Receipt(_, receipt), None) => findings.at(
+                    index,
+                    Rule::DetailsMissing,
+                    format!(
+                        "receipt {} of register {}: its signed stub and its details are not in the store, and no \
+                         entry says that they were erased",
+                        receipt.sequence_number, receipt.register
+                    ),
+                ),
+                (Beside::Receipt(..) | Beside::Anything, Some(Err(why))) => {
+                    findings.at(index, Rule::DetailsUnreadable, why);
+                }
+                (Beside::Nothing, Some(_)) => findings.at(
+                    index,
+                    Rule::DetailsUnexpected,
+                    "a record lies beside this entry, and entries of its kind have none",
+                ),
+                (Beside::Anything | Beside::Nothing, _) => {}
+            }
+        }
+    }
+
+    fn send(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        if let (false, Some(jobs)) = (batch.is_empty(), &self.jobs) {
+            // It fails only when every worker has panicked; their join says so.
+            let _ = jobs.send(batch);
+        }
+    }
+}
+
+type Records = BTreeMap<u64, Result<Vec<u8>, String>>;
+
+/// The records beside entries `first..=last`. Where a row is damaged they are
+/// read one by one, so that one bad row does not hide the others.
+fn read_records(engine: &dyn Engine, first: u64, last: u64, chunk: &[(u64, Beside)]) -> Records {
+    let mut records = Records::new();
+    let scanned = beside::scan(engine, first, &mut |index, bytes| {
+        if index > last {
+            return ControlFlow::Break(());
+        }
+        records.insert(index, Ok(bytes.to_vec()));
+        ControlFlow::Continue(())
+    });
+    if scanned.is_err() {
+        for (index, beside_entry) in chunk {
+            let read = match beside_entry {
+                Beside::Receipt(..) => beside::read(engine, *index),
+                Beside::Anything | Beside::Nothing => continue,
+            };
+            match read {
+                Ok(Some(bytes)) => records.insert(*index, Ok(bytes)),
+                Ok(None) => records.remove(index),
+                Err(error) => records.insert(*index, Err(error.to_string())),
+            };
+        }
+    }
+    records
+}
+
+/// Says where `at` lies too far from the entry's time: unmarked entries by
+/// more than `CLOCK_SKEW_SECONDS_MAX`, marked ones by as much ahead of it.
+pub(super) fn check_at(at: Option<UnixSeconds>, time: UnixSeconds, marked: bool) -> Option<String> {
+    let at = at?;
+    let seconds = at.distance(time);
+    if seconds <= limits::CLOCK_SKEW_SECONDS_MAX || (marked && at < time) {
+        return None;
+    }
+    let side = if at < time { "before" } else { "after" };
+    Some(format!(
+        "the time that counts lies {seconds} seconds {side} the entry's own time{}; {} seconds are allowed",
+        if marked {
+            ""
+        } else {
+            ", and nothing marks it as offline or imported"
+        },
+        limits::CLOCK_SKEW_SECONDS_MAX
+    ))
+}
+
+/// A sum of minor units as people read it.
+#[must_use]
+pub fn show_sum(currency: &str, sum: i128) -> String {
+    let amount = i64::try_from(sum).ok().and_then(|units| Amount::new(units).ok());
+    match (Currency::from_letters(currency), amount) {
+        (Ok(currency), Some(amount)) => currency.show(amount),
+        _ => format!("{sum} minor units of {currency}"),
+    }
+}
+
+/// Whether receipts of this type count as turnover: training does not.
+#[must_use]
+pub fn is_turnover(kind: &str) -> bool {
+    kind != ReceiptKind::Training.word()
+}

@@ -1,0 +1,311 @@
+//! Where the entries come from: the storage engine, and where it has lost
+//! some, the raw file as it was before anything opened it.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use crate::log::{Entry, entry_hash};
+use crate::primitives::Digest;
+use crate::store::scan::scan_raw;
+use crate::store::{Engine, Packed, StoreError, rows};
+
+use super::AuditError;
+
+/// Rows that an entry may be in without being the first of it: looked back at.
+const LOOK_BACK: usize = 64;
+
+/// A packed row as the raw scan knows it: first index, index after the last,
+/// and the first bytes of its SHA-256. 24 bytes each in memory.
+type RawRow = (u64, u64, [u8; 8]);
+
+fn raw_row(packed: &Packed<'_>) -> RawRow {
+    let mut digest = [0; 8];
+    digest.copy_from_slice(&packed.as_bytes()[18..26]);
+    (packed.first(), packed.end(), digest)
+}
+
+/// What the raw files hold.
+#[derive(Debug, Default)]
+pub(super) struct RawIndex {
+    rows: Vec<RawRow>,
+}
+
+impl RawIndex {
+    pub fn read(dir: &Path) -> Result<Self, AuditError> {
+        let mut found = HashSet::new();
+        scan_raw(dir, &mut |packed| {
+            found.insert(raw_row(&packed));
+        })?;
+        let mut rows: Vec<RawRow> = found.into_iter().collect();
+        rows.sort_unstable();
+        Ok(Self { rows })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Index after the last entry that stands anywhere in the files.
+    pub fn end(&self) -> u64 {
+        self.rows.iter().map(|row| row.1).max().unwrap_or(0)
+    }
+}
+
+/// A range of entries, the second index excluded.
+pub(super) type Range = (u64, u64);
+
+/// What the engine holds of the log.
+#[derive(Debug, Default)]
+pub(super) struct Coverage {
+    /// Ranges that can be read, in order, none touching the next.
+    pub present: Vec<Range>,
+    /// Ranges that stand in two rows.
+    pub overlaps: Vec<Range>,
+    /// First index, by their keys, of rows that are not what was written.
+    pub damaged: Vec<u64>,
+}
+
+impl Coverage {
+    pub fn read(engine: &dyn Engine) -> Result<Self, StoreError> {
+        let mut coverage = Self::default();
+        engine.scan(&[rows::ENTRY], &[rows::ENTRY], &mut |key, value| {
+            match packed(key, value) {
+                Some(packed) => coverage.add(packed.first(), packed.end()),
+                None => coverage.damaged.push(rows::number_of(key).unwrap_or(u64::MAX)),
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(coverage)
+    }
+
+    fn add(&mut self, first: u64, end: u64) {
+        match self.present.last_mut() {
+            Some(last) if first < last.1 => {
+                self.overlaps.push((first, end.min(last.1)));
+                last.1 = last.1.max(end);
+            }
+            Some(last) if first == last.1 => last.1 = end,
+            _ => self.present.push((first, end)),
+        }
+    }
+
+    pub fn end(&self) -> u64 {
+        self.present.last().map_or(0, |range| range.1)
+    }
+
+    /// True when the entries from 0 on are there without a gap, up to `end`.
+    pub fn is_whole_to(&self, end: u64) -> bool {
+        end == 0 || matches!(self.present.first(), Some((0, last)) if *last >= end)
+    }
+}
+
+fn packed<'a>(key: &[u8], value: &'a [u8]) -> Option<Packed<'a>> {
+    let packed = Packed::parse(value).ok()?;
+    (key.len() == 9 && rows::number_of(key) == Some(packed.first())).then_some(packed)
+}
+
+/// The raw rows written out in a file of the audit's own, to be read in order.
+#[derive(Debug)]
+pub(super) struct Spool {
+    file: File,
+    rows: Vec<SpoolRow>,
+}
+
+#[derive(Debug)]
+struct SpoolRow {
+    first: u64,
+    end: u64,
+    offset: u64,
+    len: usize,
+    /// What its first entry carries as the hash before it.
+    previous: Option<Digest>,
+    /// Hash of its last entry.
+    last: Digest,
+}
+
+impl Spool {
+    /// Writes every distinct whole row of the store in `store` to `path`.
+    pub fn write(store: &Path, path: &Path) -> Result<Self, AuditError> {
+        let failed = |source| AuditError::Io {
+            context: format!("could not write {}", path.display()),
+            source,
+        };
+        let mut out = BufWriter::new(File::create(path).map_err(failed)?);
+        let mut seen = HashSet::new();
+        let (mut rows, mut offset, mut outcome) = (Vec::new(), 0, Ok(()));
+        scan_raw(store, &mut |packed| {
+            if outcome.is_err() || !seen.insert(raw_row(&packed)) {
+                return;
+            }
+            let bytes = packed.as_bytes();
+            outcome = out.write_all(bytes);
+            let (mut previous, mut last) = (None, Digest::ZERO);
+            for (index, entry) in packed.iter() {
+                if index == packed.first() {
+                    previous = Entry::decode(entry).ok().map(|entry| entry.previous);
+                }
+                if index + 1 == packed.end() {
+                    last = entry_hash(entry);
+                }
+            }
+            rows.push(SpoolRow {
+                first: packed.first(),
+                end: packed.end(),
+                offset,
+                len: bytes.len(),
+                previous,
+                last,
+            });
+            offset += bytes.len() as u64;
+        })?;
+        outcome.map_err(failed)?;
+        let _ = out.into_inner().map_err(|error| failed(error.into_error()))?;
+        rows.sort_unstable_by_key(|row| (row.first, row.end));
+        let file = File::open(path).map_err(failed)?;
+        Ok(Self { file, rows })
+    }
+
+    /// Visits what can be recovered of the entries `from..to`, in order. Of
+    /// several rows for the same entries, that one counts which carries the
+    /// hash before it and is carried by the row after it.
+    fn recover(
+        &self,
+        from: u64,
+        to: u64,
+        link: Option<Digest>,
+        visit: &mut dyn FnMut(u64, &[u8]),
+    ) -> Result<(), AuditError> {
+        let (mut next, mut link) = (from, link);
+        while next < to {
+            let after = self.rows.partition_point(|row| row.first <= next);
+            let candidates = &self.rows[after.saturating_sub(LOOK_BACK)..after];
+            let best = candidates.iter().filter(|row| row.end > next).max_by_key(|row| {
+                let linked = row.first == next && row.previous.is_some() && row.previous == link;
+                (linked, self.is_carried_on(row), row.end)
+            });
+            let Some(row) = best else {
+                next = self.rows.get(after).map_or(to, |row| row.first);
+                link = None;
+                continue;
+            };
+            let mut bytes = vec![0; row.len];
+            self.file
+                .read_exact_at(&mut bytes, row.offset)
+                .map_err(|source| AuditError::Io {
+                    context: "could not read the recovered entries back".to_owned(),
+                    source,
+                })?;
+            if let Ok(packed) = Packed::parse(&bytes) {
+                for (index, entry) in packed.iter().filter(|(index, _)| (next..to).contains(index)) {
+                    visit(index, entry);
+                }
+            }
+            (next, link) = (row.end, Some(row.last));
+        }
+        Ok(())
+    }
+
+    fn is_carried_on(&self, row: &SpoolRow) -> bool {
+        let from = self.rows.partition_point(|other| other.first < row.end);
+        self.rows[from..]
+            .iter()
+            .take_while(|other| other.first == row.end)
+            .any(|other| other.previous == Some(row.last))
+    }
+}
+
+/// The entries of the log, in order.
+pub(super) struct Source<'a> {
+    pub engine: Option<&'a dyn Engine>,
+    pub coverage: &'a Coverage,
+    pub spool: Option<&'a Spool>,
+    /// Where to stop.
+    pub end: u64,
+}
+
+impl Source<'_> {
+    /// Visits every entry that can be had, in order of index; what cannot be
+    /// had is left out. `visit` gets `true` for an entry out of the raw file.
+    pub fn visit(&self, visit: &mut dyn FnMut(u64, &[u8], bool)) -> Result<(), AuditError> {
+        let mut next = 0;
+        let mut link = Some(Digest::ZERO);
+        let none = Vec::new();
+        let present = if self.engine.is_some() {
+            &self.coverage.present
+        } else {
+            &none
+        };
+        for &(first, end) in present {
+            self.out_of_file(next, first, link, visit)?;
+            self.through_engine(first, end, &mut |index, bytes| {
+                if index + 1 == end {
+                    link = Some(entry_hash(bytes));
+                }
+                visit(index, bytes, false);
+            })?;
+            next = end;
+        }
+        self.out_of_file(next, self.end, link, visit)
+    }
+
+    fn out_of_file(
+        &self,
+        from: u64,
+        to: u64,
+        link: Option<Digest>,
+        visit: &mut dyn FnMut(u64, &[u8], bool),
+    ) -> Result<(), AuditError> {
+        match self.spool {
+            Some(spool) if from < to => {
+                spool.recover(from, to, link, &mut |index, bytes| visit(index, bytes, true))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn through_engine(
+        &self,
+        from: u64,
+        to: u64,
+        visit: &mut dyn FnMut(u64, &[u8]),
+    ) -> Result<(), AuditError> {
+        let Some(engine) = self.engine else { return Ok(()) };
+        let mut next = from;
+        engine.scan(&[rows::ENTRY], &rows::entry(from), &mut |key, value| {
+            if let Some(packed) = packed(key, value) {
+                for (index, bytes) in packed.iter() {
+                    if index >= to {
+                        return ControlFlow::Break(());
+                    }
+                    if index == next {
+                        visit(index, bytes);
+                        next += 1;
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coverage_joins_what_touches_and_tells_what_overlaps() {
+        let mut coverage = Coverage::default();
+        for (first, end) in [(0, 4), (4, 9), (12, 20), (15, 22)] {
+            coverage.add(first, end);
+        }
+        assert_eq!(coverage.present, [(0, 9), (12, 22)]);
+        assert_eq!(coverage.overlaps, [(15, 20)]);
+        assert!(coverage.is_whole_to(9) && !coverage.is_whole_to(10));
+        assert_eq!(coverage.end(), 22);
+    }
+}

@@ -1,0 +1,109 @@
+//! What an audit counts, for people.
+
+use std::collections::BTreeMap;
+
+use crate::ledger::{Event, Genesis, Recorded};
+use crate::primitives::{Amount, CampaignId, Digest, UnixSeconds};
+
+use super::books::Books;
+use super::receipts::Totals;
+
+/// What happened under one campaign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CampaignTotal {
+    /// Its name.
+    pub name: String,
+    /// Letters of its currency.
+    pub currency: &'static str,
+    /// Coupons issued.
+    pub issued: u64,
+    /// Redemptions made.
+    pub redemptions: u64,
+    /// Benefits granted, less reversals.
+    pub spent: Amount,
+}
+
+/// What an audit has read and counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The co-op's name, from entry 0.
+    pub name: String,
+    /// The node's base URL, from entry 0.
+    pub base_url: String,
+    /// Index after the last entry that could be read.
+    pub size: u64,
+    /// Entries that could not be read.
+    pub unreadable: u64,
+    /// Entries that could be read but make no sense.
+    pub undecodable: u64,
+    /// Every entry up to `size` was there and made sense.
+    pub whole: bool,
+    /// Root of the Merkle tree over the entries; `None` where some are missing.
+    pub root: Option<Digest>,
+    /// Time of the first entry.
+    pub first_time: Option<UnixSeconds>,
+    /// Time of the last entry.
+    pub last_time: Option<UnixSeconds>,
+    /// Entries by kind, under the kind's word.
+    pub kinds: BTreeMap<&'static str, u64>,
+    /// Coupons issued.
+    pub coupons: u64,
+    /// Coupons redeemed at least once.
+    pub coupons_redeemed: u64,
+    /// Campaigns by identity.
+    pub campaigns: BTreeMap<CampaignId, CampaignTotal>,
+    /// Receipts by register, currency and type.
+    pub receipts: Totals,
+}
+
+impl Summary {
+    pub(super) fn genesis(&mut self, genesis: &Genesis) {
+        self.name.clone_from(&genesis.name);
+        self.base_url.clone_from(&genesis.base_url);
+    }
+
+    pub(super) fn time(&mut self, time: UnixSeconds) {
+        self.first_time.get_or_insert(time);
+        self.last_time = Some(time);
+    }
+
+    pub(super) fn count(&mut self, recorded: &Recorded) {
+        *self.kinds.entry(kind_word(&recorded.event)).or_default() += 1;
+        if let Event::BatchIssued(batch) = &recorded.event {
+            self.coupons = self.coupons.saturating_add(u64::from(batch.count));
+        }
+    }
+
+    pub(super) fn close(&mut self, books: &Books) {
+        self.coupons_redeemed = books.coupons.len() as u64;
+        for (id, campaign) in &books.state.campaigns {
+            let total = CampaignTotal {
+                name: campaign.terms.name.clone(),
+                currency: campaign.terms.currency.letters(),
+                issued: campaign.issued,
+                redemptions: campaign.redemptions,
+                spent: campaign.spent,
+            };
+            self.campaigns.insert(*id, total);
+        }
+    }
+
+    /// Entries of the kind with that word.
+    #[must_use]
+    pub fn kind(&self, word: &str) -> u64 {
+        self.kinds.get(word).copied().unwrap_or(0)
+    }
+}
+
+fn kind_word(event: &Event) -> &'static str {
+    match event {
+        Event::Genesis(_) => "genesis",
+        Event::CampaignSigned(_) => "campaign",
+        Event::BatchIssued(_) => "batch",
+        Event::ReceiptIssued(_) => "receipt",
+        Event::Redeemed(_) => "redemption",
+        Event::Reversed(_) => "reversal",
+        Event::StatusSet(_) => "status_change",
+        Event::StatusListSigned(_) => "status_list",
+    }
+}

@@ -1,0 +1,105 @@
+//! What the writer keeps in memory beside the log, and how it gets into the
+//! store: a few rows with each commit, all of it at the end.
+
+use crate::primitives::limits;
+
+use super::NodeError;
+use super::index::StepOutcome;
+use super::pending::Pending;
+use super::writer::Writer;
+
+/// Rows of index and derived state that one commit takes along at most: some
+/// 50 KB, a fraction of a full batch of entries.
+const UPKEEP_ROWS_MAX: usize = 8;
+
+/// How a node looks after what it keeps in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Entries between two index checkpoints: bounds what opening reads.
+    pub checkpoint_entries: u64,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self {
+            checkpoint_entries: limits::INDEX_CHECKPOINT_ENTRIES,
+        }
+    }
+}
+
+impl Writer {
+    /// Adds a bounded share of index and derived-state rows to the batch.
+    pub(super) fn add_upkeep(&mut self, pending: &mut Pending) -> Result<(), NodeError> {
+        let due = self.tree.size() >= self.index.covers() + self.upkeep.checkpoint_entries;
+        if due && pending.entries.is_empty() {
+            self.begin_checkpoint();
+        } else if due {
+            // Under load there is always a batch: the checkpoint then covers what is published.
+            let published = self
+                .shared
+                .head
+                .read()
+                .expect("no holder of this lock panics")
+                .size;
+            self.begin_checkpoint_at(published);
+        }
+        if self.snapshot.is_idle() && self.index.is_idle() {
+            return Ok(());
+        }
+        let rows = self
+            .snapshot
+            .step(&self.state, self.applied, &mut pending.batch, UPKEEP_ROWS_MAX);
+        if rows < UPKEEP_ROWS_MAX {
+            let engine = self.shared.engine.as_ref();
+            let outcome = self
+                .index
+                .step(engine, &mut pending.batch, UPKEEP_ROWS_MAX - rows)?;
+            if let StepOutcome::Checkpoint { covers, .. } = outcome {
+                self.snapshot.conclude(&self.state, covers, &mut pending.batch);
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_checkpoint(&mut self) {
+        self.begin_checkpoint_at(self.applied);
+    }
+
+    fn begin_checkpoint_at(&mut self, covers: u64) {
+        if self.index.begin_checkpoint(covers) {
+            self.snapshot.begin();
+            self.forget_coupons();
+        }
+    }
+
+    /// Runs the upkeep to its end, so that the next opening reads little.
+    pub(super) fn settle(&mut self) -> Result<(), NodeError> {
+        self.begin_checkpoint();
+        while !(self.index.is_idle() && self.snapshot.is_idle()) {
+            let mut pending = Pending::default();
+            let before = (self.index.covers(), self.index.is_idle());
+            self.add_upkeep(&mut pending)?;
+            if pending.is_empty() {
+                // A reader is still in a run that is to be removed: the next opening removes it.
+                tracing::debug!(?before, "upkeep left to the next opening");
+                break;
+            }
+            self.commit(&mut pending)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets coupons and redemptions at work when they are many: everything
+    /// is in the log, and what is wanted again is read again. Never while a
+    /// batch is under way.
+    pub(super) fn bound_memory(&mut self) {
+        if self.state.coupons.len() + self.state.redemptions.len() > limits::COUPONS_AT_WORK_MAX {
+            self.forget_coupons();
+        }
+    }
+
+    fn forget_coupons(&mut self) {
+        self.state.coupons.clear();
+        self.state.redemptions.clear();
+    }
+}

@@ -1,0 +1,77 @@
+//! Floor 8: the program around a node: its directory, its settings, its log
+//! lines, and how it starts and stops.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`config`] | `config.toml`: every setting, where it may come from, what is wrong with it |
+//! | [`directory`] | a node's directory: making it and opening it |
+//! | [`run`] | serving a node until it is told to stop |
+//! | [`telemetry`] | log lines on standard error |
+
+pub mod config;
+pub mod directory;
+pub mod run;
+pub mod telemetry;
+
+pub use config::{Config, Overrides};
+pub use directory::{Initialised, NewDir, NodeDir, OpenedNode, Passphrase};
+pub use run::{Serving, serve};
+
+use std::path::PathBuf;
+
+/// Why a node's directory could not be made, opened or served. Each is a
+/// sentence for the operator that says what to do; none is cured by trying
+/// again unchanged.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Config(#[from] config::ConfigError),
+    /// There is something in the way, or something is missing.
+    #[error("{0}")]
+    Refused(String),
+    /// The keys cannot be had.
+    #[error(transparent)]
+    Keyring(#[from] crate::node::keyring::KeyringError),
+    /// The store or the guard cannot be opened.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// The node cannot start.
+    #[error(transparent)]
+    Node(#[from] crate::node::NodeError),
+    /// The file of access keys cannot be read or written.
+    #[error(transparent)]
+    Access(#[from] crate::node::access::AccessError),
+    /// The operating system refused.
+    #[error("{what} {path}: {source}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; stop what uses it, or choose another with --listen")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The HTTP server or its runtime failed.
+    #[error("the HTTP server failed: {0}")]
+    Http(std::io::Error),
+    /// The writer stopped; nothing is answered any more.
+    #[error("the node has stopped writing, so the process ends: {0}. Look at the disk, then start it again")]
+    WriterStopped(String),
+}
+
+impl ServerError {
+    /// For `map_err`: an operating-system error with what was being done.
+    pub(crate) fn io(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+}

@@ -1,0 +1,201 @@
+//! Serving a node until it is told to stop, or its writer has stopped.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use super::{OpenedNode, ServerError};
+use crate::http::{self, HttpOptions, HttpState};
+use crate::node::Node;
+
+/// How often the writer is looked after: the process ends within a second of
+/// its stopping.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
+
+/// Serves until SIGINT or SIGTERM, then finishes what was accepted and closes
+/// the node. A second signal ends the process at once.
+///
+/// # Errors
+/// [`ServerError`] when the server cannot run, or the writer has stopped.
+pub fn until_signal(opened: &OpenedNode, listener: TcpListener) -> Result<(), ServerError> {
+    runtime()?.block_on(async {
+        let stop = signals().map_err(ServerError::Http)?;
+        serve(opened, listener, stop).await
+    })
+}
+
+/// Serves until `stop` completes, then finishes what was accepted and closes
+/// the node.
+///
+/// # Errors
+/// [`ServerError`] when the server cannot run, or the writer has stopped.
+pub async fn serve(
+    opened: &OpenedNode,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServerError> {
+    let address = listener.local_addr().map_err(ServerError::Http)?;
+    let state = HttpState::new(
+        opened.node.clone(),
+        Arc::clone(&opened.access),
+        opened.registry.clone(),
+        HttpOptions {
+            qr_form: opened.config.qr_form,
+            cors_origins: opened.config.cors_origins.clone(),
+            metrics_public: opened.config.metrics_public,
+            workers: opened.config.workers,
+            ..HttpOptions::default()
+        },
+    );
+    say_opened(opened, address);
+    let stop = async {
+        stop.await;
+        tracing::info!("stopping: finishing what was accepted");
+    };
+    tokio::select! {
+        served = http::run(listener, state, stop) => {
+            opened.node.shut_down().await;
+            tracing::info!(entries = opened.node.size(), "stopped");
+            served.map_err(ServerError::Http)
+        }
+        // Nothing under way can be finished any more, so nothing is waited for.
+        why = writer_stopped(&opened.node) => Err(ServerError::WriterStopped(why)),
+    }
+}
+
+/// A node that is served by a thread of this process.
+pub struct Serving {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<Result<(), ServerError>>>,
+}
+
+impl Serving {
+    /// Serves on a free loopback port.
+    ///
+    /// # Errors
+    /// [`ServerError`] when there is no port or no thread.
+    pub fn start(opened: OpenedNode) -> Result<Self, ServerError> {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener =
+            TcpListener::bind(address).map_err(|source| ServerError::Listen { address, source })?;
+        Self::on(opened, listener)
+    }
+
+    /// Serves on `listener`, which already takes connections in.
+    ///
+    /// # Errors
+    /// [`ServerError`] when there is no thread.
+    pub fn on(opened: OpenedNode, listener: TcpListener) -> Result<Self, ServerError> {
+        let address = listener.local_addr().map_err(ServerError::Http)?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::Builder::new()
+            .name("tallystick-server".to_owned())
+            .spawn(move || {
+                runtime()?.block_on(serve(&opened, listener, async {
+                    // A sender that is gone wants the node to stop, too.
+                    let _ = stopped.await;
+                }))
+            })
+            .map_err(ServerError::Http)?;
+        Ok(Self {
+            address,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its URL, for clients in this process.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Finishes what was accepted and closes the node.
+    ///
+    /// # Errors
+    /// [`ServerError`] when the server had failed.
+    pub fn stop(mut self) -> Result<(), ServerError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), ServerError> {
+        drop(self.stop.take());
+        match self.thread.take().map(JoinHandle::join) {
+            None | Some(Ok(Ok(()))) => Ok(()),
+            Some(Ok(failed)) => failed,
+            Some(Err(_)) => Err(ServerError::Http(std::io::Error::other("its thread panicked"))),
+        }
+    }
+}
+
+impl Drop for Serving {
+    /// The store is to be closed before the directory is used again.
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::error!(%error, "the server ended with an error");
+        }
+    }
+}
+
+fn say_opened(opened: &OpenedNode, address: SocketAddr) {
+    for note in &opened.report.notes {
+        tracing::warn!("{note}");
+    }
+    tracing::info!(
+        entries = opened.report.size,
+        read_again = opened.report.replayed,
+        "opened the log of {}",
+        opened.config.base_url
+    );
+    if !address.ip().is_loopback() {
+        tracing::warn!(
+            "{address} is not loopback: keys travel in the clear unless a proxy with TLS stands in front"
+        );
+    }
+    tracing::info!("listening on http://{address}");
+}
+
+async fn writer_stopped(node: &Node) -> String {
+    loop {
+        if let Some(why) = node.stopped() {
+            return why;
+        }
+        sleep(WATCH_EVERY).await;
+    }
+}
+
+/// Completes with the first SIGINT or SIGTERM; the second ends the process.
+fn signals() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+        tokio::spawn(async move {
+            tokio::select! { _ = interrupt.recv() => {} _ = terminate.recv() => {} }
+            tracing::warn!("a second signal: stopping at once");
+            std::process::exit(1);
+        });
+    })
+}
+
+fn runtime() -> Result<Runtime, ServerError> {
+    // The workers bring runtimes of their own; this one only waits.
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ServerError::Http)
+}

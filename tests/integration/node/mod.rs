@@ -1,0 +1,9 @@
+//! A node through its public doors, on every engine.
+#![allow(clippy::unwrap_used)]
+
+mod crowd;
+mod faults;
+mod lifecycle;
+mod refusals;
+mod schema;
+pub mod world;
