@@ -17,6 +17,7 @@ use tracing::field::Empty;
 use crate::primitives::{Entropy, OsEntropy};
 
 use super::HttpState;
+use super::problem::Problem;
 
 /// Names a request in answers and logs.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -58,9 +59,10 @@ impl Observed {
     }
 }
 
-/// Measures and logs one request.
+/// Measures and logs one request. A HEAD is routed as the GET that it stands
+/// for; the connection leaves its body out (RFC 9110, section 9.3.2).
 pub async fn observe(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started = Instant::now();
@@ -68,6 +70,9 @@ pub async fn observe(
     let state = state.expect("the configuration that adds this adds the state");
     let id = state.observed.next_id();
     let method = known_method(request.method());
+    if request.method() == Method::HEAD {
+        request.head_mut().method = Method::GET;
+    }
     let span = tracing::info_span!("request", %id, method, key = Empty, code = Empty);
     let mut response = next.call(request).instrument(span.clone()).await?;
     let elapsed = started.elapsed();
@@ -83,6 +88,13 @@ pub async fn observe(
         .seconds
         .with_label_values(&labels)
         .observe(elapsed.as_secs_f64());
+    let refused = response
+        .response()
+        .error()
+        .and_then(|error| error.as_error::<Problem>());
+    if let Some(problem) = refused {
+        span.record("code", problem.row().code);
+    }
     span.in_scope(|| {
         let milliseconds = elapsed.as_secs_f64() * 1e3;
         tracing::debug!(route, status = status.as_u16(), milliseconds, "answered");

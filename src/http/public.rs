@@ -1,8 +1,8 @@
 //! What everyone may read: status lists, the node's keys, the checkpoint; and
 //! what operators' machines ask: metrics, health, the API's description.
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ETag, EntityTag, IfNoneMatch};
-use actix_web::http::{Method, StatusCode};
 use actix_web::web::{Data, Header, Path};
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, get};
 use data_encoding::BASE64URL_NOPAD;
@@ -252,9 +252,6 @@ pub async fn unmatched(request: HttpRequest) -> HttpResponse {
         }
         response
     };
-    if request.method() == Method::HEAD {
-        response = response.drop_body().map_into_boxed_body();
-    }
     response.extensions_mut().insert(Unmatched);
     response
 }

@@ -178,6 +178,11 @@ async fn edges_speak_in_problem_documents() {
     let deleted = send(served.request(reqwest::Method::DELETE, "/v1/receipts", "")).await;
     deleted.problem(405, "method_not_allowed");
     assert_eq!(deleted.header("allow"), "GET, POST");
+    let head = send(served.request(reqwest::Method::HEAD, "/healthz", "")).await;
+    assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
+    assert_eq!(head.header("content-length"), "15");
+    let head = send(served.request(reqwest::Method::HEAD, "/v1/coupons", "")).await;
+    assert_eq!((head.status.as_u16(), head.header("allow")), (405, "POST"));
     let answer = served.get("/v1/campaigns", "").await;
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
     assert_eq!(answer.header("cache-control"), "no-store");
