@@ -4,8 +4,8 @@
 
 mod audit;
 mod coset;
-mod kill;
 mod import;
+mod kill;
 mod layering;
 mod node;
 mod page;
