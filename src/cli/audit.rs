@@ -97,6 +97,22 @@ impl Args {
     }
 }
 
+/// Audits a node's directory and gives the report's text, and whether it is
+/// clean.
+///
+/// # Errors
+/// What could not be read.
+pub(super) fn in_words(dir: &std::path::Path) -> anyhow::Result<(String, bool)> {
+    let options = AuditOptions {
+        dir: dir.to_owned(),
+        guard: None,
+        checkpoints: Vec::new(),
+        work_dir: None,
+    };
+    let report = audit(&options, &mut |_, _| {})?;
+    Ok((to_text(&report), report.verdict() == Verdict::Clean))
+}
+
 fn exit_code(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Clean => 0,

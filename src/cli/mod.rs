@@ -6,8 +6,11 @@
 //! is served here for as long as the command runs, so each command is written
 //! once ([`node_args`]).
 
+mod audit;
 mod campaign;
 mod client;
+mod demo;
+mod health;
 pub mod import;
 mod init;
 mod input;
@@ -17,6 +20,7 @@ mod node_args;
 mod output;
 mod qr;
 mod receipt;
+mod recover;
 mod redeem;
 mod reverse;
 mod revoke;
@@ -56,6 +60,10 @@ enum Command {
     Receipt(receipt::Args),
     Import(import::ImportArgs),
     Verify(verify::VerifyArgs),
+    Audit(audit::Args),
+    Recover(recover::Args),
+    Health(health::Args),
+    Demo(demo::Args),
 }
 
 impl Command {
@@ -72,6 +80,10 @@ impl Command {
             Self::Revoke(args) => args.run(),
             Self::Receipt(args) => args.run(),
             Self::Import(args) => import_into(&args),
+            Self::Audit(args) => args.run(),
+            Self::Recover(args) => args.run(),
+            Self::Health(args) => args.run(),
+            Self::Demo(args) => args.run(),
             Self::Verify(args) => {
                 let (stdin, stdout, stderr) = (
                     &mut std::io::stdin(),

@@ -76,7 +76,7 @@ impl From<Benefit> for BenefitBody {
 }
 
 /// A campaign's terms. They never change: a change is a new campaign.
-#[derive(Clone, Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Campaign, example = json!({
     "name": "Spring", "text": "3.00 EUR off from 10.00 EUR", "currency": "EUR",
@@ -94,17 +94,13 @@ struct CampaignBody {
     currency: Letters,
     benefit: BenefitBody,
     /// The least total of a basket.
-    #[serde(skip_serializing_if = "Option::is_none")]
     minimum_basket: Option<Money>,
     /// How often a coupon can be redeemed; once if absent (a stored value: until it is spent).
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     uses_per_coupon: Option<u32>,
     /// What all redemptions may give together.
-    #[serde(skip_serializing_if = "Option::is_none")]
     budget: Option<Money>,
     /// The did:web of every co-op that may redeem.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(min_items = 1, max_items = 20)]
     redeemers: Option<Vec<String>>,
     /// When its coupons become valid.
@@ -112,7 +108,6 @@ struct CampaignBody {
     /// When they expire.
     not_after: Time,
     /// For how long a redemption can be reversed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     reversal_window_seconds: Option<u64>,
 }
 
@@ -139,7 +134,6 @@ struct CampaignAnswerBody<'a> {
     /// Its identity.
     id: String,
     /// The signed campaign (COSE).
-    #[schema(inline)]
     credential: Base64Url<'a>,
 }
 
@@ -150,10 +144,23 @@ struct CampaignViewBody<'a> {
     /// Its identity.
     id: String,
     /// The signed campaign (COSE).
-    #[schema(inline)]
     credential: Base64Url<'a>,
-    #[serde(flatten)]
-    terms: CampaignBody,
+    name: String,
+    text: String,
+    currency: Letters,
+    benefit: BenefitBody,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    minimum_basket: Option<Money>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uses_per_coupon: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<Money>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redeemers: Option<Vec<String>>,
+    not_before: Time,
+    not_after: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reversal_window_seconds: Option<u64>,
     /// When it was signed.
     issued_at: Time,
     entry: EntryBody,
@@ -165,19 +172,17 @@ impl<'a> From<&'a CampaignView> for CampaignViewBody<'a> {
         Self {
             id: view.id.to_string(),
             credential: (&view.credential).into(),
-            terms: CampaignBody {
-                name: terms.name,
-                text: terms.text,
-                currency: Letters(terms.currency),
-                benefit: terms.benefit.into(),
-                minimum_basket: terms.minimum_basket.map(Money),
-                uses_per_coupon: terms.uses_per_coupon,
-                budget: terms.budget.map(Money),
-                redeemers: terms.redeemers,
-                not_before: Time(view.not_before),
-                not_after: Time(view.not_after),
-                reversal_window_seconds: terms.reversal_window_seconds,
-            },
+            name: terms.name,
+            text: terms.text,
+            currency: Letters(terms.currency),
+            benefit: terms.benefit.into(),
+            minimum_basket: terms.minimum_basket.map(Money),
+            uses_per_coupon: terms.uses_per_coupon,
+            budget: terms.budget.map(Money),
+            redeemers: terms.redeemers,
+            not_before: Time(view.not_before),
+            not_after: Time(view.not_after),
+            reversal_window_seconds: terms.reversal_window_seconds,
             issued_at: Time(view.issued_at),
             entry: view.entry.into(),
         }
@@ -188,7 +193,6 @@ impl<'a> From<&'a CampaignView> for CampaignViewBody<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Campaigns)]
 struct CampaignsBody<'a> {
-    #[schema(inline)]
     campaigns: Vec<CampaignViewBody<'a>>,
 }
 

@@ -50,7 +50,6 @@ struct CouponBody<'a> {
     #[schema(example = "HTTPS://COOP.EXAMPLE/V#4117…")]
     qr: String,
     /// The signed coupon (COSE).
-    #[schema(inline)]
     credential: Base64Url<'a>,
 }
 
@@ -64,7 +63,6 @@ struct CouponBody<'a> {
 struct CouponsBody<'a> {
     /// The batch's name: the index of its entry.
     batch: u64,
-    #[schema(inline)]
     coupons: Vec<CouponBody<'a>>,
     entry: EntryBody,
 }

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_cors::Cors;
+use actix_web::dev::Server;
 use actix_web::http::{Method, header};
 use actix_web::middleware::{Condition, DefaultHeaders, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
@@ -184,15 +185,25 @@ fn cors(origins: &[String]) -> Cors {
 }
 
 /// Serves on `listener` until `shutdown` is ready, and then finishes what was
-/// accepted. The node is shut down by the caller, afterwards.
+/// accepted. Called inside a tokio runtime; workers have threads of their own.
+/// The node is shut down by the caller, afterwards.
 ///
 /// # Errors
 /// When the listener cannot be used.
-pub async fn run(
+pub fn run(
     listener: TcpListener,
     state: Arc<HttpState>,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+) -> impl Future<Output = std::io::Result<()>> + Send + 'static {
+    let server = server(listener, state, shutdown);
+    async move { server?.await }
+}
+
+fn server(
+    listener: TcpListener,
+    state: Arc<HttpState>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<Server> {
     let options = state.options.clone();
     let mut server = HttpServer::new(move || App::new().configure(app_config(Arc::clone(&state))))
         .keep_alive(options.keep_alive)
@@ -203,7 +214,7 @@ pub async fn run(
     if let Some(workers) = options.workers {
         server = server.workers(workers);
     }
-    server.listen(listener)?.run().await
+    Ok(server.listen(listener)?.run())
 }
 
 /// An entry of the log.

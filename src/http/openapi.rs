@@ -17,6 +17,9 @@ const KEYLESS: [&str; 2] = ["/v1/campaigns", "/v1/campaigns/{id}"];
 /// A POST that changes nothing, so that it needs no `Idempotency-Key`.
 const CHANGES_NOTHING: &str = "/v1/validations";
 
+/// Media types of signed bytes.
+const BINARY: [&str; 2] = ["application/cose", "application/statuslist+cwt"];
+
 /// Every route, for serving and for describing alike.
 pub fn routes(config: &mut ServiceConfig<'_>) {
     config
@@ -223,6 +226,15 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             }
             if let Some(list) = parameters.as_array_mut() {
                 list.push(json!({"$ref": "#/components/parameters/IdempotencyKey"}));
+            }
+        }
+    }
+    for response in operation["responses"].as_object_mut().into_iter().flatten() {
+        let content = response.1["content"].as_object_mut();
+        for (media, what) in content.into_iter().flatten() {
+            // Bytes as they are: OpenAPI 3.1 has no schema for them.
+            if BINARY.contains(&media.as_str()) {
+                *what = json!({});
             }
         }
     }

@@ -209,10 +209,8 @@ struct ReceiptAnswerBody<'a> {
     /// The text of its QR code.
     qr: String,
     /// The signed stub (COSE).
-    #[schema(inline)]
     credential: Base64Url<'a>,
     /// The receipt secret: with it all leaves can be checked. Never in a QR code.
-    #[schema(inline)]
     secret: Base64Url<'a>,
     entry: EntryBody,
 }
@@ -275,7 +273,6 @@ impl From<ReceiptDetails> for DetailsBody {
 #[schema(as = ReceiptView)]
 struct ReceiptViewBody<'a> {
     #[serde(flatten)]
-    #[schema(inline)]
     answer: ReceiptAnswerBody<'a>,
     register: RegisterName,
     /// Its type.
@@ -290,7 +287,6 @@ struct ReceiptViewBody<'a> {
     mark: &'static str,
     details: DetailsBody,
     /// The leaves of the details root, in order: CBOR `[salt, label, value]` each.
-    #[schema(inline)]
     leaves: Vec<Base64Url<'a>>,
 }
 
@@ -298,7 +294,6 @@ struct ReceiptViewBody<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Receipts)]
 struct ReceiptsBody<'a> {
-    #[schema(inline)]
     receipts: Vec<ReceiptViewBody<'a>>,
 }
 

@@ -69,7 +69,6 @@ impl From<RedemptionAnswer> for RedemptionAnswerBody {
 #[schema(as = RedemptionView)]
 struct RedemptionViewBody {
     #[serde(flatten)]
-    #[schema(inline)]
     made: RedemptionAnswerBody,
     /// The coupon's name.
     coupon: NameOfCoupon,

@@ -161,15 +161,23 @@ impl Node {
         draft: ReceiptDraft,
     ) -> Result<ReceiptAnswer, NodeError> {
         let shared = &self.inner.shared;
-        draft.check(shared.clock.now())?;
         let reference = draft.details.till_reference.as_ref().map(|reference| {
             shared
                 .hasher
                 .reference(&draft.register, &Call::Receipt, reference)
         });
         let answers = shared.hasher.answers(caller, reference);
-        // A repeat is common after an outage: it must not use up a number's guess.
-        let known = shared.newest(answers.key)?.is_some();
+        // A repeat is common after an outage. It gets its answer however late
+        // it comes, so its time is not judged again, and it must not use up a
+        // number's guess.
+        let by_reference = || match reference {
+            Some(reference) => shared.newest(occurrence(reference, 0)),
+            None => Ok(None),
+        };
+        let known = shared.newest(answers.key)?.is_some() || by_reference()?.is_some();
+        if !known {
+            draft.check(shared.clock.now())?;
+        }
         let secret = shared.entropy.bytes();
         let signed = (!known).then(|| {
             let guess = shared.next_numbers.take(&draft.register);

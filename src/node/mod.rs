@@ -19,6 +19,7 @@ mod metrics;
 mod numbers;
 mod open;
 mod pending;
+mod recover;
 mod requests;
 mod snapshot;
 mod statuses;
@@ -39,6 +40,7 @@ pub use answers::{
 pub use calls::{RedemptionRequest, ReversalRequest, RevocationTarget};
 pub use metrics::NodeMetrics;
 pub use open::{NewNode, NodeOptions, NodeParts, OpenReport, create_log};
+pub use recover::guard_from_checkpoint;
 pub use requests::{Caller, Scope};
 pub use upkeep::Upkeep;
 

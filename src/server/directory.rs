@@ -29,7 +29,7 @@ use crate::credential::PublicKey;
 use crate::log::{KeyKind, VerifierKey};
 use crate::node::access::{AccessFile, AccessKeys, Role};
 use crate::node::keyring::{self, Keyring};
-use crate::node::{NewNode, Node, NodeOptions, NodeParts, OpenReport, create_log};
+use crate::node::{NewNode, Node, NodeOptions, NodeParts, OpenReport, create_log, guard_from_checkpoint};
 use crate::primitives::{Clock as _, Origin, OsEntropy, Register, SystemClock};
 use crate::store::{Engine, Guard, GuardState, SledEngine};
 
@@ -69,6 +69,14 @@ impl Passphrase {
 impl fmt::Debug for Passphrase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Passphrase")
+    }
+}
+
+fn node_options(config: &Config) -> NodeOptions {
+    NodeOptions {
+        origin: config.base_url.clone(),
+        algorithm: config.algorithm,
+        status_list_seconds: config.status_list_seconds,
     }
 }
 
@@ -273,11 +281,7 @@ impl NodeDir {
             engine: Arc::new(engine),
             guard: (Box::new(guard), state),
             keyring: Arc::new(keyring),
-            options: NodeOptions {
-                origin: config.base_url.clone(),
-                algorithm: config.algorithm,
-                status_list_seconds: config.status_list_seconds,
-            },
+            options: node_options(&config),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(OsEntropy),
             registry: registry.clone(),
@@ -291,6 +295,26 @@ impl NodeDir {
             access: Arc::new(access),
             registry,
         })
+    }
+
+    /// Makes a lost guard file again, after comparing the log with `note`, a
+    /// checkpoint that the node has signed. Gives the file and the size.
+    ///
+    /// # Errors
+    /// [`ServerError`] when the guard is there, or the log does not agree.
+    pub fn recover(
+        &self,
+        overrides: &Overrides,
+        passphrase: Option<&Passphrase>,
+        note: &[u8],
+    ) -> Result<(PathBuf, u64), ServerError> {
+        let config = self.config(overrides)?;
+        let keyring = self.keyring(passphrase)?;
+        let (engine, _) = SledEngine::open(&self.store())?;
+        let state = guard_from_checkpoint(&engine, &keyring, &node_options(&config), note)?;
+        let path = self.guard_file(&config);
+        Guard::create(&path, &state)?;
+        Ok((path, state.size))
     }
 
     fn fill(&self, new: &NewDir, guard: &Path) -> Result<Initialised, ServerError> {

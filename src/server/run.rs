@@ -53,7 +53,7 @@ pub async fn serve(
             ..HttpOptions::default()
         },
     );
-    say_opened(&opened, address);
+    say_opened(opened, address);
     let stop = async {
         stop.await;
         tracing::info!("stopping: finishing what was accepted");

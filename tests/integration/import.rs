@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::Parser as _;
 use serde_json::Value;
 use tallystick::cli::import::{ImportArgs, SOME_REJECTED, run};
+use tallystick::credential::verify::{DidDocument, Verdict, Verifier};
 use tallystick::ledger::Mark;
 use tallystick::node::{Node, ReceiptAnswer};
-use tallystick::primitives::{Register, UnixSeconds};
+use tallystick::primitives::{Origin, Register, UnixSeconds};
+use tallystick::server::{NewDir, NodeDir, Overrides, Serving};
 
 use crate::node::world::{START, World};
 
@@ -345,4 +347,64 @@ fn hours_that_the_clock_skips_or_repeats_are_counted() {
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert_eq!(ran.counts["times_in_a_gap"], 1);
     assert_eq!(ran.counts["times_in_an_overlap"], 1);
+}
+
+/// Imports over HTTP, then checks one of the receipts offline with what the
+/// node publishes.
+#[test]
+fn over_http_the_same_and_the_receipts_verify() {
+    let dir = tempfile::tempdir().unwrap();
+    let new = NewDir {
+        base_url: Origin::parse("http://127.0.0.1:8080").unwrap(),
+        name: "Dorfladen".to_owned(),
+        register: Register::new("till-1").unwrap(),
+        guard: None,
+        passphrase: None,
+    };
+    let made = NodeDir::create(&dir.path().join("shop"), &new).unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let opened = made.directory.open(&Overrides::default(), None).unwrap();
+    let serving = Serving::start(opened).unwrap();
+    let (url, journey) = (serving.url(), Journey::new(GOOD));
+    let import = |key: &str| {
+        let path = journey.path();
+        let arguments = [
+            "import",
+            "complete-journey",
+            &path,
+            "--node",
+            &url,
+            "--key",
+            key,
+            "--json",
+        ];
+        let cli = Cli::try_parse_from(arguments).unwrap();
+        let mut stdout = Vec::new();
+        let never = |_: &Path| -> anyhow::Result<Node> { panic!("a URL is no directory") };
+        let code = run(&cli.args, &never, &mut stdout, &mut Vec::new());
+        code.map(|code| (code, serde_json::from_slice::<Value>(&stdout).unwrap()))
+    };
+    let (code, counts) = import(&made.office_key).unwrap();
+    assert_eq!((code, &counts["receipts_issued"]), (0, &2.into()));
+    let (code, counts) = import(&made.office_key).unwrap();
+    assert_eq!((code, &counts["receipts_repeated"]), (0, &2.into()));
+    assert!(import("wrong").is_err());
+    let http = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+    let did = http.get(format!("{url}/.well-known/did.json")).send().unwrap();
+    let did = DidDocument::parse(&did.bytes().unwrap()).unwrap();
+    let receipts = http
+        .get(format!("{url}/v1/receipts?register=store-31&till_reference=555"))
+        .bearer_auth(made.office_key.as_str())
+        .send()
+        .unwrap();
+    let receipts: Value = serde_json::from_slice(&receipts.bytes().unwrap()).unwrap();
+    let receipt = receipts.get("receipts").map_or(&receipts, |list| &list[0]);
+    let mut verifier = Verifier::new();
+    verifier.add_issuer(did);
+    let qr = receipt["qr"].as_str().unwrap_or_else(|| panic!("{receipts}"));
+    assert_eq!(
+        verifier.check_text(qr, UnixSeconds(START)).verdict,
+        Verdict::Valid
+    );
+    serving.stop().unwrap();
 }

@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod audit;
+mod cli;
 mod coset;
 mod import;
 mod kill;
 mod layering;
 mod node;
+mod http;
+mod layering;
+mod openapi;
 mod page;
 mod schemas;
 mod store_format;

@@ -32,12 +32,17 @@ pub struct Day {
 /// Money as the story tells it.
 pub fn euros(value: &Value) -> String {
     let euro = Currency::from_letters("EUR").expect("a currency of ISO 4217");
-    let amount = value.as_i64().and_then(|cents| Amount::new(cents).ok()).unwrap_or(Amount::ZERO);
+    let amount = value
+        .as_i64()
+        .and_then(|cents| Amount::new(cents).ok())
+        .unwrap_or(Amount::ZERO);
     euro.show(amount)
 }
 
 pub fn text<'a>(value: &'a Value, member: &str) -> anyhow::Result<&'a str> {
-    value[member].as_str().with_context(|| format!("the node's answer has no {member}"))
+    value[member]
+        .as_str()
+        .with_context(|| format!("the node's answer has no {member}"))
 }
 
 pub fn redemption(coupon: &str, reference: &str, total: i64) -> Value {
@@ -51,9 +56,24 @@ pub fn redemption(coupon: &str, reference: &str, total: i64) -> Value {
 /// When the node refuses what it should not.
 pub fn play(till: &Client, office: &Client, story: &mut Story) -> anyhow::Result<Day> {
     let receipt_link = sales(till, story)?;
-    let offer = campaign(office, "5 euros off from 20 euros", json!({"kind": "amount_off", "amount": 500}), Some(2000))?;
-    let tenth = campaign(office, "A tenth off, 3 euros at most", json!({"kind": "percent_off", "basis_points": 1000, "cap": 300}), None)?;
-    let gift = campaign(office, "Gift card over 25 euros", json!({"kind": "stored_value", "amount": 2500}), None)?;
+    let offer = campaign(
+        office,
+        "5 euros off from 20 euros",
+        json!({"kind": "amount_off", "amount": 500}),
+        Some(2000),
+    )?;
+    let tenth = campaign(
+        office,
+        "A tenth off, 3 euros at most",
+        json!({"kind": "percent_off", "basis_points": 1000, "cap": 300}),
+        None,
+    )?;
+    let gift = campaign(
+        office,
+        "Gift card over 25 euros",
+        json!({"kind": "stored_value", "amount": 2500}),
+        None,
+    )?;
     story.heading("The office makes coupons");
     story.say("Three campaigns are signed: 5 euros off from 20 euros; a tenth off, 3 euros at most; a gift card over 25 euros.");
     let coupons = issue(office, &offer, 5, None)?;
@@ -85,7 +105,8 @@ pub fn play(till: &Client, office: &Client, story: &mut Story) -> anyhow::Result
 }
 
 fn sales(till: &Client, story: &Story) -> anyhow::Result<String> {
-    let baskets: Vec<Value> = serde_json::from_str(BASKETS).context("the baskets that come with the program")?;
+    let baskets: Vec<Value> =
+        serde_json::from_str(BASKETS).context("the baskets that come with the program")?;
     let (mut lines, mut total, mut bytes) = (0, 0, 0);
     let mut last = String::new();
     for basket in &baskets {
@@ -109,7 +130,10 @@ fn sales(till: &Client, story: &Story) -> anyhow::Result<String> {
     ));
     let first = &baskets[0];
     let again = till.post("/v1/receipts", text(first, "till_reference")?, &first.to_string())?;
-    ensure!(again["sequence_number"] == 1, "a repeated sale got another receipt");
+    ensure!(
+        again["sequence_number"] == 1,
+        "a repeated sale got another receipt"
+    );
     story.say("The till loses an answer and posts its first sale again: it gets the same receipt, number 1, not a second one.");
     Ok(last)
 }
@@ -125,31 +149,52 @@ pub fn campaign(office: &Client, name: &str, benefit: Value, minimum: Option<i64
     if let Some(minimum) = minimum {
         body["minimum_basket"] = json!(minimum);
     }
-    let answer = office.post("/v1/campaigns", &format!("demo-campaign-{name}"), &body.to_string())?;
+    let key = format!("demo-campaign-{}", name.replace(' ', "-"));
+    let answer = office.post("/v1/campaigns", &key, &body.to_string())?;
     Ok(text(&answer, "id")?.to_owned())
 }
 
 /// QR texts of new coupons, good for `seconds` where that is given.
-pub fn issue(office: &Client, campaign: &str, count: u32, seconds: Option<i64>) -> anyhow::Result<Vec<String>> {
+pub fn issue(
+    office: &Client,
+    campaign: &str,
+    count: u32,
+    seconds: Option<i64>,
+) -> anyhow::Result<Vec<String>> {
     let mut body = json!({"campaign": campaign, "count": count});
     if let Some(seconds) = seconds {
         body["not_after"] = json!((Timestamp::now() + SignedDuration::from_secs(seconds)).to_string());
     }
     let key = format!("demo-coupons-{campaign}-{count}-{seconds:?}");
     let answer = office.post("/v1/coupons", &key, &body.to_string())?;
-    let coupons = answer["coupons"].as_array().context("the node's answer has no coupons")?;
-    coupons.iter().map(|coupon| Ok(text(coupon, "qr")?.to_owned())).collect()
+    let coupons = answer["coupons"]
+        .as_array()
+        .context("the node's answer has no coupons")?;
+    coupons
+        .iter()
+        .map(|coupon| Ok(text(coupon, "qr")?.to_owned()))
+        .collect()
 }
 
 fn redeem_some(till: &Client, offer: &str, tenth: &str, card: &str, story: &Story) -> anyhow::Result<()> {
     story.heading("Members come with coupons");
     let redeem = |coupon: &str, reference: &str, total: i64| {
-        till.post("/v1/redemptions", reference, &redemption(coupon, reference, total).to_string())
+        till.post(
+            "/v1/redemptions",
+            reference,
+            &redemption(coupon, reference, total).to_string(),
+        )
     };
     let made = redeem(offer, "demo/1001", 2640)?;
-    story.say(&format!("A basket of 26.40 EUR, the 5-euro coupon: {} off.", euros(&made["amount"])));
+    story.say(&format!(
+        "A basket of 26.40 EUR, the 5-euro coupon: {} off.",
+        euros(&made["amount"])
+    ));
     let made = redeem(tenth, "demo/1002", 1999)?;
-    story.say(&format!("A basket of 19.99 EUR, a tenth off, rounded to the cent: {} off.", euros(&made["amount"])));
+    story.say(&format!(
+        "A basket of 19.99 EUR, a tenth off, rounded to the cent: {} off.",
+        euros(&made["amount"])
+    ));
     let first = redeem(card, "demo/1003", 1040)?;
     let rest = redeem(card, "demo/1004", 5000)?;
     story.say(&format!(
@@ -162,11 +207,23 @@ fn redeem_some(till: &Client, offer: &str, tenth: &str, card: &str, story: &Stor
 }
 
 fn reverse(till: &Client, coupon: &str, story: &Story) -> anyhow::Result<String> {
-    let made = till.post("/v1/redemptions", "demo/1005", &redemption(coupon, "demo/1005", 2100).to_string())?;
+    let made = till.post(
+        "/v1/redemptions",
+        "demo/1005",
+        &redemption(coupon, "demo/1005", 2100).to_string(),
+    )?;
     let id = text(&made, "id")?.to_owned();
     let body = json!({"till_reference": "demo/1005-void", "give_back": true}).to_string();
-    till.post(&format!("/v1/redemptions/{id}/reversals"), "demo/1005-void", &body)?;
-    let again = till.post("/v1/redemptions", "demo/1006", &redemption(coupon, "demo/1006", 2300).to_string())?;
+    till.post(
+        &format!("/v1/redemptions/{id}/reversals"),
+        "demo/1005-void",
+        &body,
+    )?;
+    let again = till.post(
+        "/v1/redemptions",
+        "demo/1006",
+        &redemption(coupon, "demo/1006", 2300).to_string(),
+    )?;
     story.say(&format!(
         "A sale is voided and its coupon given back; the member uses it on the next basket: {} off.",
         euros(&again["amount"])
@@ -177,7 +234,10 @@ fn reverse(till: &Client, coupon: &str, story: &Story) -> anyhow::Result<String>
 fn revoke(office: &Client, coupon: &str, story: &Story) -> anyhow::Result<()> {
     let body = json!({"coupon": coupon, "status": "revoked", "reason": "reported lost"}).to_string();
     let answer = office.post("/v1/revocations", "demo-revocation", &body)?;
-    story.say(&format!("A lost coupon is revoked: {} coupon changed.", answer["changed"]));
+    story.say(&format!(
+        "A lost coupon is revoked: {} coupon changed.",
+        answer["changed"]
+    ));
     Ok(())
 }
 
@@ -192,8 +252,15 @@ fn budget(till: &Client, office: &Client, story: &Story) -> anyhow::Result<Strin
     let answer = office.post("/v1/campaigns", "demo-campaign-budget", &body.to_string())?;
     let coupons = issue(office, text(&answer, "id")?, 3, None)?;
     for (coupon, reference) in coupons.iter().zip(["demo/1007", "demo/1008"]) {
-        till.post("/v1/redemptions", reference, &redemption(coupon, reference, 3000).to_string())?;
+        till.post(
+            "/v1/redemptions",
+            reference,
+            &redemption(coupon, reference, 3000).to_string(),
+        )?;
     }
     story.say("A campaign with a budget of 8 euros gives 4 euros off twice, and is spent.");
-    coupons.into_iter().nth(2).context("the office asked for 3 coupons")
+    coupons
+        .into_iter()
+        .nth(2)
+        .context("the office asked for 3 coupons")
 }

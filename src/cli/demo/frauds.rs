@@ -24,18 +24,50 @@ pub fn play(till: &Client, office: &Client, url: &str, day: &Day, story: &mut St
     let mut redeem = |story: &mut Story, what: &str, coupon: &str| {
         number += 1;
         let reference = format!("demo/{number}");
-        let answer = till.post("/v1/redemptions", &reference, &redemption(coupon, &reference, 3000).to_string());
+        let answer = till.post(
+            "/v1/redemptions",
+            &reference,
+            &redemption(coupon, &reference, 3000).to_string(),
+        );
         story.fraud(what, answer.err().map(|error| error.to_string()).as_deref());
     };
-    redeem(story, "A photocopy of a used coupon is presented.", &day.used_coupon);
+    redeem(
+        story,
+        "A photocopy of a used coupon is presented.",
+        &day.used_coupon,
+    );
     redeem(story, "The revoked coupon is presented.", &day.revoked_coupon);
-    redeem(story, "A third coupon is presented under the spent budget.", &day.beyond_budget);
-    redeem(story, "A coupon is presented with one signature byte changed.", &altered(&day.spare_coupon, url)?);
-    redeem(story, "A coupon over 5 euros is rewritten to 500 euros.", &richer(&day.spare_coupon, url)?);
-    redeem(story, "Somebody signs a coupon with a key of their own.", &signed_by_stranger(&day.spare_coupon, url)?);
-    redeem(story, "A coupon of another co-op, which nobody here knows, is presented.", &foreign()?);
+    redeem(
+        story,
+        "A third coupon is presented under the spent budget.",
+        &day.beyond_budget,
+    );
+    redeem(
+        story,
+        "A coupon is presented with one signature byte changed.",
+        &altered(&day.spare_coupon, url)?,
+    );
+    redeem(
+        story,
+        "A coupon over 5 euros is rewritten to 500 euros.",
+        &richer(&day.spare_coupon, url)?,
+    );
+    redeem(
+        story,
+        "Somebody signs a coupon with a key of their own.",
+        &signed_by_stranger(&day.spare_coupon, url)?,
+    );
+    redeem(
+        story,
+        "A coupon of another co-op, which nobody here knows, is presented.",
+        &foreign()?,
+    );
     expire(till, &day.short_coupon);
-    redeem(story, "A coupon whose time is over is presented.", &day.short_coupon);
+    redeem(
+        story,
+        "A coupon whose time is over is presented.",
+        &day.short_coupon,
+    );
     other_frauds(till, office, day, story);
     anyhow::ensure!(story.all_refused(), "a fraud got through");
     Ok(())
@@ -47,18 +79,33 @@ fn other_frauds(till: &Client, office: &Client, day: &Day, story: &mut Story) {
     };
     let small = json!({"coupon": day.spare_coupon, "register": "till-1", "till_reference": "demo/2101",
                        "basket": {"total": 1999, "currency": "EUR"}});
-    tried("The 5-euro coupon is presented for a basket below 20 euros.", till.post("/v1/redemptions", "demo/2101", &small.to_string()));
+    tried(
+        "The 5-euro coupon is presented for a basket below 20 euros.",
+        till.post("/v1/redemptions", "demo/2101", &small.to_string()),
+    );
     let cooked = json!({"register": "till-1", "till_reference": "demo/2102", "type": "sale", "currency": "EUR",
         "prices_include_tax": true, "lines": [{"description": "Apples", "quantity": "1", "total": 144}],
         "taxes": [], "tenders": [{"kind": "cash", "amount": 100}], "total": 100});
-    tried("A receipt is posted whose lines do not add up to its total.", till.post("/v1/receipts", "demo/2102", &cooked.to_string()));
+    tried(
+        "A receipt is posted whose lines do not add up to its total.",
+        till.post("/v1/receipts", "demo/2102", &cooked.to_string()),
+    );
     let reversal = json!({"till_reference": "demo/2103", "give_back": true}).to_string();
     let path = format!("/v1/redemptions/{}/reversals", day.reversed_redemption);
-    tried("A redemption that was reversed is reversed again.", till.post(&path, "demo/2103", &reversal));
+    tried(
+        "A redemption that was reversed is reversed again.",
+        till.post(&path, "demo/2103", &reversal),
+    );
     let coupons = json!({"campaign": "AAAAAAAAAAAAAAAAAAAAAA", "count": 1}).to_string();
-    tried("A till tries to issue coupons to itself.", till.post("/v1/coupons", "demo/2104", &coupons));
+    tried(
+        "A till tries to issue coupons to itself.",
+        till.post("/v1/coupons", "demo/2104", &coupons),
+    );
     let lifted = json!({"coupon": day.revoked_coupon, "status": "valid"}).to_string();
-    tried("The office is talked into lifting a revocation.", office.post("/v1/revocations", "demo/2105", &lifted));
+    tried(
+        "The office is talked into lifting a revocation.",
+        office.post("/v1/revocations", "demo/2105", &lifted),
+    );
 }
 
 fn bytes_of(coupon: &str) -> anyhow::Result<Vec<u8>> {
@@ -77,7 +124,10 @@ fn altered(coupon: &str, url: &str) -> anyhow::Result<String> {
 fn richer(coupon: &str, url: &str) -> anyhow::Result<String> {
     let bytes = bytes_of(coupon)?;
     let original = Signed::<Coupon>::parse(&bytes)?;
-    let rich = Coupon { amount: Some(Amount::new(50_000)?), ..original.content().clone() };
+    let rich = Coupon {
+        amount: Some(Amount::new(50_000)?),
+        ..original.content().clone()
+    };
     let mut forged = rich.sign(&SecretKey::generate(&OsEntropy), Algorithm::EdDsa);
     let signature = original.sign1().signature();
     let at = forged.len() - signature.len();
@@ -87,7 +137,9 @@ fn richer(coupon: &str, url: &str) -> anyhow::Result<String> {
 
 fn signed_by_stranger(coupon: &str, url: &str) -> anyhow::Result<String> {
     let original = Signed::<Coupon>::parse(&bytes_of(coupon)?)?;
-    let forged = original.content().sign(&SecretKey::generate(&OsEntropy), Algorithm::EdDsa);
+    let forged = original
+        .content()
+        .sign(&SecretKey::generate(&OsEntropy), Algorithm::EdDsa);
     Ok(qr_text::link(&Origin::parse(url)?, &forged))
 }
 

@@ -11,7 +11,10 @@ pub struct Story {
 impl Story {
     /// Begins with a heading.
     pub fn begin() -> Self {
-        let story = Self { frauds_tried: 0, frauds_refused: 0 };
+        let story = Self {
+            frauds_tried: 0,
+            frauds_refused: 0,
+        };
         story.heading("Morning");
         story
     }
@@ -34,7 +37,9 @@ impl Story {
                 self.frauds_refused += 1;
                 output::data(&format!("   {what}\n      refused: {refusal}"));
             }
-            None => output::data(&format!("   {what}\n      THE NODE ACCEPTED THIS. It should not have.")),
+            None => output::data(&format!(
+                "   {what}\n      THE NODE ACCEPTED THIS. It should not have."
+            )),
         }
     }
 

@@ -1,0 +1,8 @@
+//! The API from outside, over real connections.
+
+mod bad_input;
+mod client;
+mod day;
+mod public;
+mod retries;
+mod roles;
