@@ -5,12 +5,11 @@
 mod audit;
 mod cli;
 mod coset;
+mod http;
 mod import;
 mod kill;
 mod layering;
 mod node;
-mod http;
-mod layering;
 mod openapi;
 mod page;
 mod schemas;
