@@ -41,6 +41,10 @@ use super::{NodeError, NodeMetrics, NodeOptions};
 /// How long the writer waits for work before it looks after lists and upkeep.
 const IDLE_WAIT: Duration = Duration::from_millis(200);
 
+/// How long it waits for a reader to leave a run of the index that is to be
+/// removed: without this it would turn in a circle.
+const STALLED_WAIT: Duration = Duration::from_millis(5);
+
 /// What the writer is asked to do.
 pub(super) enum Command {
     SignCampaign {
@@ -212,14 +216,14 @@ impl Writer {
     /// Works until the last handle is gone or a `Shutdown` arrives.
     pub fn run(mut self, jobs: &Receiver<Job>) {
         let alarm = StopOnPanic(Arc::clone(&self.shared));
-        let mut running = true;
+        let (mut running, mut stalled) = (true, false);
         while running {
             self.bound_memory();
             let mut pending = Pending::default();
-            let wait = if self.index.is_idle() && self.snapshot.is_idle() {
-                IDLE_WAIT
-            } else {
-                Duration::ZERO
+            let wait = match (self.index.is_idle() && self.snapshot.is_idle(), stalled) {
+                (true, _) => IDLE_WAIT,
+                (false, true) => STALLED_WAIT,
+                (false, false) => Duration::ZERO,
             };
             match jobs.recv_timeout(wait) {
                 Ok(job) => match self.gather(job, jobs, &mut pending) {
@@ -229,8 +233,10 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => running = false,
             }
-            if let Err(error) = self.finish(&mut pending) {
-                return self.stop(&error, pending);
+            stalled = pending.replies.is_empty();
+            match self.finish(&mut pending) {
+                Ok(committed) => stalled &= !committed,
+                Err(error) => return self.stop(&error, pending),
             }
         }
         if let Err(error) = self.settle() {
@@ -564,12 +570,14 @@ impl Writer {
         Ok(register)
     }
 
-    /// Everything that must hold before an answer goes out, in its order.
-    fn finish(&mut self, pending: &mut Pending) -> Result<(), NodeError> {
+    /// Everything that must hold before an answer goes out, in its order. Says
+    /// whether there was anything to make durable.
+    fn finish(&mut self, pending: &mut Pending) -> Result<bool, NodeError> {
         self.tick();
         self.sign_due_lists(pending)?;
         self.add_upkeep(pending)?;
-        if !pending.is_empty() {
+        let committed = !pending.is_empty();
+        if committed {
             self.commit(pending)?;
         }
         let metrics = &self.shared.metrics;
@@ -580,7 +588,7 @@ impl Writer {
             // Whoever waited may have gone away; the effect stays.
             let _ = reply.send(outcome);
         }
-        Ok(())
+        Ok(committed)
     }
 
     pub(super) fn commit(&mut self, pending: &mut Pending) -> Result<(), NodeError> {

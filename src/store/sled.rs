@@ -58,7 +58,7 @@ pub struct SledEngine {
     /// Held by the one commit under way; the second handle of the data file
     /// lies in it. `Err` says why the engine is poisoned.
     committing: Mutex<Result<File, String>>,
-    _lock: File,
+    _lock: StoreLock,
 }
 
 impl fmt::Debug for SledEngine {
@@ -138,7 +138,7 @@ impl SledEngine {
         self.db.size_on_disk().map_err(read_failed)
     }
 
-    fn with(db: sled::Db, dir: &Path, lock: File) -> Result<Self, StoreError> {
+    fn with(db: sled::Db, dir: &Path, lock: StoreLock) -> Result<Self, StoreError> {
         let path = dir.join(DATA_FILE);
         let data = OpenOptions::new()
             .read(true)
@@ -348,7 +348,19 @@ fn try_open(dir: &Path) -> Result<sled::Db, OpenFailure> {
     }
 }
 
-fn lock(dir: &Path) -> Result<File, StoreError> {
+/// The lock on a store's directory.
+#[derive(Debug)]
+struct StoreLock(File);
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        // Closing alone would not do: a child process that is just being started
+        // holds a copy of the file until it becomes another program.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(dir: &Path) -> Result<StoreLock, StoreError> {
     let path = dir.join(LOCK_FILE);
     let file = OpenOptions::new()
         .create(true)
@@ -357,7 +369,7 @@ fn lock(dir: &Path) -> Result<File, StoreError> {
         .open(&path)
         .map_err(StoreError::io(format!("could not open {}", path.display())))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(StoreLock(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
             path: dir.display().to_string(),
             lock: path.display().to_string(),
