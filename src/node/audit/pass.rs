@@ -239,8 +239,9 @@ impl<'a> Pass<'a> {
                 ),
             }
         });
-        let (size, root) = (self.tree.size(), Digest(self.tree.root()));
+        let size = self.tree.size();
         for point in self.points.iter_mut().filter(|point| point.size == size) {
+            let root = Digest(self.tree.root());
             point.compared = true;
             if point.root != root {
                 self.findings.at(
