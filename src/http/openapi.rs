@@ -22,16 +22,17 @@ const BINARY: [&str; 2] = ["application/cose", "application/statuslist+cwt"];
 
 /// Every route, for serving and for describing alike.
 pub fn routes(config: &mut ServiceConfig<'_>) {
+    // Routes are tried in this order: what tills wait for comes first.
     config
+        .service(redemptions::post_redemption)
         .service(receipts::post_receipt)
+        .service(coupons::post_validation)
         .service(receipts::find_receipts)
         .service(receipts::get_receipt)
         .service(campaigns::post_campaign)
         .service(campaigns::list_campaigns)
         .service(campaigns::get_campaign)
         .service(coupons::post_coupons)
-        .service(coupons::post_validation)
-        .service(redemptions::post_redemption)
         .service(redemptions::find_redemptions)
         .service(redemptions::get_redemption)
         .service(redemptions::post_reversal)

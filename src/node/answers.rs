@@ -4,7 +4,7 @@
 
 use crate::credential::Terms;
 use crate::credential::details::ReceiptDetails;
-use crate::encoding::cbor;
+use crate::encoding::{cbor, cbor_write};
 use crate::ledger::{Event, Mark, Quote, Recorded};
 use crate::primitives::{
     Amount, CampaignId, CouponName, Currency, Digest, RedemptionId, Register, Tag, UnixSeconds,
@@ -190,24 +190,12 @@ impl Shared {
     }
 
     pub(super) fn receipt_answer(&self, recorded: &Recorded) -> Result<ReceiptAnswer, NodeError> {
-        let Event::ReceiptIssued(receipt) = &recorded.event else {
-            return Err(misplaced(recorded.index, "a receipt's"));
-        };
         let record = crate::store::beside::read(self.engine.as_ref(), recorded.index)?
             .ok_or(NodeError::Gone("this receipt's details have been erased"))?;
         let record = ReceiptRecord::decode(&record).ok_or_else(|| {
             NodeError::Inconsistent(format!("the details of entry {} cannot be read", recorded.index))
         })?;
-        Ok(ReceiptAnswer {
-            id: receipt.tag,
-            register: receipt.register.clone(),
-            sequence_number: receipt.sequence_number,
-            details: record.details,
-            stub: record.stub,
-            secret: record.secret,
-            mark: receipt.mark,
-            entry: recorded.into(),
-        })
+        record.answer(recorded)
     }
 
     pub(super) fn redemption_answer(&self, recorded: &Recorded) -> Result<RedemptionAnswer, NodeError> {
@@ -265,13 +253,30 @@ pub(super) struct ReceiptRecord {
 }
 
 impl ReceiptRecord {
+    /// The answer to the call that `recorded` records.
+    pub fn answer(self, recorded: &Recorded) -> Result<ReceiptAnswer, NodeError> {
+        let Event::ReceiptIssued(receipt) = &recorded.event else {
+            return Err(misplaced(recorded.index, "a receipt's"));
+        };
+        Ok(ReceiptAnswer {
+            id: receipt.tag,
+            register: receipt.register.clone(),
+            sequence_number: receipt.sequence_number,
+            details: self.details,
+            stub: self.stub,
+            secret: self.secret,
+            mark: receipt.mark,
+            entry: recorded.into(),
+        })
+    }
+
     /// `[stub, details with the secret]`, both byte strings.
-    pub fn encode(&self) -> Vec<u8> {
-        let details = self.details.encode(&self.secret);
-        cbor::encode(&serde_cbor::Value::Array(vec![
-            cbor::bytes(&self.stub),
-            cbor::bytes(details),
-        ]))
+    pub fn encode(stub: &[u8], details: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(stub.len() + details.len() + 8);
+        cbor_write::head(&mut out, cbor_write::ARRAY, 2);
+        cbor_write::bytes(&mut out, stub);
+        cbor_write::bytes(&mut out, details);
+        out
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {

@@ -15,6 +15,7 @@ use crate::primitives::{
     Amount, CampaignId, CouponName, Digest, RedemptionId, Register, Tag, UnixSeconds, limits,
 };
 
+use super::answers::ReceiptRecord;
 use super::answers::{
     CampaignAnswer, CampaignView, CouponsAnswer, EntryRef, ReceiptAnswer, RedemptionAnswer, RedemptionView,
     ReversalAnswer, StatusAnswer,
@@ -184,15 +185,33 @@ impl Node {
             let stub = shared.sign_stub(&draft, &secret, guess.number);
             (guess, stub)
         });
+        let details = if known {
+            Vec::new()
+        } else {
+            draft.details.encode(&secret)
+        };
+        let draft = Arc::new(draft);
         let receipt = ReceiptCommand {
-            draft,
+            draft: Arc::clone(&draft),
             secret,
             signed,
+            details,
         };
         let reply = self
             .ask(Command::IssueReceipt(Box::new(receipt)), Some(answers))
             .await?;
-        shared.receipt_answer(&expect_recorded(reply)?)
+        match reply {
+            // What was stored is at hand: it need not be read back.
+            Reply::Issued { recorded, stub } => {
+                let record = ReceiptRecord {
+                    stub,
+                    secret,
+                    details: Arc::unwrap_or_clone(draft).details,
+                };
+                record.answer(&recorded)
+            }
+            reply => shared.receipt_answer(&expect_recorded(reply)?),
+        }
     }
 
     /// Says what redeeming a coupon would give; changes nothing.

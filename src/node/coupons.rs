@@ -8,8 +8,8 @@
 //! at the next opening: it holds all that signing needs.
 
 use std::collections::BTreeSet;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock};
 
 use serde_cbor::Value;
@@ -73,6 +73,27 @@ impl Permutations {
     }
 }
 
+/// Rows of batches that were looked up: a batch never changes, and finding the
+/// row before a key costs the engine more than any other read of a redemption.
+#[derive(Default)]
+pub(super) struct KnownBatches(RwLock<BTreeMap<u64, BatchRow>>);
+
+impl KnownBatches {
+    fn holding(&self, position: u64) -> Option<BatchRow> {
+        let known = self.0.read().expect("no holder of this lock panics");
+        let (_, row) = known.range(..=position).next_back()?;
+        row.holds(position).then_some(*row)
+    }
+
+    fn keep(&self, row: BatchRow) {
+        let mut known = self.0.write().expect("no holder of this lock panics");
+        if known.len() >= limits::BATCHES_KEPT_MAX {
+            known.clear();
+        }
+        known.insert(row.first, row);
+    }
+}
+
 /// A position range set aside for a batch that is being signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reservation {
@@ -133,6 +154,9 @@ impl Shared {
     }
 
     pub(super) fn batch_holding(&self, position: Position) -> Result<Option<BatchRow>, NodeError> {
+        if let Some(row) = self.batches.holding(position.0) {
+            return Ok(Some(row));
+        }
         let found = self
             .engine
             .at_or_before(&[rows::BATCH], &rows::batch(position.0))?;
@@ -142,6 +166,7 @@ impl Shared {
         let first = rows::number_of(&key).unwrap_or(u64::MAX);
         let row = BatchRow::decode(first, &value)
             .ok_or_else(|| NodeError::Inconsistent(format!("the row of the batch from position {first}")))?;
+        self.batches.keep(row);
         Ok(row.holds(position.0).then_some(row))
     }
 

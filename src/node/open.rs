@@ -198,6 +198,7 @@ impl Writer {
             index: index.reader(),
             hasher: RequestHasher::new(&parts.keyring.request_secret),
             permutations: Permutations::new(*parts.keyring.index_secret),
+            batches: super::coupons::KnownBatches::default(),
             log_key,
             head: RwLock::new(Head {
                 size: 0,

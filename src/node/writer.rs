@@ -79,10 +79,13 @@ pub(super) enum Command {
 /// A receipt that a caller's thread has checked and signed under the number
 /// that it expects.
 pub(super) struct ReceiptCommand {
-    pub draft: crate::ledger::ReceiptDraft,
+    /// The caller keeps it too, to answer from.
+    pub draft: Arc<crate::ledger::ReceiptDraft>,
     pub secret: [u8; 32],
     /// The number it is signed under and the stub; `None` for a repeat.
     pub signed: Option<(NumberGuess, Vec<u8>)>,
+    /// The details as they are stored; empty for a repeat.
+    pub details: Vec<u8>,
 }
 
 /// A command with the request it answers and whoever waits.
@@ -96,6 +99,13 @@ pub(crate) struct Job {
 pub(crate) enum Reply {
     /// Recorded now, or when the same request came first.
     Recorded(Box<Recorded>),
+    /// A receipt was recorded now, with this stub.
+    Issued {
+        /// Its entry.
+        recorded: Box<Recorded>,
+        /// The signed stub.
+        stub: Vec<u8>,
+    },
     /// Positions reserved for a batch.
     Reserved(Box<Reservation>),
     /// What a redemption would give.
@@ -122,6 +132,7 @@ pub(crate) struct Shared {
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) hasher: RequestHasher,
     pub(super) permutations: Permutations,
+    pub(super) batches: super::coupons::KnownBatches,
     pub(super) index: IndexReader,
     pub(super) log_key: VerifierKey,
     pub(super) head: RwLock<Head>,
@@ -358,7 +369,7 @@ impl Writer {
             Command::SignCampaign { view } => self.sign_campaign(*view, answers, pending)?,
             Command::Reserve(order) => return self.reserve(&order, answers, pending, now),
             Command::Finish { first, tags } => self.finish_batch(first, &tags, pending)?,
-            Command::IssueReceipt(receipt) => self.issue_receipt(*receipt, answers, pending)?,
+            Command::IssueReceipt(receipt) => return self.issue_receipt(*receipt, answers, pending),
             Command::Quote {
                 coupon,
                 basket,
@@ -497,7 +508,7 @@ impl Writer {
         receipt: ReceiptCommand,
         answers: Option<Answers>,
         pending: &mut Pending,
-    ) -> Result<Recorded, NodeError> {
+    ) -> Result<Reply, NodeError> {
         let register = receipt.draft.register.clone();
         let sequence_number = self.state.next_sequence_number(&register);
         let (guess, stub) = match receipt.signed {
@@ -517,17 +528,15 @@ impl Writer {
             mark: receipt.draft.mark,
             at: receipt.draft.at(self.now()),
         });
-        let record = ReceiptRecord {
-            stub,
-            secret: receipt.secret,
-            details: receipt.draft.details,
-        };
         let recorded = self.record(event, answers, pending)?;
         if let Some(guess) = guess {
             guess.used(sequence_number);
         }
-        pending.put_beside(recorded.index, record.encode());
-        Ok(recorded)
+        pending.put_beside(recorded.index, ReceiptRecord::encode(&stub, &receipt.details));
+        Ok(Reply::Issued {
+            recorded: Box::new(recorded),
+            stub,
+        })
     }
 
     fn hydrate_coupon(

@@ -273,3 +273,6 @@ pub const IMPORT_PAUSE_MILLISECONDS_MAX: u64 = 8_000;
 
 /// Rejected rows that an import prints; all of them go to its report.
 pub const IMPORT_REJECTS_SHOWN_MAX: u64 = 10;
+
+/// Rows of batches kept in memory, some 100 bytes each.
+pub const BATCHES_KEPT_MAX: usize = 65_536;
