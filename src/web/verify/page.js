@@ -45,7 +45,7 @@ const WORDS = {
       `This page checks coupons and receipts of ${r.host}, on your own device. Scan the code on paper with your camera, or paste its text below.`,
     "valid/signature": (r) => `${r.host} signed it, and nothing in it was changed.`,
     "valid/list": (r) =>
-      `${r.host} signed it, its time is right, and its list of ${shownTime(r.list.issuedAt)} has it neither revoked nor used up. The till has the last word.`,
+      `${r.host} signed it, and it is in date. By the list of ${shownTime(r.list.issuedAt)} it is neither revoked nor used up. The till has the last word.`,
     "not-yet-valid/time": () => "It is genuine, but its time has not come.",
     "expired/time": () => "It is genuine, but its time is over.",
     "revoked/list": (r) => `It is genuine, but ${r.host} has taken it back. No till accepts it.`,
