@@ -182,9 +182,14 @@ fn the_page_says_what_a_real_nodes_codes_are_worth() {
     let cases: [(&str, &str, &str, &[&str]); 10] = [
         ("receipt", &receipt, "valid", &["1.44", "till-1", today]),
         ("amount off", &good.qr, "valid", &["2.50 off", "Apfelwoche", end]),
-        ("stored value", &value.qr, "valid", &["15.00 to spend", end]),
+        (
+            "stored value",
+            &value.qr,
+            "valid",
+            &["15.00 when it was issued", end],
+        ),
         ("used up", &used.qr, "used-up", &["2.50 off", end]),
-        ("spent", &spent.qr, "used-up", &["15.00 to spend", end]),
+        ("spent", &spent.qr, "used-up", &["15.00 when it was issued", end]),
         ("revoked", &revoked.qr, "revoked", &["2.50 off", end]),
         ("suspended", &suspended.qr, "suspended", &["2.50 off", end]),
         ("not yet valid", &early.qr, "not-yet-valid", &["2.50 off", begin]),

@@ -104,7 +104,7 @@ const WORDS = {
   },
   off: (amount) => `${amount} off`,
   percentOff: (rate, cap) => (cap === null ? `${rate} off` : `${rate} off, at most ${cap}`),
-  stored: (amount) => `${amount} to spend`,
+  stored: (amount) => `${amount} when it was issued`,
   unknownWorth: "Not known here",
   times: (count) => (count === 1 ? "one" : String(count)),
   endsWithCampaign: "The campaign ends sooner than the coupon says: that date counts.",
@@ -182,10 +182,11 @@ function couponFacts({ subject, campaign, host, name, notBefore, notAfter }) {
     ["what", campaign ? `${WORDS.coupon}: ${campaign.name}` : WORDS.coupon],
     ["worth", worth(subject, campaign)],
     ["minimum", campaign?.minimumBasket ? money(campaign.minimumBasket, campaign.currency) : null],
-    ["ends", moment(notAfter)],
     ["begins", notBefore === null ? null : moment(notBefore)],
+    ["ends", moment(notAfter)],
     ["uses", uses(campaign)],
-    ["terms", campaign?.text ?? null],
+    // A campaign without a text of its own has its name there.
+    ["terms", campaign && campaign.text !== campaign.name ? campaign.text : null],
     ["from", host],
     ["name", name],
   ];
