@@ -13,25 +13,31 @@ use tempfile::TempDir;
 const BINARY: &str = env!("CARGO_BIN_EXE_tallystick");
 
 /// Nothing here takes longer on a machine that is not stuck.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A directory of its own, with a node in `shop`.
-struct Place {
+pub struct Place {
     dir: TempDir,
     made: Value,
 }
 
 impl Place {
     fn new() -> Self {
+        Self::at("http://127.0.0.1:8080")
+    }
+
+    /// A place whose node goes by `base_url`.
+    pub fn at(base_url: &str) -> Self {
         let mut place = Self {
             dir: tempfile::tempdir().unwrap(),
             made: Value::Null,
         };
-        place.made = place.json(&["init", "shop", "--json"]);
+        place.made = place.json(&["init", "shop", "--base-url", base_url, "--json"]);
         place
     }
 
-    fn shop(&self) -> PathBuf {
+    /// The node's directory.
+    pub fn shop(&self) -> PathBuf {
         self.dir.path().join("shop")
     }
 
@@ -50,14 +56,14 @@ impl Place {
 
     /// Standard output of a command that succeeds.
     #[track_caller]
-    fn done(&self, args: &[&str]) -> String {
+    pub fn done(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
         text(&output.stdout)
     }
 
     #[track_caller]
-    fn json(&self, args: &[&str]) -> Value {
+    pub fn json(&self, args: &[&str]) -> Value {
         serde_json::from_str(&self.done(args)).unwrap()
     }
 
@@ -73,10 +79,15 @@ impl Place {
         }
     }
 
-    /// Starts `serve` and waits until it listens.
+    /// Starts `serve` on a free port and waits until it listens.
     fn serve(&self) -> Served {
+        self.serve_on("127.0.0.1:0")
+    }
+
+    /// Starts `serve` on `address` and waits until it listens.
+    pub fn serve_on(&self, address: &str) -> Served {
         let mut child = self
-            .command(&["serve", "shop", "--listen", "127.0.0.1:0", "--workers", "1"])
+            .command(&["serve", "shop", "--listen", address, "--workers", "1"])
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -94,7 +105,8 @@ impl Place {
         Served { child, lines, url }
     }
 
-    fn key(&self, which: &str) -> &str {
+    /// The bearer key that `init` gave: `till_key` or `office_key`.
+    pub fn key(&self, which: &str) -> &str {
         self.made[which].as_str().unwrap()
     }
 
@@ -106,8 +118,8 @@ impl Place {
     }
 }
 
-/// A node in a process of its own.
-struct Served {
+/// A node in a process of its own; it ends when this is dropped.
+pub struct Served {
     child: Child,
     lines: BufReader<std::process::ChildStderr>,
     url: String,
@@ -145,7 +157,8 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
 
-fn sale() -> Value {
+/// A sale of 1.44 EUR at till-1.
+pub fn sale() -> Value {
     json!({"register": "till-1", "till_reference": "2026-03-07/000812", "type": "sale", "currency": "EUR",
         "prices_include_tax": true,
         "lines": [{"description": "Äpfel Topaz", "quantity": "0.482", "unit": "kg", "unit_price": "2.99",

@@ -12,6 +12,7 @@ mod layering;
 mod node;
 mod openapi;
 mod page;
+mod page_node;
 mod readme;
 mod schemas;
 mod store_format;

@@ -52,6 +52,9 @@ impl Browser {
         };
         let mut driver = Command::new(chromedriver)
             .arg("--port=0")
+            // Amounts and dates as one language and one zone write them.
+            .env("LANGUAGE", "en_US")
+            .env("TZ", "UTC")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

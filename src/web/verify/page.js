@@ -45,7 +45,7 @@ const WORDS = {
       `This page checks coupons and receipts of ${r.host}, on your own device. Scan the code on paper with your camera, or paste its text below.`,
     "valid/signature": (r) => `${r.host} signed it, and nothing in it was changed.`,
     "valid/list": (r) =>
-      `${r.host} signed it, its time is right, and its list of ${shownTime(r.list.issuedAt)} has it neither revoked nor used up. The till has the last word.`,
+      `${r.host} signed it, and it is in date. By the list of ${shownTime(r.list.issuedAt)} it is neither revoked nor used up. The till has the last word.`,
     "not-yet-valid/time": () => "It is genuine, but its time has not come.",
     "expired/time": () => "It is genuine, but its time is over.",
     "revoked/list": (r) => `It is genuine, but ${r.host} has taken it back. No till accepts it.`,
@@ -104,7 +104,7 @@ const WORDS = {
   },
   off: (amount) => `${amount} off`,
   percentOff: (rate, cap) => (cap === null ? `${rate} off` : `${rate} off, at most ${cap}`),
-  stored: (amount) => `${amount} to spend`,
+  stored: (amount) => `${amount} when it was issued`,
   unknownWorth: "Not known here",
   times: (count) => (count === 1 ? "one" : String(count)),
   endsWithCampaign: "The campaign ends sooner than the coupon says: that date counts.",
@@ -182,10 +182,11 @@ function couponFacts({ subject, campaign, host, name, notBefore, notAfter }) {
     ["what", campaign ? `${WORDS.coupon}: ${campaign.name}` : WORDS.coupon],
     ["worth", worth(subject, campaign)],
     ["minimum", campaign?.minimumBasket ? money(campaign.minimumBasket, campaign.currency) : null],
-    ["ends", moment(notAfter)],
     ["begins", notBefore === null ? null : moment(notBefore)],
+    ["ends", moment(notAfter)],
     ["uses", uses(campaign)],
-    ["terms", campaign?.text ?? null],
+    // A campaign without a text of its own has its name there.
+    ["terms", campaign && campaign.text !== campaign.name ? campaign.text : null],
     ["from", host],
     ["name", name],
   ];
