@@ -440,6 +440,14 @@ pub const TABLE: &[Row] = &[
         "Send the same request again after Retry-After seconds, with the same Idempotency-Key.",
     ),
     row(
+        "index_damaged",
+        503,
+        true,
+        "The node's index is damaged",
+        "Send the same request again, with the same Idempotency-Key, once the node was started again: it then \
+         makes its index anew from the log. The operator restarts the node.",
+    ),
+    row(
         "stopped",
         503,
         true,
@@ -574,6 +582,14 @@ impl From<NodeError> for Problem {
                 Self::new(
                     "stopped",
                     "the node has stopped writing and has to be started again",
+                )
+            }
+            NodeError::IndexDamaged(_) => {
+                tracing::error!(%error, "a request met a damaged row of the index");
+                Self::new(
+                    "index_damaged",
+                    "the node cannot look this up: its index is damaged, and is made anew when the node is started \
+                     again",
                 )
             }
             NodeError::Store(_) | NodeError::Inconsistent(_) | NodeError::Refuse(_) => Self::internal(&error),

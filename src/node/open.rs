@@ -20,6 +20,7 @@ use crate::store::{Batch, Engine, GuardFile, GuardState, StoreError, rows, scan_
 
 use super::answers::{CampaignView, EntryRef};
 use super::coupons::{Permutations, left_reservations};
+use super::damage;
 use super::find::{keys_of, recorded};
 use super::index::Index;
 use super::keyring::Keyring;
@@ -182,6 +183,7 @@ impl Writer {
         check_genesis(engine.as_ref(), &parts.keyring, &parts.options)?;
         check_secrets(engine.as_ref(), &parts.keyring)?;
         let tree = open_tree(engine.as_ref(), size, &signed, &mut report)?;
+        damage::wipe_if_marked(engine.as_ref(), &mut report)?;
         let (index, index_covers) = open_index(engine.as_ref(), size, &mut report)?;
         let mut state = State {
             did: parts.options.origin.did_web(),
@@ -196,6 +198,7 @@ impl Writer {
         .map_err(|error| NodeError::Refuse(error.to_string()))?;
         let shared = Arc::new(Shared {
             index: index.reader(),
+            index_damage: Mutex::default(),
             hasher: RequestHasher::new(&parts.keyring.request_secret),
             permutations: Permutations::new(*parts.keyring.index_secret),
             log_key,
@@ -230,7 +233,10 @@ impl Writer {
             lists: Lists::default(),
             snapshot: Snapshot::default(),
         };
-        writer.replay(index_covers, state_covers, &mut report)?;
+        match writer.replay(index_covers, state_covers, &mut report) {
+            Err(NodeError::IndexDamaged(row)) => writer.replay_all(&row, &mut report)?,
+            replayed => replayed?,
+        }
         writer.resume(&signed, &mut report)?;
         Ok((writer, report))
     }
@@ -488,6 +494,18 @@ impl Writer {
         Ok(())
     }
 
+    /// Begins the replay again, without the index whose damaged row ended it.
+    fn replay_all(&mut self, row: &str, report: &mut OpenReport) -> Result<(), NodeError> {
+        self.clear_index(row, report)?;
+        self.state = State {
+            did: std::mem::take(&mut self.state.did),
+            ..State::default()
+        };
+        self.snapshot = Snapshot::default();
+        report.replayed = 0;
+        self.replay(0, 0, report)
+    }
+
     fn replay_entry(
         &mut self,
         index: u64,
@@ -529,8 +547,12 @@ impl Writer {
         let mut nth = 0;
         let reference = recorded.answers.and_then(|answers| answers.reference);
         if let (Event::Redeemed(_), Some(reference)) = (&recorded.event, reference) {
-            let engine = self.shared.engine.as_ref();
-            while let Some(index) = self.index.lookup(engine, occurrence(reference, nth))? {
+            let shared = Arc::clone(&self.shared);
+            let lookup = |key| {
+                let found = self.index.lookup(shared.engine.as_ref(), key);
+                found.map_err(|error| shared.index_error(error))
+            };
+            while let Some(index) = lookup(occurrence(reference, nth))? {
                 if index == recorded.index {
                     break;
                 }

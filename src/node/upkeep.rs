@@ -2,6 +2,7 @@
 //! store: a few rows with each commit, all of it at the end.
 
 use crate::primitives::limits;
+use crate::store::{Batch, StoreError};
 
 use super::NodeError;
 use super::index::StepOutcome;
@@ -53,12 +54,25 @@ impl Writer {
             let engine = self.shared.engine.as_ref();
             let outcome = self
                 .index
-                .step(engine, &mut pending.batch, UPKEEP_ROWS_MAX - rows)?;
+                .step(engine, &mut pending.batch, UPKEEP_ROWS_MAX - rows);
+            let outcome = outcome.or_else(|error| self.mark_at_once(error))?;
             if let StepOutcome::Checkpoint { covers, .. } = outcome {
                 self.snapshot.conclude(&self.state, covers, &mut pending.batch);
             }
         }
         Ok(())
+    }
+
+    /// A merge cannot leave out a damaged row: the writer ends with this error,
+    /// and the mark has to be in the store before it does.
+    fn mark_at_once(&self, error: StoreError) -> Result<StepOutcome, NodeError> {
+        let error = self.shared.index_error(error);
+        let mut batch = Batch::default();
+        self.shared.mark_index_damage(&mut batch);
+        if !batch.is_empty() {
+            self.shared.engine.commit(batch)?;
+        }
+        Err(error)
     }
 
     fn begin_checkpoint(&mut self) {
