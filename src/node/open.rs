@@ -189,7 +189,7 @@ impl Writer {
             did: parts.options.origin.did_web(),
             ..State::default()
         };
-        let state_covers = load_state(engine.as_ref(), size, &mut state, &mut report)?;
+        let (snapshot, state_covers) = load_state(engine.as_ref(), size, &mut state, &mut report)?;
         let log_key = VerifierKey::new(
             parts.options.origin.authority(),
             KeyKind::Ed25519,
@@ -231,10 +231,11 @@ impl Writer {
             applied: 0,
             reservations: BTreeMap::new(),
             lists: Lists::default(),
-            snapshot: Snapshot::default(),
+            snapshot,
         };
         match writer.replay(index_covers, state_covers, &mut report) {
             Err(NodeError::IndexDamaged(row)) => writer.replay_all(&row, &mut report)?,
+            Ok(()) if state_covers < index_covers => writer.write_state()?,
             replayed => replayed?,
         }
         writer.resume(&signed, &mut report)?;
@@ -418,19 +419,20 @@ fn load_state(
     size: u64,
     state: &mut State,
     report: &mut OpenReport,
-) -> Result<u64, NodeError> {
+) -> Result<(Snapshot, u64), NodeError> {
     let did = state.did.clone();
     match snapshot::load(engine, state) {
-        Ok(covers) if covers <= size => Ok(covers),
+        Ok((snapshot, covers)) if covers <= size => Ok((snapshot, covers)),
         Ok(_) | Err(NodeError::Inconsistent(_)) => {
             *state = State {
                 did,
                 ..State::default()
             };
+            snapshot::wipe(engine)?;
             report
                 .notes
                 .push("the derived state did not fit the log and was made anew from the entries".to_owned());
-            Ok(0)
+            Ok((Snapshot::default(), 0))
         }
         Err(error) => Err(error),
     }
@@ -497,6 +499,7 @@ impl Writer {
     /// Begins the replay again, without the index whose damaged row ended it.
     fn replay_all(&mut self, row: &str, report: &mut OpenReport) -> Result<(), NodeError> {
         self.clear_index(row, report)?;
+        snapshot::wipe(self.shared.engine.as_ref())?;
         self.state = State {
             did: std::mem::take(&mut self.state.did),
             ..State::default()

@@ -13,6 +13,10 @@ use super::writer::Writer;
 /// 50 KB, a fraction of a full batch of entries.
 const UPKEEP_ROWS_MAX: usize = 8;
 
+/// Rows of derived state that one commit takes along while nobody waits: some
+/// 1 MB.
+const ANEW_ROWS_MAX: usize = 256;
+
 /// How a node looks after what it keeps in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upkeep {
@@ -101,6 +105,26 @@ impl Writer {
             self.commit(&mut pending)?;
         }
         Ok(())
+    }
+
+    /// Writes derived state that was made anew. The index covers the log
+    /// already, so no checkpoint would come for it until the log has grown, and
+    /// each opening would read the whole log till then.
+    pub(super) fn write_state(&mut self) -> Result<(), NodeError> {
+        self.snapshot.begin();
+        loop {
+            let mut batch = Batch::default();
+            self.snapshot
+                .step(&self.state, self.applied, &mut batch, ANEW_ROWS_MAX);
+            let last = self.snapshot.is_idle();
+            if last {
+                self.snapshot.conclude(&self.state, self.applied, &mut batch);
+            }
+            self.shared.engine.commit(batch)?;
+            if last {
+                return Ok(());
+            }
+        }
     }
 
     /// Forgets coupons and redemptions at work when they are many: everything

@@ -623,7 +623,6 @@ impl Writer {
                 .set(i64::try_from(size).unwrap_or(i64::MAX));
         }
         self.index.committed();
-        self.snapshot.committed();
         self.publish(pending);
         timer.observe_duration();
         Ok(())

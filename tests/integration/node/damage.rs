@@ -149,3 +149,49 @@ async fn a_damaged_row_that_ends_a_merge_is_mended_too() {
     assert!(stopped > 0, "no merge met a damaged row");
     assert!(at_opening > 0, "no opening met a damaged row");
 }
+
+/// One row of derived state after the other is lost: without its register's
+/// row a node would number receipts from 1 again.
+#[tokio::test(flavor = "multi_thread")]
+async fn derived_rows_that_are_lost_are_noticed_and_made_anew() {
+    let world = World::memory();
+    let (node, _) = open(&world, world.memory_engine().clone()).unwrap();
+    let told = story(&node, "a").await;
+    for n in 0..10 {
+        issue(&node, n).await.unwrap();
+    }
+    node.shut_down().await;
+    drop(node);
+    let kept = world.memory_engine();
+    let mut lost = Vec::new();
+    for prefix in [rows::REGISTER, rows::CAMPAIGN, rows::STATUS] {
+        let found = keys(kept, prefix);
+        assert!(!found.is_empty(), "no rows of {prefix}");
+        lost.extend(found);
+    }
+    lost.extend([rows::derived(b"rows"), rows::derived(b"state")]);
+    for key in lost {
+        let engine = kept.fork();
+        let mut batch = Batch::default();
+        batch.remove(key.clone());
+        engine.commit(batch).unwrap();
+        let state = key == rows::derived(b"state");
+        let (node, report) = open(&world, engine.clone()).unwrap();
+        assert_eq!(report.replayed, report.size, "{key:?}");
+        let noted = report
+            .notes
+            .iter()
+            .any(|note| note.contains("the derived state did not fit"));
+        assert_eq!(noted, !state, "{key:?}: {report:?}");
+        assert_eq!(story(&node, "a").await, told, "{key:?}");
+        assert_eq!(issue(&node, 9).await.unwrap().sequence_number, 11, "{key:?}");
+        node.shut_down().await;
+        let (_, report) = open(&world, engine).unwrap();
+        assert!(
+            report.notes.is_empty() && report.replayed == 0,
+            "{key:?}: {report:?}"
+        );
+    }
+    let (_, report) = open(&world, kept.clone()).unwrap();
+    assert!(report.notes.is_empty() && report.replayed == 0, "{report:?}");
+}
