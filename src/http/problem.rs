@@ -192,8 +192,8 @@ pub const TABLE: &[Row] = &[
         422,
         false,
         "The time of sale is too far from the node's clock",
-        "Leave issued_at out, set the till's clock, or mark a receipt posted after an outage with \
-         \"offline\": true.",
+        "Check the till's clock, and the node's; or leave issued_at out. A receipt that is posted after an outage is \
+         marked \"offline\": true and may be late; none may lie in the future.",
     ),
     // Coupons.
     row(
@@ -633,7 +633,7 @@ impl From<Refusal> for Problem {
             Refusal::BudgetExhausted { left } | Refusal::ReversalTooLarge { left } => {
                 plain().with("remaining", left.minor_units())
             }
-            Refusal::TimeTooFar { seconds } => plain().with("seconds", *seconds),
+            Refusal::TimeTooFar { seconds, .. } => plain().with("seconds", *seconds),
             _ => plain(),
         }
     }
