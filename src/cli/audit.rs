@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -12,6 +12,7 @@ use crate::node::audit::{
     AuditOptions, AuditReport, Finding, Summary, Verdict, audit, is_turnover, show_sum,
 };
 use crate::primitives::{UnixSeconds, limits};
+use crate::server::{CONFIG_FILE, Config, NodeDir, Overrides};
 
 /// Findings that the text shows for each rule; `--json` has them all.
 const SHOWN_PER_RULE: usize = 5;
@@ -40,7 +41,7 @@ pub struct Args {
     /// A checkpoint that this log has signed, as /checkpoint serves it; may be given several times
     #[arg(long = "checkpoint", value_name = "FILE")]
     checkpoints: Vec<PathBuf>,
-    /// The guard file, where it is not DIR.guard
+    /// The guard file, where it is neither DIR.guard nor where DIR/config.toml says
     #[arg(long, value_name = "FILE", env = "TALLYSTICK_GUARD")]
     guard: Option<PathBuf>,
     /// Where the working copy is made: it takes as much room as the store
@@ -57,9 +58,13 @@ impl Args {
     /// # Errors
     /// What could not be read.
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        let guard = match self.guard {
+            Some(path) => Some(path),
+            None => configured_guard(&self.dir)?,
+        };
         let mut options = AuditOptions {
             dir: self.dir,
-            guard: self.guard,
+            guard,
             checkpoints: Vec::new(),
             work_dir: self.work_dir,
         };
@@ -97,12 +102,23 @@ impl Args {
     }
 }
 
+/// The guard file that the directory's settings name, if they name one.
+fn configured_guard(dir: &Path) -> anyhow::Result<Option<PathBuf>> {
+    if !dir.join(CONFIG_FILE).exists() {
+        return Ok(None);
+    }
+    let node = NodeDir::at(dir)?;
+    let config = Config::load(&node.config_file(), &Overrides::default())
+        .context("the settings say where the guard file is; name it with --guard FILE to do without them")?;
+    Ok(config.guard.is_some().then(|| node.guard_file(&config)))
+}
+
 /// Audits a node's directory and gives the report's text, and whether it is
 /// clean.
 ///
 /// # Errors
 /// What could not be read.
-pub(super) fn in_words(dir: &std::path::Path) -> anyhow::Result<(String, bool)> {
+pub(super) fn in_words(dir: &Path) -> anyhow::Result<(String, bool)> {
     let options = AuditOptions {
         dir: dir.to_owned(),
         guard: None,

@@ -192,8 +192,8 @@ pub const TABLE: &[Row] = &[
         422,
         false,
         "The time of sale is too far from the node's clock",
-        "Leave issued_at out, set the till's clock, or mark a receipt posted after an outage with \
-         \"offline\": true.",
+        "Check the till's clock, and the node's; or leave issued_at out. A receipt that is posted after an outage is \
+         marked \"offline\": true and may be late; none may lie in the future.",
     ),
     // Coupons.
     row(
@@ -440,6 +440,14 @@ pub const TABLE: &[Row] = &[
         "Send the same request again after Retry-After seconds, with the same Idempotency-Key.",
     ),
     row(
+        "index_damaged",
+        503,
+        true,
+        "The node's index is damaged",
+        "Send the same request again, with the same Idempotency-Key, once the node was started again: it then \
+         makes its index anew from the log. The operator restarts the node.",
+    ),
+    row(
         "stopped",
         503,
         true,
@@ -576,6 +584,14 @@ impl From<NodeError> for Problem {
                     "the node has stopped writing and has to be started again",
                 )
             }
+            NodeError::IndexDamaged(_) => {
+                tracing::error!(%error, "a request met a damaged row of the index");
+                Self::new(
+                    "index_damaged",
+                    "the node cannot look this up: its index is damaged, and is made anew when the node is started \
+                     again",
+                )
+            }
             NodeError::Store(_) | NodeError::Inconsistent(_) | NodeError::Refuse(_) => Self::internal(&error),
         }
     }
@@ -617,7 +633,7 @@ impl From<Refusal> for Problem {
             Refusal::BudgetExhausted { left } | Refusal::ReversalTooLarge { left } => {
                 plain().with("remaining", left.minor_units())
             }
-            Refusal::TimeTooFar { seconds } => plain().with("seconds", *seconds),
+            Refusal::TimeTooFar { seconds, .. } => plain().with("seconds", *seconds),
             _ => plain(),
         }
     }

@@ -71,3 +71,11 @@ fn details_are_bounded_and_never_show_the_inside() {
     assert_eq!(inside.row().status, 500);
     assert!(!inside.to_json().to_string().contains("/srv/secret"));
 }
+
+#[test]
+fn a_damaged_index_asks_for_a_restart_and_a_repeat() {
+    let problem = Problem::from(NodeError::IndexDamaged("row 78".to_owned()));
+    assert_eq!((problem.row().code, problem.row().status), ("index_damaged", 503));
+    assert!(problem.row().retry);
+    assert!(problem.detail().contains("started again") && !problem.detail().contains("78"));
+}

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::ledger::NewStatus;
 use crate::node::RevocationTarget;
-use crate::primitives::{Origin, limits};
+use crate::primitives::Origin;
 
 use super::auth::{Identity, May};
 use super::negotiate;
@@ -59,16 +59,6 @@ impl RevocationBody {
             )),
         }
     }
-
-    fn check_reason(&self) -> Result<(), Problem> {
-        match &self.reason {
-            Some(reason) if !(1..=limits::REASON_BYTES_MAX).contains(&reason.len()) => Err(Problem::new(
-                "body_invalid",
-                format!("a reason has 1 to {} bytes", limits::REASON_BYTES_MAX),
-            )),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// A change of status that was made.
@@ -98,7 +88,6 @@ pub async fn post_revocation(
     let identity = Identity::of(&state, &request, May::Administer)?;
     let post = Post::read(&state, &request, payload, &identity).await?;
     let body: RevocationBody = post.json()?;
-    body.check_reason()?;
     let target = body.target(&state.node.options().origin)?;
     let status = match body.status {
         StatusWord::Revoked => NewStatus::Revoked,

@@ -53,7 +53,7 @@ impl ReceiptDraft {
         let marked = self.mark != Mark::Live;
         let ahead = self.issued_at > now;
         if seconds > limits::CLOCK_SKEW_SECONDS_MAX && (ahead || !marked) {
-            return Err(Refusal::TimeTooFar { seconds });
+            return Err(Refusal::TimeTooFar { seconds, ahead });
         }
         Ok(())
     }

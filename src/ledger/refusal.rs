@@ -1,7 +1,7 @@
 //! Why the domain says no. Each refusal has a stable code; what a till should
 //! do about it stands beside the code in the HTTP floor.
 
-use crate::primitives::{Amount, RedemptionId, Register, UnixSeconds};
+use crate::primitives::{Amount, RedemptionId, Register, UnixSeconds, limits};
 
 /// The use that stands in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,11 +135,16 @@ pub enum Refusal {
     #[error("{0}")]
     ReceiptInvalid(String),
     /// The sale's time is too far from the clock.
-    #[error("issued_at is {seconds} seconds from the node's clock; more than {max} need \"offline\": true", max = crate::primitives::limits::CLOCK_SKEW_SECONDS_MAX)]
+    #[error("{}", time_too_far(*.seconds, *.ahead))]
     TimeTooFar {
         /// Distance in seconds.
         seconds: u64,
+        /// Whether the sale lies after the node's clock: no mark allows that.
+        ahead: bool,
     },
+    /// A reason's length.
+    #[error("a reason has 1 to {max} bytes", max = limits::REASON_BYTES_MAX)]
+    ReasonInvalid,
     /// No such coupon or batch to revoke.
     #[error("nothing was issued here under that name")]
     TargetUnknown,
@@ -189,10 +194,26 @@ impl Refusal {
             Self::GiveBackNeedsWhole => "give_back_needs_whole",
             Self::ReceiptInvalid(_) => "receipt_invalid",
             Self::TimeTooFar { .. } => "time_too_far",
+            Self::ReasonInvalid => "body_invalid",
             Self::TargetUnknown => "target_unknown",
             Self::RevocationFinal => "revocation_final",
             Self::KeyReused => "idempotency_key_reused",
             Self::ReferenceReused => "till_reference_reused",
         }
+    }
+}
+
+fn time_too_far(seconds: u64, ahead: bool) -> String {
+    let most = limits::CLOCK_SKEW_SECONDS_MAX;
+    if ahead {
+        format!(
+            "issued_at lies {seconds} seconds after the node's clock, {most} are allowed: check the till's clock, then \
+             the node's"
+        )
+    } else {
+        format!(
+            "issued_at lies {seconds} seconds before the node's clock, {most} are allowed: check the till's clock; a \
+             sale made during an outage needs \"offline\": true"
+        )
     }
 }

@@ -324,6 +324,10 @@ impl Node {
         reason: Option<String>,
     ) -> Result<StatusAnswer, NodeError> {
         let shared = &self.inner.shared;
+        let fits = |reason: &String| (1..=limits::REASON_BYTES_MAX).contains(&reason.len());
+        if !reason.as_ref().is_none_or(fits) {
+            return Err(Refusal::ReasonInvalid.into());
+        }
         let answers = shared.hasher.answers(caller, None);
         let target = match target {
             RevocationTarget::Coupon(bytes) => match shared.present(bytes) {

@@ -149,6 +149,20 @@ impl Index {
         upkeep::wipe(engine)
     }
 
+    /// Removes all rows, as [`wipe`](Self::wipe), and begins anew with an
+    /// index that covers no entry. For damage that is met before anyone reads.
+    ///
+    /// # Errors
+    /// Any error of the engine.
+    pub fn clear(&mut self, engine: &dyn Engine) -> Result<(), StoreError> {
+        upkeep::wipe(engine)?;
+        self.pending.clear();
+        self.shared.clear();
+        self.covers = 0;
+        self.upkeep = Upkeep::open(engine, &[])?;
+        Ok(())
+    }
+
     /// A view for other threads.
     #[must_use]
     pub fn reader(&self) -> IndexReader {

@@ -11,6 +11,7 @@ mod answers;
 pub mod audit;
 mod calls;
 mod coupons;
+mod damage;
 mod find;
 pub mod index;
 pub mod keyring;
@@ -71,6 +72,12 @@ pub enum NodeError {
     /// The writer has stopped; the process must be started again.
     #[error("the node has stopped writing: {0}")]
     Stopped(String),
+    /// The index is damaged where this call needs it; the next start mends it.
+    #[error(
+        "the index is damaged ({0}); start the node again: it then makes the index anew from the log, and the same \
+         request may be sent again"
+    )]
+    IndexDamaged(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

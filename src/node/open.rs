@@ -20,6 +20,7 @@ use crate::store::{Batch, Engine, GuardFile, GuardState, StoreError, rows, scan_
 
 use super::answers::{CampaignView, EntryRef};
 use super::coupons::{Permutations, left_reservations};
+use super::damage;
 use super::find::{keys_of, recorded};
 use super::index::Index;
 use super::keyring::Keyring;
@@ -182,12 +183,13 @@ impl Writer {
         check_genesis(engine.as_ref(), &parts.keyring, &parts.options)?;
         check_secrets(engine.as_ref(), &parts.keyring)?;
         let tree = open_tree(engine.as_ref(), size, &signed, &mut report)?;
+        damage::wipe_if_marked(engine.as_ref(), &mut report)?;
         let (index, index_covers) = open_index(engine.as_ref(), size, &mut report)?;
         let mut state = State {
             did: parts.options.origin.did_web(),
             ..State::default()
         };
-        let state_covers = load_state(engine.as_ref(), size, &mut state, &mut report)?;
+        let (snapshot, state_covers) = load_state(engine.as_ref(), size, &mut state, &mut report)?;
         let log_key = VerifierKey::new(
             parts.options.origin.authority(),
             KeyKind::Ed25519,
@@ -196,6 +198,7 @@ impl Writer {
         .map_err(|error| NodeError::Refuse(error.to_string()))?;
         let shared = Arc::new(Shared {
             index: index.reader(),
+            index_damage: Mutex::default(),
             hasher: RequestHasher::new(&parts.keyring.request_secret),
             permutations: Permutations::new(*parts.keyring.index_secret),
             batches: super::coupons::KnownBatches::default(),
@@ -229,9 +232,13 @@ impl Writer {
             applied: 0,
             reservations: BTreeMap::new(),
             lists: Lists::default(),
-            snapshot: Snapshot::default(),
+            snapshot,
         };
-        writer.replay(index_covers, state_covers, &mut report)?;
+        match writer.replay(index_covers, state_covers, &mut report) {
+            Err(NodeError::IndexDamaged(row)) => writer.replay_all(&row, &mut report)?,
+            Ok(()) if state_covers < index_covers => writer.write_state()?,
+            replayed => replayed?,
+        }
         writer.resume(&signed, &mut report)?;
         Ok((writer, report))
     }
@@ -413,19 +420,20 @@ fn load_state(
     size: u64,
     state: &mut State,
     report: &mut OpenReport,
-) -> Result<u64, NodeError> {
+) -> Result<(Snapshot, u64), NodeError> {
     let did = state.did.clone();
     match snapshot::load(engine, state) {
-        Ok(covers) if covers <= size => Ok(covers),
+        Ok((snapshot, covers)) if covers <= size => Ok((snapshot, covers)),
         Ok(_) | Err(NodeError::Inconsistent(_)) => {
             *state = State {
                 did,
                 ..State::default()
             };
+            snapshot::wipe(engine)?;
             report
                 .notes
                 .push("the derived state did not fit the log and was made anew from the entries".to_owned());
-            Ok(0)
+            Ok((Snapshot::default(), 0))
         }
         Err(error) => Err(error),
     }
@@ -489,6 +497,19 @@ impl Writer {
         Ok(())
     }
 
+    /// Begins the replay again, without the index whose damaged row ended it.
+    fn replay_all(&mut self, row: &str, report: &mut OpenReport) -> Result<(), NodeError> {
+        self.clear_index(row, report)?;
+        snapshot::wipe(self.shared.engine.as_ref())?;
+        self.state = State {
+            did: std::mem::take(&mut self.state.did),
+            ..State::default()
+        };
+        self.snapshot = Snapshot::default();
+        report.replayed = 0;
+        self.replay(0, 0, report)
+    }
+
     fn replay_entry(
         &mut self,
         index: u64,
@@ -530,8 +551,12 @@ impl Writer {
         let mut nth = 0;
         let reference = recorded.answers.and_then(|answers| answers.reference);
         if let (Event::Redeemed(_), Some(reference)) = (&recorded.event, reference) {
-            let engine = self.shared.engine.as_ref();
-            while let Some(index) = self.index.lookup(engine, occurrence(reference, nth))? {
+            let shared = Arc::clone(&self.shared);
+            let lookup = |key| {
+                let found = self.index.lookup(shared.engine.as_ref(), key);
+                found.map_err(|error| shared.index_error(error))
+            };
+            while let Some(index) = lookup(occurrence(reference, nth))? {
                 if index == recorded.index {
                     break;
                 }

@@ -7,6 +7,11 @@
 //! than the checkpoint that counts: counters say up to which entry they
 //! include (`as_of`), everything else is set absolutely by its events, so
 //! replay from the checkpoint on ends in the same state.
+//!
+//! A row that is lost would be taken for one that never was, and a register
+//! would number its receipts from 1 again. The row `derived("rows")` therefore
+//! counts the rows of each kind, and is written in the same batch as they are:
+//! where it does not agree, everything is made anew from the log.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -16,7 +21,7 @@ use serde_cbor::Value;
 use crate::encoding::cbor::{self, GateError, as_int, as_tuple, int};
 use crate::ledger::{CampaignState, Event, Recorded, RegisterState, State, StatusFlags, StatusTarget};
 use crate::primitives::{Amount, CampaignId, CouponName, Position, Register, UnixSeconds, limits};
-use crate::store::{Batch, Engine, rows};
+use crate::store::{Batch, Engine, StoreError, rows};
 
 use super::NodeError;
 
@@ -26,10 +31,17 @@ const STATUS_ROW_LEN: usize = 4_096;
 /// The name of the row that makes a checkpoint of derived state count.
 const STATE: &[u8] = b"state";
 
-/// Which rows have changed, and which of them the checkpoint under way has
-/// still to write.
+/// The name of the row that counts the others.
+const COUNTS: &[u8] = b"rows";
+
+/// Rows that one batch of [`wipe`] removes: keys of some 50 bytes.
+const WIPE_ROWS_MAX: usize = 1_024;
+
+/// Which rows there are, which have changed, and which of them the checkpoint
+/// under way has still to write.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
+    stored: Rows,
     changed: Rows,
     writing: Rows,
 }
@@ -44,6 +56,13 @@ struct Rows {
 impl Rows {
     fn is_empty(&self) -> bool {
         self.campaigns.is_empty() && self.registers.is_empty() && self.statuses.is_empty()
+    }
+
+    /// `[campaigns, registers, rows of statuses]`.
+    fn counts(&self) -> Vec<u8> {
+        let counts = [self.campaigns.len(), self.registers.len(), self.statuses.len()];
+        let counts = counts.map(|count| int(u64::try_from(count).expect("a length")));
+        cbor::encode(&Value::Array(counts.to_vec()))
     }
 
     fn append(&mut self, mut other: Self) {
@@ -112,20 +131,26 @@ impl Snapshot {
                     .and_then(|all| all.get(first..first + STATUS_ROW_LEN))
                 {
                     batch.put(rows::status(u64::from(list), row), bytes);
+                    self.stored.statuses.insert((list, row));
                 }
             } else if let Some(id) = self.writing.campaigns.pop_first() {
                 if let Some(campaign) = state.campaigns.get(&id) {
                     batch.put(rows::campaign(&id), cbor::encode(&campaign_value(campaign, size)));
+                    self.stored.campaigns.insert(id);
                 }
             } else if let Some(name) = self.writing.registers.pop_first() {
                 if let Some(register) = state.registers.get(&name) {
                     let value = Value::Array(vec![int(register.last_sequence_number), int(size)]);
                     batch.put(rows::register(name.as_str()), cbor::encode(&value));
+                    self.stored.registers.insert(name);
                 }
             } else {
                 break;
             }
             rows += 1;
+        }
+        if rows > 0 {
+            batch.put(rows::derived(COUNTS), self.stored.counts());
         }
         rows
     }
@@ -138,10 +163,9 @@ impl Snapshot {
             .map(|(list, iat)| (int(*list), int(iat.0)));
         let value = Value::Array(vec![int(covers), int(state.next_position.0), cbor::map(versions)]);
         batch.put(rows::derived(STATE), cbor::encode(&value));
+        // A log of which nothing is counted has a checkpoint, too.
+        batch.put(rows::derived(COUNTS), self.stored.counts());
     }
-
-    /// The batch with the last step's rows is durable.
-    pub fn committed(&mut self) {}
 }
 
 fn status_row(name: CouponName) -> (u32, u16) {
@@ -190,16 +214,59 @@ pub(super) fn campaign_row(bytes: &[u8]) -> Result<CampaignRow, GateError> {
 /// many entries it covers: 0 when there is none yet.
 ///
 /// # Errors
-/// [`NodeError::Inconsistent`] for a row that cannot be read.
-pub(super) fn load(engine: &dyn Engine, state: &mut State) -> Result<u64, NodeError> {
+/// [`NodeError::Inconsistent`] for a row that cannot be read, or is missing:
+/// `state` is not to be used then.
+pub(super) fn load(engine: &dyn Engine, state: &mut State) -> Result<(Snapshot, u64), NodeError> {
+    let mut snapshot = Snapshot::default();
     let Some(row) = engine.get(&rows::derived(STATE))? else {
-        return Ok(0);
+        // What the first checkpoint had written before it was cut off.
+        wipe(engine)?;
+        return Ok((snapshot, 0));
     };
     let covers = load_state_row(&row, state).map_err(|error| broken("the state row", &error))?;
     load_registers(engine, state)?;
-    load_statuses(engine, state)?;
     load_campaigns(engine, state)?;
-    Ok(covers)
+    let stored = &mut snapshot.stored;
+    stored.statuses = load_statuses(engine, state)?;
+    stored.campaigns = state.campaigns.keys().copied().collect();
+    stored.registers = state.registers.keys().cloned().collect();
+    if engine.get(&rows::derived(COUNTS))? != Some(stored.counts()) {
+        return Err(NodeError::Inconsistent(
+            "derived state: rows are missing".to_owned(),
+        ));
+    }
+    Ok((snapshot, covers))
+}
+
+/// Removes all rows of derived state, the one that makes them count first.
+///
+/// # Errors
+/// Any error of the engine. Wiping again afterwards is safe.
+pub(super) fn wipe(engine: &dyn Engine) -> Result<(), StoreError> {
+    let mut batch = Batch::default();
+    batch.remove(rows::derived(STATE));
+    batch.remove(rows::derived(COUNTS));
+    for prefix in [rows::REGISTER, rows::CAMPAIGN, rows::STATUS] {
+        loop {
+            let before = batch.writes.len();
+            engine.scan(&[prefix], &[prefix], &mut |key, _| {
+                batch.remove(key);
+                if batch.writes.len() < WIPE_ROWS_MAX {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
+            if batch.writes.len() == before {
+                break;
+            }
+            engine.commit(std::mem::take(&mut batch))?;
+        }
+    }
+    if batch.is_empty() {
+        return Ok(());
+    }
+    engine.commit(batch)
 }
 
 fn broken(what: &str, error: &dyn std::fmt::Display) -> NodeError {
@@ -242,7 +309,8 @@ fn load_registers(engine: &dyn Engine, state: &mut State) -> Result<(), NodeErro
     .map_err(|error| broken("a register", &error))
 }
 
-fn load_statuses(engine: &dyn Engine, state: &mut State) -> Result<(), NodeError> {
+fn load_statuses(engine: &dyn Engine, state: &mut State) -> Result<BTreeSet<(u32, u16)>, NodeError> {
+    let mut found = BTreeSet::new();
     each(engine, rows::STATUS, |key, bytes| {
         let what = GateError::Shape("a row of statuses");
         let (list, row) = key.split_at_checked(8).ok_or(what.clone())?;
@@ -257,12 +325,14 @@ fn load_statuses(engine: &dyn Engine, state: &mut State) -> Result<(), NodeError
         match all.get_mut(first..first + STATUS_ROW_LEN) {
             Some(place) if bytes.len() == STATUS_ROW_LEN => {
                 place.copy_from_slice(bytes);
+                found.insert((list, row));
                 Ok(())
             }
             _ => Err(what),
         }
     })
-    .map_err(|error| broken("statuses", &error))
+    .map_err(|error| broken("statuses", &error))?;
+    Ok(found)
 }
 
 fn load_campaigns(engine: &dyn Engine, state: &mut State) -> Result<(), NodeError> {

@@ -2,6 +2,7 @@
 //! store: a few rows with each commit, all of it at the end.
 
 use crate::primitives::limits;
+use crate::store::{Batch, StoreError};
 
 use super::NodeError;
 use super::index::StepOutcome;
@@ -11,6 +12,10 @@ use super::writer::Writer;
 /// Rows of index and derived state that one commit takes along at most: some
 /// 50 KB, a fraction of a full batch of entries.
 const UPKEEP_ROWS_MAX: usize = 8;
+
+/// Rows of derived state that one commit takes along while nobody waits: some
+/// 1 MB.
+const ANEW_ROWS_MAX: usize = 256;
 
 /// How a node looks after what it keeps in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,12 +58,25 @@ impl Writer {
             let engine = self.shared.engine.as_ref();
             let outcome = self
                 .index
-                .step(engine, &mut pending.batch, UPKEEP_ROWS_MAX - rows)?;
+                .step(engine, &mut pending.batch, UPKEEP_ROWS_MAX - rows);
+            let outcome = outcome.or_else(|error| self.mark_at_once(error))?;
             if let StepOutcome::Checkpoint { covers, .. } = outcome {
                 self.snapshot.conclude(&self.state, covers, &mut pending.batch);
             }
         }
         Ok(())
+    }
+
+    /// A merge cannot leave out a damaged row: the writer ends with this error,
+    /// and the mark has to be in the store before it does.
+    fn mark_at_once(&self, error: StoreError) -> Result<StepOutcome, NodeError> {
+        let error = self.shared.index_error(error);
+        let mut batch = Batch::default();
+        self.shared.mark_index_damage(&mut batch);
+        if !batch.is_empty() {
+            self.shared.engine.commit(batch)?;
+        }
+        Err(error)
     }
 
     fn begin_checkpoint(&mut self) {
@@ -87,6 +105,26 @@ impl Writer {
             self.commit(&mut pending)?;
         }
         Ok(())
+    }
+
+    /// Writes derived state that was made anew. The index covers the log
+    /// already, so no checkpoint would come for it until the log has grown, and
+    /// each opening would read the whole log till then.
+    pub(super) fn write_state(&mut self) -> Result<(), NodeError> {
+        self.snapshot.begin();
+        loop {
+            let mut batch = Batch::default();
+            self.snapshot
+                .step(&self.state, self.applied, &mut batch, ANEW_ROWS_MAX);
+            let last = self.snapshot.is_idle();
+            if last {
+                self.snapshot.conclude(&self.state, self.applied, &mut batch);
+            }
+            self.shared.engine.commit(batch)?;
+            if last {
+                return Ok(());
+            }
+        }
     }
 
     /// Forgets coupons and redemptions at work when they are many: everything

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -27,6 +27,7 @@ use crate::store::{Engine, GuardFile, GuardState, StoreError, beside, rows};
 
 use super::answers::{CampaignView, ReceiptRecord};
 use super::coupons::{Permutations, Reservation};
+use super::damage::IndexDamage;
 use super::find::{self, Lookup, keys_of};
 use super::index::{Index, IndexReader};
 use super::keyring::Keyring;
@@ -134,6 +135,7 @@ pub(crate) struct Shared {
     pub(super) permutations: Permutations,
     pub(super) batches: super::coupons::KnownBatches,
     pub(super) index: IndexReader,
+    pub(super) index_damage: Mutex<IndexDamage>,
     pub(super) log_key: VerifierKey,
     pub(super) head: RwLock<Head>,
     pub(super) campaigns: RwLock<BTreeMap<CampaignId, Arc<CampaignView>>>,
@@ -176,7 +178,8 @@ impl Lookup for Shared {
     }
 
     fn newest(&self, key: [u8; 16]) -> Result<Option<u64>, NodeError> {
-        Ok(self.index.lookup(self.engine.as_ref(), key)?)
+        let found = self.index.lookup(self.engine.as_ref(), key);
+        found.map_err(|error| self.index_error(error))
     }
 }
 
@@ -216,10 +219,9 @@ impl Lookup for Sight<'_> {
     }
 
     fn newest(&self, key: [u8; 16]) -> Result<Option<u64>, NodeError> {
-        Ok(self
-            .writer
-            .index
-            .lookup(self.writer.shared.engine.as_ref(), key)?)
+        let shared = &self.writer.shared;
+        let found = self.writer.index.lookup(shared.engine.as_ref(), key);
+        found.map_err(|error| shared.index_error(error))
     }
 }
 
@@ -585,6 +587,7 @@ impl Writer {
         self.tick();
         self.sign_due_lists(pending)?;
         self.add_upkeep(pending)?;
+        self.shared.mark_index_damage(&mut pending.batch);
         let committed = !pending.is_empty();
         if committed {
             self.commit(pending)?;
@@ -629,7 +632,6 @@ impl Writer {
                 .set(i64::try_from(size).unwrap_or(i64::MAX));
         }
         self.index.committed();
-        self.snapshot.committed();
         self.publish(pending);
         timer.observe_duration();
         Ok(())

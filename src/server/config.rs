@@ -92,14 +92,6 @@ const SETTINGS: &[Setting] = &[
         ],
     },
     Setting {
-        key: "entries_public",
-        example: "false",
-        meaning: &[
-            "Whether anyone may read the log's entries, which show the shop's trade.",
-            "Environment TALLYSTICK_ENTRIES_PUBLIC.",
-        ],
-    },
-    Setting {
         key: "status_list_seconds",
         example: "86400",
         meaning: &[
@@ -169,8 +161,6 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// Whether `/metrics` is for all.
     pub metrics_public: bool,
-    /// Whether entries are for all.
-    pub entries_public: bool,
     /// How long a status list is good, in seconds.
     pub status_list_seconds: u64,
     /// The guard file; `None` for the place beside the directory.
@@ -192,8 +182,6 @@ pub struct Overrides {
     pub cors_origins: Option<Vec<String>>,
     /// Whether `/metrics` is for all.
     pub metrics_public: Option<bool>,
-    /// Whether entries are for all.
-    pub entries_public: Option<bool>,
     /// The guard file, relative to the working directory.
     pub guard: Option<PathBuf>,
     /// Threads that answer HTTP.
@@ -263,7 +251,6 @@ struct Raw {
     qr_form: Option<Spanned<String>>,
     cors_origins: Option<Spanned<Vec<String>>>,
     metrics_public: Option<bool>,
-    entries_public: Option<bool>,
     status_list_seconds: Option<Spanned<u64>>,
     guard: Option<PathBuf>,
     workers: Option<Spanned<u64>>,
@@ -406,7 +393,6 @@ impl Config {
                 .read("cors_origins", raw.cors_origins, origins)?
                 .unwrap_or_default(),
             metrics_public: raw.metrics_public.unwrap_or_default(),
-            entries_public: raw.entries_public.unwrap_or_default(),
             status_list_seconds: source
                 .read("status_list_seconds", raw.status_list_seconds, list_seconds)?
                 .unwrap_or(STATUS_LIST_SECONDS_DEFAULT),
@@ -449,12 +435,6 @@ impl Config {
             "metrics_public",
             given.metrics_public,
             &mut self.metrics_public,
-            Ok,
-        )?;
-        over(
-            "entries_public",
-            given.entries_public,
-            &mut self.entries_public,
             Ok,
         )?;
         over("guard", given.guard, &mut self.guard, |path| {

@@ -82,6 +82,7 @@ fn errors_name_file_line_key_fault_and_remedy() {
         "cors_origins = [\"*\"]",
         &["line 3: cors_origins: \"*\"", "till.coop.example"],
     );
+    check("entries_public = true", &["line 3: ", "entries_public"]);
     check("this is no line", &["line 3: ", "key = value"]);
     check("name = \"twice\"", &["line 3: "]);
     let error = parse("name = \"x\"").unwrap_err().to_string();
@@ -93,12 +94,12 @@ fn overrides_go_before_the_file() {
     let mut config = parse(&with("listen = \"127.0.0.1:1\"")).unwrap();
     let overrides = Overrides {
         listen: Some("[::1]:2".into()),
-        entries_public: Some(true),
+        metrics_public: Some(true),
         ..Overrides::default()
     };
     config.apply(&overrides).unwrap();
     assert_eq!(config.listen.to_string(), "[::1]:2");
-    assert!(config.entries_public);
+    assert!(config.metrics_public);
     let wrong = Overrides {
         workers: Some(1_000),
         ..Overrides::default()

@@ -13,7 +13,7 @@ pub mod directory;
 pub mod run;
 pub mod telemetry;
 
-pub use config::{Config, Overrides};
+pub use config::{CONFIG_FILE, Config, Overrides};
 pub use directory::{Initialised, NewDir, NodeDir, OpenedNode, Passphrase};
 pub use run::{Serving, serve};
 

@@ -491,6 +491,21 @@ fn a_store_behind_its_guard_or_without_it_is_refused() {
     place.refused(&list, 1, &["guard file", "shop.guard is missing", "put it back"]);
 }
 
+#[test]
+fn an_audit_takes_the_guard_file_that_the_settings_name() {
+    let place = Place::new();
+    fs::create_dir(place.dir.path().join("safe")).unwrap();
+    place.done(&["init", "other", "--guard", "safe/other.guard"]);
+    let audited = place.json(&["audit", "other", "--json"]);
+    assert_eq!(audited["verdict"], "clean", "{audited}");
+    let source = audited["compared_with"][0]["source"].as_str().unwrap();
+    assert!(source.contains("safe/other.guard"), "{source}");
+    // Settings that cannot be read must not turn into an audit without a guard.
+    fs::write(place.dir.path().join("other/config.toml"), "nonsense").unwrap();
+    place.refused(&["audit", "other"], 1, &["config.toml", "--guard FILE"]);
+    place.done(&["audit", "other", "--guard", "safe/other.guard"]);
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {

@@ -94,7 +94,7 @@ async fn issue_here(node: &Node, sale: &Sale) -> Result<u64, Failure> {
         match node.issue_receipt(&caller, sale.draft.clone()).await {
             Ok(answer) => return Ok(answer.entry.index),
             Err(NodeError::Refused(Refusal::KeyReused)) => return Err(Failure::Refused(changed(sale))),
-            Err(NodeError::Refused(Refusal::TimeTooFar { seconds })) => {
+            Err(NodeError::Refused(Refusal::TimeTooFar { seconds, .. })) => {
                 return Err(Failure::Refused(format!(
                     "its time of sale lies after the node's clock, by {seconds} s"
                 )));

@@ -93,6 +93,16 @@ mod tests {
     }
 
     #[test]
+    fn zone_names_need_no_files_of_the_system() {
+        let carried = jiff::tz::TimeZoneDatabase::bundled();
+        assert_eq!(
+            carried.get("Europe/Berlin").unwrap().iana_name(),
+            Some("Europe/Berlin")
+        );
+        assert!(parse("Europe/Berlin").is_ok());
+    }
+
+    #[test]
     fn skipped_and_repeated_hours_are_noticed() {
         // Central European time by its rules, so that no zone database is needed.
         let zone = "CET-1CEST,M3.5.0,M10.5.0/3";

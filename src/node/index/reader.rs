@@ -15,6 +15,16 @@ struct View {
     runs: Runs,
 }
 
+impl View {
+    fn of(runs: Vec<Arc<Run>>) -> Self {
+        Self {
+            tail: Tail::new(),
+            frozen: None,
+            runs: runs.into(),
+        }
+    }
+}
+
 /// The published state. One lock is enough: it is held for a few hash look-ups
 /// by readers, and by the writer to add one batch's keys; no read of the store
 /// happens under it.
@@ -25,12 +35,13 @@ pub(super) struct Shared {
 impl Shared {
     pub fn new(runs: Vec<Arc<Run>>) -> Self {
         Self {
-            view: RwLock::new(View {
-                tail: Tail::new(),
-                frozen: None,
-                runs: runs.into(),
-            }),
+            view: RwLock::new(View::of(runs)),
         }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        *self.write() = View::of(Vec::new());
     }
 
     fn read(&self) -> RwLockReadGuard<'_, View> {

@@ -116,6 +116,16 @@ async fn receipts_that_cannot_be_read_or_do_not_add_up() {
         .await
         .problem(422, "time_too_far");
     assert_eq!(problem["seconds"], 301);
+    assert!(problem["detail"].as_str().unwrap().contains("\"offline\": true"));
+    // No mark allows a sale in the future: it is a clock that is wrong.
+    for offline in [false, true] {
+        let late = with(json!({"issued_at": "2026-03-07T15:26:10Z", "offline": offline}));
+        let answer = served.post("/v1/receipts", key, "bad", &late).await;
+        let problem = answer.problem(422, "time_too_far");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("check the till's clock"), "{detail}");
+        assert!(!detail.contains("offline"), "{detail}");
+    }
     assert_eq!(served.node.node.size(), size);
     // A refusal stores nothing: the same key is free, and so is the reference.
     served
@@ -496,6 +506,12 @@ async fn redemptions_campaigns_coupons_and_revocations_that_cannot_be() {
         (
             "/v1/revocations",
             json!({"name": coupon["name"], "status": "revoked", "reason": "x".repeat(501)}),
+            400,
+            "body_invalid",
+        ),
+        (
+            "/v1/revocations",
+            json!({"name": coupon["name"], "status": "revoked", "reason": ""}),
             400,
             "body_invalid",
         ),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crowd;
+mod damage;
 mod faults;
 mod lifecycle;
 mod refusals;

@@ -132,3 +132,27 @@ async fn what_is_derived_is_made_anew() {
     assert_eq!(head_of(&node.checkpoint()), head, "{report:?}");
     assert_eq!(copy.get(&key).unwrap(), world.memory_engine().get(&key).unwrap());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reason_has_a_bounded_length_whoever_asks() {
+    use tallystick::ledger::{NewStatus, Refusal};
+    use tallystick::node::RevocationTarget;
+    use tallystick::primitives::limits::REASON_BYTES_MAX;
+    let world = World::memory();
+    let node = world.open();
+    let campaign = node.sign_campaign(&office(), two_off("a")).await.unwrap();
+    let target = RevocationTarget::Campaign(campaign.id);
+    let set = async |reason: &str| {
+        let reason = Some(reason.to_owned());
+        node.set_status(&office(), &target, NewStatus::Suspended, reason)
+            .await
+    };
+    for wrong in ["", &"x".repeat(REASON_BYTES_MAX + 1)] {
+        let refused = set(wrong).await.unwrap_err();
+        assert!(
+            matches!(refused, NodeError::Refused(Refusal::ReasonInvalid)),
+            "{refused:?}"
+        );
+    }
+    set(&"x".repeat(REASON_BYTES_MAX)).await.unwrap();
+}
