@@ -1,5 +1,6 @@
 //! `tallystick qr`: a QR text as a picture.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -47,7 +48,7 @@ impl Args {
             std::fs::write(path, picture.to_png(self.scale)?).with_context(|| path.display().to_string())?;
         }
         if self.svg.is_none() && self.png.is_none() {
-            output::data(&picture.to_terminal());
+            output::data(&for_terminal(&picture.to_terminal()));
         }
         // A forged code can point to a forger's page, so the host is said.
         if let Some(origin) = &code.origin {
@@ -55,4 +56,17 @@ impl Args {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Light modules are drawn, so the terminal has to be dark: where standard
+/// output is a terminal that takes colours, it is told to be.
+fn for_terminal(picture: &str) -> String {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if plain || !std::io::stdout().is_terminal() {
+        return picture.to_owned();
+    }
+    let lines = picture
+        .lines()
+        .map(|line| format!("\u{1b}[97;40m{line}\u{1b}[0m\n"));
+    lines.collect()
 }
