@@ -589,7 +589,7 @@ fn redemption_id(n: usize) -> RedemptionId {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(crate::testkit::repeats(400, 8_000)))]
 
     #[test]
     fn nothing_is_granted_twice_or_lost(terms in all_terms(), ops in ops()) {

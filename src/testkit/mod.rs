@@ -5,6 +5,17 @@
 mod faulty;
 mod fixtures;
 
+/// How often a test repeats: `short`, or `long` where `TALLYSTICK_LONG_TESTS`
+/// is set, as it is in CI.
+#[must_use]
+pub fn repeats(short: u32, long: u32) -> u32 {
+    if std::env::var_os("TALLYSTICK_LONG_TESTS").is_some() {
+        long
+    } else {
+        short
+    }
+}
+
 pub mod conformance;
 pub mod node;
 

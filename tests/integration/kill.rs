@@ -18,7 +18,7 @@ use tallystick::merkle;
 use tallystick::node::{CouponsAnswer, NewNode, Node, NodeParts, Scope, create_log};
 use tallystick::primitives::{OsEntropy, UnixSeconds};
 use tallystick::store::{Guard, SledEngine, scan_entries};
-use tallystick::testkit::ManualClock;
+use tallystick::testkit::{self, ManualClock};
 
 use crate::node::world::*;
 
@@ -26,7 +26,9 @@ const CHILD: &str = "TALLYSTICK_KILL_CHILD";
 const FROM: &str = "TALLYSTICK_KILL_FROM";
 const SEED: &str = "TALLYSTICK_KILL_SEED";
 const MARK: &str = "EFFECT ";
-const ROUNDS: u64 = 20;
+const ROUNDS: u32 = 20;
+/// In CI.
+const ROUNDS_LONG: u32 = 100;
 /// Calls that the child has under way at once.
 const TASKS: u64 = 16;
 const COUPONS: u32 = 1_000;
@@ -194,7 +196,8 @@ fn what_was_answered_outlives_sigkill() {
     init(dir);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut answered = BTreeMap::new();
-    for round in 0..ROUNDS {
+    let rounds = u64::from(testkit::repeats(ROUNDS, ROUNDS_LONG));
+    for round in 0..rounds {
         let from = answered
             .keys()
             .next_back()
@@ -202,7 +205,7 @@ fn what_was_answered_outlives_sigkill() {
         let answers = roll(if round % 3 == 0 { 3 } else { 160 });
         run_and_kill(dir, from, answers, &mut answered);
         // Every other round the next child finds what the last one left.
-        if round % 2 == 0 && round + 1 < ROUNDS {
+        if round % 2 == 0 && round + 1 < rounds {
             continue;
         }
         runtime.block_on(async {

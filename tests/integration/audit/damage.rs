@@ -12,7 +12,7 @@ fn damage_never_goes_unseen() {
     let good = entries(&engine_of(&world));
     let place = tempfile::tempdir().unwrap();
     let config = ProptestConfig {
-        cases: 24,
+        cases: tallystick::testkit::repeats(24, 300),
         max_shrink_iters: 8,
         failure_persistence: None,
         ..ProptestConfig::default()
