@@ -221,7 +221,7 @@ impl From<QrTextError> for Problem {
 pub fn errors_md() -> String {
     let mut out = String::from(
         "# Errors\n\n\
-         Generated from `src/http/problem.rs`; a test says how to make it anew.\n\n\
+         Generated from `src/http/problem_table.rs`; a test says how to make it anew.\n\n\
          Every answer that says no is a problem document (RFC 9457, `application/problem+json`): `type`, `title`, \
          `status`, `detail` (this case, for people), `code` (stable, for programs), `retry` (whether the very \
          same request may succeed later), `action` (what to do), and members of the case, such as `used_at` and \
