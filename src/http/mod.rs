@@ -16,6 +16,7 @@ mod negotiate;
 mod observe;
 mod openapi;
 pub mod problem;
+mod problem_table;
 mod public;
 mod receipts;
 mod redemptions;

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse, get, post};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::credential::details::{Line, ReceiptDetails, Tax, Tender};
 use crate::credential::{ReceiptKind, ReceiptStub, Signed};
@@ -15,7 +15,7 @@ use crate::primitives::Tag;
 use super::auth::{Identity, May, has_proof, proves};
 use super::negotiate::{self, wants_cose};
 use super::problem::Problem;
-use super::request::{Post, query};
+use super::request::{ByReference, Post};
 use super::scalars::{Base64Url, Letters, Money, Quantity, Rate, Reference, RegisterName, Time, UnitPrice};
 use super::{EntryBody, HttpState};
 
@@ -358,34 +358,18 @@ pub async fn post_receipt(
     Ok(negotiate::located(response, &path))
 }
 
-/// Which receipt is looked for.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct ReceiptQuery {
-    /// A till key implies its own.
-    #[param(value_type = Option<String>)]
-    register: Option<RegisterName>,
-    /// The till's own reference.
-    #[param(value_type = String)]
-    till_reference: Reference,
-}
-
 /// Finds what became of a call by its till reference: at most one receipt.
 #[utoipa::path(
     tag = "tills",
     operation_id = "findReceipts",
-    params(ReceiptQuery),
+    params(ByReference),
     responses((status = 200, description = "The receipts, none if there is none", body = ReceiptsBody))
 )]
 #[get("/v1/receipts")]
 pub async fn find_receipts(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let identity = Identity::of(&state, &request, May::Read)?;
-    let asked: ReceiptQuery = query(&request)?;
-    let register = identity.register_or(asked.register.map(|name| name.0))?;
-    let found = state
-        .node
-        .receipt_by_reference(&register, &asked.till_reference.0)?;
+    let (register, reference) = ByReference::read(&request, &identity)?;
+    let found = state.node.receipt_by_reference(&register, &reference)?;
     let mut receipts = Vec::new();
     if let Some(receipt) = &found {
         receipts.push(view(&state, receipt, &stub_of(receipt)?));

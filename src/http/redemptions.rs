@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse, get, post};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::node::{RedemptionAnswer, RedemptionRequest, RedemptionView, ReversalRequest};
 use crate::primitives::RedemptionId;
@@ -13,7 +13,7 @@ use super::auth::{Identity, May};
 use super::coupons::BasketBody;
 use super::negotiate;
 use super::problem::Problem;
-use super::request::{Post, query};
+use super::request::{ByReference, Post};
 use super::scalars::{CampaignRef, CouponText, Letters, Money, NameOfCoupon, Reference, RegisterName, Time};
 use super::{EntryBody, HttpState};
 
@@ -136,35 +136,19 @@ pub async fn post_redemption(
     Ok(negotiate::located(response, &path))
 }
 
-/// Which redemptions are looked for.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct RedemptionQuery {
-    /// A till key implies its own.
-    #[param(value_type = Option<String>)]
-    register: Option<RegisterName>,
-    /// The till's own reference.
-    #[param(value_type = String)]
-    till_reference: Reference,
-}
-
 /// Finds what became of calls by their till reference: a sale may redeem
 /// several coupons under one.
 #[utoipa::path(
     tag = "tills",
     operation_id = "findRedemptions",
-    params(RedemptionQuery),
+    params(ByReference),
     responses((status = 200, description = "The redemptions, none if there is none", body = RedemptionsBody))
 )]
 #[get("/v1/redemptions")]
 pub async fn find_redemptions(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let identity = Identity::of(&state, &request, May::Read)?;
-    let asked: RedemptionQuery = query(&request)?;
-    let register = identity.register_or(asked.register.map(|name| name.0))?;
-    let found = state
-        .node
-        .redemptions_by_reference(&register, &asked.till_reference.0)?;
+    let (register, reference) = ByReference::read(&request, &identity)?;
+    let found = state.node.redemptions_by_reference(&register, &reference)?;
     let redemptions = found.into_iter().map(RedemptionViewBody::from).collect();
     Ok(negotiate::json(StatusCode::OK, &RedemptionsBody { redemptions }))
 }

@@ -6,14 +6,17 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::web::{Bytes, BytesMut, Payload, Query};
 use futures_util::StreamExt as _;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use crate::node::Caller;
-use crate::primitives::limits;
+use crate::primitives::{Register, limits};
 
 use super::HttpState;
 use super::auth::Identity;
 use super::problem::Problem;
+use super::scalars::{Reference, RegisterName};
 
 /// Names the intent of a POST.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -69,6 +72,28 @@ pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
     Query::<T>::from_query(request.query_string())
         .map(Query::into_inner)
         .map_err(|error| Problem::new("query_invalid", error.to_string()))
+}
+
+/// What a till asks after a call whose answer was lost.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ByReference {
+    /// A till key implies its own.
+    #[param(value_type = Option<String>)]
+    register: Option<RegisterName>,
+    /// The till's own reference.
+    #[param(value_type = String)]
+    till_reference: Reference,
+}
+
+impl ByReference {
+    /// Register and reference out of the query, the register as `identity` may.
+    pub fn read(request: &HttpRequest, identity: &Identity) -> Result<(Register, String), Problem> {
+        let asked: Self = query(request)?;
+        let register = identity.register_or(asked.register.map(|name| name.0))?;
+        Ok((register, asked.till_reference.0))
+    }
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {

@@ -8,22 +8,19 @@ use tokio::sync::oneshot;
 
 use crate::credential::{Campaign, Content, ReceiptStub};
 use crate::ledger::{
-    Answers, Basket, BatchOrder, CampaignDraft, Event, NewStatus, Quote, ReceiptDraft, Recorded,
-    RedemptionOrder, Refusal, ReversalOrder, StatusTarget,
+    Answers, Basket, BatchOrder, CampaignDraft, NewStatus, Quote, ReceiptDraft, Recorded, RedemptionOrder,
+    Refusal, ReversalOrder, StatusTarget,
 };
-use crate::primitives::{
-    Amount, CampaignId, CouponName, Digest, RedemptionId, Register, Tag, UnixSeconds, limits,
-};
+use crate::primitives::{Amount, CampaignId, CouponName, Digest, RedemptionId, Register, limits};
 
 use super::answers::ReceiptRecord;
 use super::answers::{
-    CampaignAnswer, CampaignView, CouponsAnswer, EntryRef, ReceiptAnswer, RedemptionAnswer, RedemptionView,
-    ReversalAnswer, StatusAnswer,
+    CampaignAnswer, CouponsAnswer, EntryRef, ReceiptAnswer, RedemptionAnswer, ReversalAnswer, StatusAnswer,
 };
-use super::find::{Lookup, receipt_key};
+use super::find::Lookup;
 use super::requests::{Call, Caller, Scope, occurrence};
 use super::writer::{Command, Job, ReceiptCommand, Reply, Shared, expect_recorded};
-use super::{Node, NodeError, NodeMetrics, NodeOptions};
+use super::{Node, NodeError};
 
 /// A coupon by what a till or the office has of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -347,196 +344,6 @@ impl Node {
         shared.status_answer(&expect_recorded(reply)?)
     }
 
-    /// All campaigns, the newest last.
-    #[must_use]
-    pub fn campaigns(&self) -> Vec<std::sync::Arc<CampaignView>> {
-        let campaigns = self
-            .inner
-            .shared
-            .campaigns
-            .read()
-            .expect("no holder of this lock panics");
-        let mut all: Vec<_> = campaigns.values().cloned().collect();
-        all.sort_by_key(|campaign| campaign.entry.index);
-        all
-    }
-
-    /// One campaign.
-    ///
-    /// # Errors
-    /// [`NodeError::NotFound`].
-    pub fn campaign(&self, id: &CampaignId) -> Result<std::sync::Arc<CampaignView>, NodeError> {
-        self.inner
-            .shared
-            .campaign(id)
-            .map_err(|_| NodeError::NotFound("there is no such campaign"))
-    }
-
-    /// A receipt by its tag.
-    ///
-    /// # Errors
-    /// [`NodeError::NotFound`], [`NodeError::Gone`] when it was erased.
-    pub fn receipt(&self, id: &Tag) -> Result<ReceiptAnswer, NodeError> {
-        let shared = &self.inner.shared;
-        let absent = NodeError::NotFound("there is no such receipt");
-        let Some(index) = shared.newest(receipt_key(id))? else {
-            return Err(absent);
-        };
-        let recorded = shared.entry(index)?;
-        match &recorded.event {
-            Event::ReceiptIssued(receipt) if receipt.tag == *id => shared.receipt_answer(&recorded),
-            _ => Err(absent),
-        }
-    }
-
-    /// The receipt that `register` posted under `till_reference`, if it did.
-    ///
-    /// # Errors
-    /// [`NodeError`] when the store cannot be read.
-    pub fn receipt_by_reference(
-        &self,
-        register: &Register,
-        till_reference: &str,
-    ) -> Result<Option<ReceiptAnswer>, NodeError> {
-        let shared = &self.inner.shared;
-        let reference = shared.hasher.reference(register, &Call::Receipt, till_reference);
-        match shared.newest(occurrence(reference, 0))? {
-            Some(index) => shared.receipt_answer(&shared.entry(index)?).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// A redemption as it stands.
-    ///
-    /// # Errors
-    /// [`NodeError::NotFound`].
-    pub fn redemption(&self, id: RedemptionId) -> Result<RedemptionView, NodeError> {
-        let shared = &self.inner.shared;
-        let found = shared.redemption(id)?;
-        let (state, original) = found.ok_or(NodeError::NotFound("there is no such redemption"))?;
-        let Event::Redeemed(redeemed) = &original.event else {
-            return Err(NodeError::NotFound("there is no such redemption"));
-        };
-        Ok(RedemptionView {
-            made: shared.redemption_answer(&original)?,
-            coupon: redeemed.name,
-            campaign: redeemed.campaign,
-            currency: shared.campaign(&redeemed.campaign)?.terms.currency,
-            basket_total: redeemed.basket_total,
-            register: state.register,
-            at: state.at,
-            reversed: state.reversed,
-        })
-    }
-
-    /// The redemptions that `register` made under `till_reference`, in order.
-    ///
-    /// # Errors
-    /// [`NodeError`] when the store cannot be read.
-    pub fn redemptions_by_reference(
-        &self,
-        register: &Register,
-        till_reference: &str,
-    ) -> Result<Vec<RedemptionView>, NodeError> {
-        let shared = &self.inner.shared;
-        let reference = shared
-            .hasher
-            .reference(register, &Call::Redemption, till_reference);
-        let mut found = Vec::new();
-        for n in 0..limits::COUPONS_PER_SALE_MAX {
-            let Some(index) = shared.newest(occurrence(reference, n))? else {
-                break;
-            };
-            if let Event::Redeemed(redeemed) = shared.entry(index)?.event {
-                found.push(self.redemption(redeemed.id)?);
-            }
-        }
-        Ok(found)
-    }
-
-    /// A signed status list token that has not run through half of its life.
-    ///
-    /// # Errors
-    /// [`NodeError::NotFound`] for a list that was never begun.
-    pub async fn status_list(&self, list: u32) -> Result<Vec<u8>, NodeError> {
-        let shared = &self.inner.shared;
-        let held = || {
-            let lists = shared.lists.read().expect("no holder of this lock panics");
-            lists.get(&list).cloned()
-        };
-        let half = shared.options.status_list_seconds / 2;
-        let fresh = |issued_at: UnixSeconds| shared.clock.now() < issued_at.plus(half);
-        if let Some(signed) = held()
-            && fresh(signed.issued_at)
-        {
-            return Ok(signed.token.clone());
-        }
-        match self.ask(Command::SignList(list), None).await? {
-            Reply::Done => held()
-                .map(|signed| signed.token.clone())
-                .ok_or(NodeError::NotFound("there is no such status list")),
-            reply => Err(expect_recorded(reply).err().unwrap_or(NodeError::Busy)),
-        }
-    }
-
-    /// The newest signed checkpoint, a signed note.
-    #[must_use]
-    pub fn checkpoint(&self) -> std::sync::Arc<str> {
-        self.inner
-            .shared
-            .head
-            .read()
-            .expect("no holder of this lock panics")
-            .note
-            .clone()
-    }
-
-    /// The log's size in that checkpoint, in entries.
-    #[must_use]
-    pub fn size(&self) -> u64 {
-        self.inner
-            .shared
-            .head
-            .read()
-            .expect("no holder of this lock panics")
-            .size
-    }
-
-    /// Why the writer has stopped, if it has: the process is to end then.
-    #[must_use]
-    pub fn stopped(&self) -> Option<String> {
-        self.inner
-            .shared
-            .stopped
-            .read()
-            .expect("no holder of this lock panics")
-            .clone()
-    }
-
-    /// How this node is set up.
-    #[must_use]
-    pub fn options(&self) -> &NodeOptions {
-        &self.inner.shared.options
-    }
-
-    /// What it counts.
-    #[must_use]
-    pub fn metrics(&self) -> &NodeMetrics {
-        &self.inner.shared.metrics
-    }
-
-    /// The public key of its credentials.
-    #[must_use]
-    pub fn credential_key(&self) -> crate::credential::PublicKey {
-        *self.inner.shared.keyring.credential.public()
-    }
-
-    /// The present time, by the node's clock.
-    #[must_use]
-    pub fn now(&self) -> UnixSeconds {
-        self.inner.shared.clock.now()
-    }
-
     /// Finishes what was accepted, writes out what is kept in memory beside
     /// the log, and closes the store. Further calls get [`NodeError::Stopped`].
     pub async fn shut_down(&self) {
@@ -567,7 +374,7 @@ impl Node {
         Ok((!same).then(|| Refusal::KeyReused.into()))
     }
 
-    async fn ask(&self, command: Command, answers: Option<Answers>) -> Result<Reply, NodeError> {
+    pub(super) async fn ask(&self, command: Command, answers: Option<Answers>) -> Result<Reply, NodeError> {
         let (reply, answer) = oneshot::channel();
         let job = Job {
             command,

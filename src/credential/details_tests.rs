@@ -1,0 +1,231 @@
+//! Tests of `details`.
+use super::*;
+use proptest::prelude::*;
+
+const SECRET: [u8; 32] = [6; 32];
+
+fn decimal(text: &str) -> Decimal {
+    Decimal::parse(text, 6).unwrap()
+}
+
+fn amount(minor_units: i64) -> Amount {
+    Amount::new(minor_units).unwrap()
+}
+
+fn sample() -> ReceiptDetails {
+    ReceiptDetails {
+        lines: vec![
+            Line {
+                description: "Äpfel Topaz".to_owned(),
+                quantity: decimal("0.482"),
+                unit: Some("kg".to_owned()),
+                unit_price: Some(decimal("2.99")),
+                total: amount(144),
+                tax_rate: Some(decimal("7.00")),
+            },
+            Line {
+                description: "Pfand zurück".to_owned(),
+                quantity: decimal("1"),
+                unit: None,
+                unit_price: None,
+                total: amount(-25),
+                tax_rate: None,
+            },
+        ],
+        tenders: vec![Tender {
+            kind: "gift_card".to_owned(),
+            amount: amount(119),
+        }],
+        taxes: vec![Tax {
+            rate: None,
+            net: amount(110),
+            tax: amount(9),
+        }],
+        cashier: Some("Ada".to_owned()),
+        member: None,
+        till_reference: Some("2026-03-07/000812".to_owned()),
+        refers_to: None,
+    }
+}
+
+#[test]
+fn leaves_are_what_the_library_writes() {
+    let null = Value::Null;
+    let minor = |units: i64| cbor::int(units);
+    let expected = [
+        (
+            1,
+            vec![
+                cbor::text("Äpfel Topaz"),
+                cbor::text("0.482"),
+                cbor::text("kg"),
+                cbor::text("2.99"),
+                minor(144),
+                cbor::text("7.00"),
+            ],
+        ),
+        (
+            1,
+            vec![
+                cbor::text("Pfand zurück"),
+                cbor::text("1"),
+                null.clone(),
+                null.clone(),
+                minor(-25),
+                null.clone(),
+            ],
+        ),
+        (2, vec![cbor::text("gift_card"), minor(119)]),
+        (3, vec![null, minor(110), minor(9)]),
+        (4, vec![cbor::text("Ada")]),
+        (6, vec![cbor::text("2026-03-07/000812")]),
+    ];
+    let leaves = sample().leaves(&SECRET);
+    assert_eq!(leaves.len(), expected.len());
+    for (index, (label, value)) in expected.into_iter().enumerate() {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&SECRET).unwrap();
+        mac.update(&u32::try_from(index).unwrap().to_be_bytes());
+        let salt = &mac.finalize().into_bytes()[..16];
+        let leaf = Value::Array(vec![cbor::bytes(salt), cbor::int(label), Value::Array(value)]);
+        assert_eq!(leaves[index], cbor::encode(&leaf), "leaf {index}");
+    }
+    assert_eq!(sample().root(&SECRET), root_of_leaves(&leaves));
+    assert_eq!(sample().leaf_count(), 6);
+}
+
+#[test]
+fn another_secret_another_root() {
+    assert_ne!(sample().root(&SECRET), sample().root(&[7; 32]));
+}
+
+#[test]
+fn crooked_leaves_are_refused() {
+    let leaves = sample().leaves(&SECRET);
+    assert!(ReceiptDetails::from_leaves(&[]).is_err());
+    let mut swapped = leaves.clone();
+    swapped.swap(1, 2);
+    assert!(ReceiptDetails::from_leaves(&swapped).is_err(), "out of order");
+    let twice = vec![leaves[4].clone(), leaves[4].clone()];
+    assert!(ReceiptDetails::from_leaves(&twice).is_err(), "two cashiers");
+    let leaf = |label: i32, value: Vec<Value>| {
+        vec![cbor::encode(&Value::Array(vec![
+            cbor::bytes([0; 16]),
+            cbor::int(label),
+            Value::Array(value),
+        ]))]
+    };
+    assert!(ReceiptDetails::from_leaves(&leaf(4, vec![cbor::text("Ada")])).is_ok());
+    let line = |quantity: &str| {
+        let mut value = vec![cbor::text("x"), cbor::text(quantity), Value::Null, Value::Null];
+        value.extend([cbor::int(1), Value::Null]);
+        leaf(1, value)
+    };
+    assert!(ReceiptDetails::from_leaves(&line("1.5")).is_ok());
+    for (why, leaves) in [
+        ("an unknown label", leaf(8, vec![cbor::text("x")])),
+        ("a label of none", leaf(0, vec![cbor::text("x")])),
+        ("wrong arity", leaf(4, vec![])),
+        ("a number for text", leaf(4, vec![cbor::int(1)])),
+        (
+            "a spaced tender",
+            leaf(2, vec![cbor::text("gift card"), cbor::int(1)]),
+        ),
+        ("a negative zero", line("-0")),
+        ("seven places", line("0.1234567")),
+        ("an exponent", line("1e3")),
+    ] {
+        assert!(ReceiptDetails::from_leaves(&leaves).is_err(), "{why}");
+    }
+    assert!(ReceiptDetails::from_leaves(&[vec![0x80]]).is_err());
+}
+
+#[test]
+fn tender_kinds() {
+    for kind in ["cash", "gift_card", "a", "b2b", "store_credit_2"] {
+        assert!(is_tender_kind(kind), "{kind}");
+    }
+    let long = "a".repeat(33);
+    for kind in [
+        "",
+        "Cash",
+        "gift card",
+        "_x",
+        "x_",
+        "a__b",
+        "2x",
+        "käse",
+        long.as_str(),
+    ] {
+        assert!(!is_tender_kind(kind), "{kind}");
+    }
+}
+
+fn any_details() -> impl Strategy<Value = ReceiptDetails> {
+    let amounts = -1_000_000_i64..1_000_000;
+    let decimals = (-100_000_i64..100_000, 0..=2_u8).prop_map(|(units, places)| Decimal { units, places });
+    let positive = (1..100_000_i64, 0..=6_u8).prop_map(|(units, places)| Decimal { units, places });
+    let line = (
+        "\\PC{1,40}",
+        positive.clone(),
+        proptest::option::of("[a-z]{1,4}"),
+        proptest::option::of(positive),
+        amounts.clone(),
+        proptest::option::of(decimals.clone()),
+    )
+        .prop_map(
+            |(description, quantity, unit, unit_price, total, tax_rate)| Line {
+                description,
+                quantity,
+                unit,
+                unit_price,
+                total: amount(total),
+                tax_rate,
+            },
+        );
+    let tender = ("[a-z]{1,8}(_[a-z]{1,8})?", amounts.clone()).prop_map(|(kind, paid)| Tender {
+        kind,
+        amount: amount(paid),
+    });
+    let tax = (proptest::option::of(decimals), amounts.clone(), amounts).prop_map(|(rate, net, tax)| Tax {
+        rate,
+        net: amount(net),
+        tax: amount(tax),
+    });
+    let single = || proptest::option::of("\\PC{1,20}");
+    (
+        proptest::collection::vec(line, 0..12),
+        proptest::collection::vec(tender, 0..3),
+        proptest::collection::vec(tax, 0..3),
+        single(),
+        single(),
+        "[!-~]{1,20}",
+        single(),
+    )
+        .prop_map(
+            |(lines, tenders, taxes, cashier, member, till_reference, refers_to)| ReceiptDetails {
+                lines,
+                tenders,
+                taxes,
+                cashier,
+                member,
+                till_reference: Some(till_reference),
+                refers_to,
+            },
+        )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn leaves_and_stored_form_come_back(details in any_details(), secret: [u8; 32]) {
+        prop_assert_eq!(&ReceiptDetails::from_leaves(&details.leaves(&secret)).unwrap(), &details);
+        let stored = details.encode(&secret);
+        prop_assert_eq!(ReceiptDetails::decode(&stored).unwrap(), (details, secret));
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+        let _ = ReceiptDetails::decode(&bytes);
+        let _ = ReceiptDetails::from_leaves(&[bytes]);
+    }
+}

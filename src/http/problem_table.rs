@@ -1,0 +1,435 @@
+//! Every code that a problem may have, with its status and advice.
+
+/// What is the same of every problem with one code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The stable code.
+    pub code: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// Whether the very same request may succeed later.
+    pub retry: bool,
+    /// What happened, the same for all of the code.
+    pub title: &'static str,
+    /// What to do about it.
+    pub action: &'static str,
+}
+
+const fn row(code: &'static str, status: u16, retry: bool, title: &'static str, action: &'static str) -> Row {
+    Row {
+        code,
+        status,
+        retry,
+        title,
+        action,
+    }
+}
+
+/// Every code there is, in the order of `docs/errors.md`.
+pub const TABLE: &[Row] = &[
+    // What is wrong with the request itself.
+    row(
+        "body_invalid",
+        400,
+        false,
+        "The body cannot be read",
+        "Correct what the detail names. Unknown members, numbers with a fraction, amounts beyond 2^53 - 1, \
+         unknown currencies and times without an offset are all refused.",
+    ),
+    row(
+        "query_invalid",
+        400,
+        false,
+        "The query cannot be read",
+        "Correct what the detail names.",
+    ),
+    row(
+        "idempotency_key_required",
+        400,
+        false,
+        "The header Idempotency-Key is missing",
+        "Send an Idempotency-Key: a new one for every new intent, the same one for every repeat of it.",
+    ),
+    row(
+        "idempotency_key_invalid",
+        400,
+        false,
+        "The header Idempotency-Key cannot be used",
+        "Send it once, with 1 to 255 visible ASCII characters and no spaces; a random UUID is fine.",
+    ),
+    row(
+        "access_key_missing",
+        401,
+        false,
+        "An access key is needed",
+        "Send the header Authorization: Bearer KEY. The operator makes keys with tallystick key add.",
+    ),
+    row(
+        "access_key_unknown",
+        401,
+        false,
+        "This access key is not known here",
+        "Check that the whole key was copied and that it was not revoked (tallystick key list).",
+    ),
+    row(
+        "role_forbidden",
+        403,
+        false,
+        "This access key may not do that",
+        "Use a key with the role that the detail names.",
+    ),
+    row(
+        "register_mismatch",
+        403,
+        false,
+        "A till acts for its own register only",
+        "Send the register that the access key is bound to, or use an office key.",
+    ),
+    row(
+        "not_found",
+        404,
+        false,
+        "There is no such thing",
+        "Check the address. For a call whose answer was lost, ask by register and till_reference.",
+    ),
+    row(
+        "method_not_allowed",
+        405,
+        false,
+        "This address does not take that method",
+        "Use a method that the header Allow names.",
+    ),
+    row(
+        "not_acceptable",
+        406,
+        false,
+        "This cannot be given in the form asked for",
+        "Accept application/json; application/cose goes with exactly one credential.",
+    ),
+    row(
+        "body_timeout",
+        408,
+        true,
+        "The body did not arrive in time",
+        "Send the same request again.",
+    ),
+    row(
+        "request_in_progress",
+        409,
+        true,
+        "The first request with this Idempotency-Key is still being worked on",
+        "Send the same request again after a moment; it gets the first one's answer.",
+    ),
+    row(
+        "gone",
+        410,
+        false,
+        "This was here and cannot be shown any more",
+        "The effect stands in the log; its answer cannot be made again.",
+    ),
+    row(
+        "body_too_large",
+        413,
+        false,
+        "The body is too large",
+        "Send at most 512 KiB and 1,000 receipt lines.",
+    ),
+    row(
+        "content_type_unsupported",
+        415,
+        false,
+        "The body is not JSON",
+        "Send the header Content-Type: application/json, and no Content-Encoding.",
+    ),
+    // Retries.
+    row(
+        "idempotency_key_reused",
+        422,
+        false,
+        "This Idempotency-Key stands for another request",
+        "Repeat a request unchanged, or take a new key for a new intent.",
+    ),
+    row(
+        "till_reference_reused",
+        422,
+        false,
+        "This till_reference stands for another content",
+        "Ask by register and till_reference what was recorded; give every sale a reference of its own.",
+    ),
+    // Receipts.
+    row(
+        "receipt_invalid",
+        422,
+        false,
+        "The receipt does not add up, or breaks another rule",
+        "Correct what the detail names; nothing was recorded.",
+    ),
+    row(
+        "time_too_far",
+        422,
+        false,
+        "The time of sale is too far from the node's clock",
+        "Check the till's clock, and the node's; or leave issued_at out. A receipt that is posted after an outage is \
+         marked \"offline\": true and may be late; none may lie in the future.",
+    ),
+    // Coupons.
+    row(
+        "coupon_unreadable",
+        422,
+        false,
+        "This is not a coupon's QR text",
+        "Scan again. The text is a link ending in digits, or the digits alone, with nothing before or after.",
+    ),
+    row(
+        "coupon_link_foreign",
+        422,
+        false,
+        "The code's link leads to another host",
+        "Do not accept it: a forged code can point to a forger's page.",
+    ),
+    row(
+        "coupon_forged",
+        422,
+        false,
+        "This coupon was altered or forged",
+        "Do not accept it. If it came from your own printer, check the printing.",
+    ),
+    row(
+        "coupon_not_issued",
+        422,
+        false,
+        "This coupon bears a good signature but was never issued here",
+        "Do not accept it, and tell the node's operator at once: the signing key may be stolen.",
+    ),
+    row(
+        "coupon_foreign",
+        422,
+        false,
+        "This coupon was issued by another co-op",
+        "It is redeemed where it was issued.",
+    ),
+    row(
+        "holder_signature_missing",
+        422,
+        false,
+        "This coupon is bound to its holder's key",
+        "It cannot be redeemed without the holder's signature, which this node does not take yet.",
+    ),
+    row(
+        "coupon_not_yet_valid",
+        422,
+        false,
+        "This coupon is not valid yet",
+        "It can be used from valid_from on.",
+    ),
+    row(
+        "coupon_expired",
+        422,
+        false,
+        "This coupon has expired",
+        "It ended at expired_at.",
+    ),
+    row(
+        "coupon_revoked",
+        422,
+        false,
+        "This coupon has been revoked",
+        "Do not accept it; the office knows why.",
+    ),
+    row(
+        "coupon_suspended",
+        422,
+        false,
+        "This coupon is suspended",
+        "It may become valid again; the office knows why.",
+    ),
+    row(
+        "coupon_used_up",
+        422,
+        false,
+        "This coupon is used up",
+        "used_at and used_register say when and where it was last redeemed. If that was your own call, \
+         ask by register and till_reference.",
+    ),
+    row(
+        "redeemer_not_allowed",
+        422,
+        false,
+        "This campaign's coupons are not redeemable here",
+        "They are redeemed at the co-ops that the campaign names.",
+    ),
+    row(
+        "currency_differs",
+        422,
+        false,
+        "The basket is in another currency than the campaign",
+        "Redeem it on a basket in the campaign's currency.",
+    ),
+    row(
+        "basket_below_minimum",
+        422,
+        false,
+        "The basket is too small for this coupon",
+        "The basket has to come to minimum at least.",
+    ),
+    row(
+        "nothing_to_redeem",
+        422,
+        false,
+        "There is nothing to take off this basket",
+        "Check the basket's total and the amount.",
+    ),
+    row(
+        "amount_differs",
+        422,
+        false,
+        "The amount is not what the terms give",
+        "Leave amount out, or send what computed says.",
+    ),
+    row(
+        "amount_too_large",
+        422,
+        false,
+        "The amount is more than can be taken off",
+        "Ask for at most what most says, or leave amount out.",
+    ),
+    row(
+        "budget_exhausted",
+        422,
+        false,
+        "The campaign's budget does not cover this",
+        "remaining says what is left; the office may begin another campaign.",
+    ),
+    row(
+        "too_many_coupons",
+        422,
+        false,
+        "This sale has redeemed as many coupons as one sale may",
+        "Split the sale.",
+    ),
+    // Reversals.
+    row(
+        "redemption_unknown",
+        404,
+        false,
+        "There is no such redemption",
+        "Check its id, or ask by register and till_reference.",
+    ),
+    row(
+        "reversal_too_large",
+        422,
+        false,
+        "More than what is left to reverse",
+        "Reverse at most remaining.",
+    ),
+    row(
+        "reversal_window_over",
+        422,
+        false,
+        "It is too late to reverse this",
+        "The campaign's reversal window ended at ended_at.",
+    ),
+    row(
+        "give_back_needs_whole",
+        422,
+        false,
+        "A use is given back whole or not at all",
+        "Reverse all that is left, or set give_back to false.",
+    ),
+    // Campaigns, issuing, revoking.
+    row(
+        "terms_not_supported",
+        422,
+        false,
+        "The campaign has terms that this node does not enforce",
+        "Leave those terms out, or update the node.",
+    ),
+    row(
+        "terms_invalid",
+        422,
+        false,
+        "The campaign's terms do not work",
+        "Correct what the detail names.",
+    ),
+    row(
+        "campaign_exists",
+        422,
+        false,
+        "Exactly this campaign was signed before",
+        "Use the first one, or give the second another name or text.",
+    ),
+    row(
+        "campaign_unknown",
+        422,
+        false,
+        "This node knows no such campaign",
+        "Check its id with GET /v1/campaigns.",
+    ),
+    row(
+        "campaign_ended",
+        422,
+        false,
+        "The campaign is over",
+        "Sign a new campaign; terms never change.",
+    ),
+    row(
+        "campaign_closed",
+        422,
+        false,
+        "The campaign was revoked or suspended",
+        "A suspension can be lifted by the office; a revocation is final.",
+    ),
+    row(
+        "batch_invalid",
+        422,
+        false,
+        "These coupons cannot be issued",
+        "Correct what the detail names.",
+    ),
+    row(
+        "target_unknown",
+        422,
+        false,
+        "Nothing was issued here under that name",
+        "Check the name or the batch.",
+    ),
+    row(
+        "revocation_final",
+        422,
+        false,
+        "A revocation is final",
+        "Issue a new coupon in its place.",
+    ),
+    // The node itself.
+    row(
+        "internal",
+        500,
+        true,
+        "The node failed",
+        "Send the same request again with the same Idempotency-Key; if it persists, the operator finds the \
+         reason in the node's log under the X-Request-Id.",
+    ),
+    row(
+        "busy",
+        503,
+        true,
+        "The node has more work waiting than it takes on",
+        "Send the same request again after Retry-After seconds, with the same Idempotency-Key.",
+    ),
+    row(
+        "index_damaged",
+        503,
+        true,
+        "The node's index is damaged",
+        "Send the same request again, with the same Idempotency-Key, once the node was started again: it then \
+         makes its index anew from the log. The operator restarts the node.",
+    ),
+    row(
+        "stopped",
+        503,
+        true,
+        "The node has stopped writing",
+        "Send the same request again, with the same Idempotency-Key, once the node was started again. Whether \
+         this call was recorded is known then.",
+    ),
+];
