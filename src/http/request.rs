@@ -14,6 +14,7 @@ use crate::primitives::limits;
 use super::HttpState;
 use super::auth::Identity;
 use super::problem::Problem;
+use super::scalars::Object;
 
 /// Names the intent of a POST.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -72,7 +73,9 @@ pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::new("body_invalid", error.to_string()))
+    let read: Result<Object<T>, _> = serde_json::from_slice(body);
+    read.map(|object| object.0)
+        .map_err(|error| Problem::new("body_invalid", error.to_string()))
 }
 
 fn idempotency_key(request: &HttpRequest) -> Result<&str, Problem> {
