@@ -351,11 +351,12 @@ fn write_findings(out: &mut String, report: &AuditReport) -> std::fmt::Result {
         writeln!(out, "  What to do: {}.", rule.hint())?;
     }
     writeln!(out)?;
+    let (total, rules) = (report.findings.total(), report.findings.counts().len());
     writeln!(
         out,
-        "Something is wrong: {} findings under {} rules.",
-        report.findings.total(),
-        report.findings.counts().len()
+        "Something is wrong: {total} finding{} under {rules} rule{}.",
+        if total == 1 { "" } else { "s" },
+        if rules == 1 { "" } else { "s" },
     )
 }
 

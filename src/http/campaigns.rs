@@ -15,7 +15,7 @@ use super::auth::{Identity, May};
 use super::negotiate::{self, wants_cose};
 use super::problem::Problem;
 use super::request::Post;
-use super::scalars::{Base64Url, Letters, Money, Time};
+use super::scalars::{Base64Url, Letters, Money, Time, object};
 use super::{EntryBody, HttpState};
 
 /// How long a campaign may be kept by caches, in seconds: one never changes.
@@ -92,6 +92,7 @@ struct CampaignBody {
     #[schema(max_length = 2000)]
     text: String,
     currency: Letters,
+    #[serde(deserialize_with = "object")]
     benefit: BenefitBody,
     /// The least total of a basket.
     minimum_basket: Option<Money>,

@@ -15,7 +15,9 @@ use super::negotiate::{self, wants_cose};
 use super::problem::Problem;
 use super::receipts::LineBody;
 use super::request::{Post, read_json};
-use super::scalars::{Base64Url, CampaignRef, CouponText, Letters, Money, NameOfCoupon, Time};
+use super::scalars::{
+    Base64Url, CampaignRef, CouponText, Letters, Money, NameOfCoupon, Time, maybe_objects, object,
+};
 use super::{EntryBody, HttpState};
 
 /// Coupons as the office orders them.
@@ -25,7 +27,7 @@ use super::{EntryBody, HttpState};
 struct CouponOrderBody {
     campaign: CampaignRef,
     /// How many; one if absent.
-    #[serde(default = "one")]
+    #[serde(default = "one", deserialize_with = "one_if_null")]
     #[schema(minimum = 1, maximum = 1000, default = 1)]
     count: u32,
     /// An amount in place of the benefit's.
@@ -38,6 +40,10 @@ struct CouponOrderBody {
 
 fn one() -> u32 {
     1
+}
+
+fn one_if_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    Option::deserialize(deserializer).map(|count| count.unwrap_or_else(one))
 }
 
 /// One coupon: bearer value.
@@ -127,6 +133,7 @@ pub(super) struct BasketBody {
     currency: Letters,
     /// Its lines; no terms look at them yet.
     #[expect(dead_code, reason = "read, so that what is wrong in them is told")]
+    #[serde(default, deserialize_with = "maybe_objects")]
     lines: Option<Vec<LineBody>>,
 }
 
@@ -147,6 +154,7 @@ impl From<BasketBody> for Basket {
 }))]
 struct ValidationBody {
     coupon: CouponText,
+    #[serde(deserialize_with = "object")]
     basket: BasketBody,
     /// How much of a stored value.
     amount: Option<Money>,

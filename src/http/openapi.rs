@@ -67,12 +67,20 @@ pub fn text() -> &'static str {
     &TEXT
 }
 
-/// The methods that a path takes; none where there is no such path.
+/// The methods that a path takes, HEAD wherever GET is; none where there is no
+/// such path.
 pub fn methods_of(path: &str) -> Vec<String> {
     let paths = DOCUMENT["paths"].as_object().into_iter().flatten();
     let found = paths.filter(|(pattern, _)| matches(pattern, path));
     let methods = found.flat_map(|(_, item)| item.as_object().into_iter().flat_map(Map::keys));
-    methods.map(|method| method.to_uppercase()).collect()
+    let mut all = Vec::new();
+    for method in methods {
+        all.push(method.to_uppercase());
+        if method == "get" {
+            all.push("HEAD".to_owned());
+        }
+    }
+    all
 }
 
 fn matches(pattern: &str, path: &str) -> bool {
@@ -252,8 +260,8 @@ mod tests {
 
     #[test]
     fn paths_know_their_methods() {
-        assert_eq!(methods_of("/v1/receipts"), ["GET", "POST"]);
-        assert_eq!(methods_of("/v1/receipts/x"), ["GET"]);
+        assert_eq!(methods_of("/v1/receipts"), ["GET", "HEAD", "POST"]);
+        assert_eq!(methods_of("/v1/receipts/x"), ["GET", "HEAD"]);
         assert_eq!(methods_of("/v1/redemptions/x/reversals"), ["POST"]);
         assert!(methods_of("/v1/receipts/").is_empty());
         assert!(methods_of("/v1/coupons/0-1").is_empty());

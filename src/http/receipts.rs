@@ -16,7 +16,10 @@ use super::auth::{Identity, May, has_proof, proves};
 use super::negotiate::{self, wants_cose};
 use super::problem::Problem;
 use super::request::{ByReference, Post};
-use super::scalars::{Base64Url, Letters, Money, Quantity, Rate, Reference, RegisterName, Time, UnitPrice};
+use super::scalars::{
+    Base64Url, Letters, Money, Quantity, Rate, Reference, RegisterName, Time, UnitPrice, null_is_absent,
+    objects,
+};
 use super::{EntryBody, HttpState};
 
 /// What a receipt is for.
@@ -141,12 +144,15 @@ struct ReceiptBody {
     prices_include_tax: bool,
     /// At most 1,000.
     #[schema(max_items = 1000)]
+    #[serde(deserialize_with = "objects")]
     lines: Vec<LineBody>,
     /// Each rate once.
     #[schema(max_items = 100)]
+    #[serde(deserialize_with = "objects")]
     taxes: Vec<TaxBody>,
     /// They sum to the total.
     #[schema(max_items = 100)]
+    #[serde(deserialize_with = "objects")]
     tenders: Vec<TenderBody>,
     /// What the receipt comes to.
     total: Money,
@@ -157,7 +163,7 @@ struct ReceiptBody {
     /// The receipt that this one refunds or voids.
     refers_to: Option<Reference>,
     /// Posted after an outage of the till's link.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_absent")]
     offline: bool,
 }
 

@@ -14,7 +14,9 @@ use super::coupons::BasketBody;
 use super::negotiate;
 use super::problem::Problem;
 use super::request::{ByReference, Post};
-use super::scalars::{CampaignRef, CouponText, Letters, Money, NameOfCoupon, Reference, RegisterName, Time};
+use super::scalars::{
+    CampaignRef, CouponText, Letters, Money, NameOfCoupon, Reference, RegisterName, Time, object,
+};
 use super::{EntryBody, HttpState};
 
 /// A redemption as a till asks for it.
@@ -29,6 +31,7 @@ struct RedemptionBody {
     register: RegisterName,
     /// Unique per register and coupon: the same content under it gets the first answer.
     till_reference: Reference,
+    #[serde(deserialize_with = "object")]
     basket: BasketBody,
     /// How much of a stored value; for other benefits what the till computed.
     amount: Option<Money>,

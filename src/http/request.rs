@@ -16,7 +16,7 @@ use crate::primitives::{Register, limits};
 use super::HttpState;
 use super::auth::Identity;
 use super::problem::Problem;
-use super::scalars::{Reference, RegisterName};
+use super::scalars::{Object, Reference, RegisterName};
 
 /// Names the intent of a POST.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -97,7 +97,9 @@ impl ByReference {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| Problem::new("body_invalid", error.to_string()))
+    let read: Result<Object<T>, _> = serde_json::from_slice(body);
+    read.map(|object| object.0)
+        .map_err(|error| Problem::new("body_invalid", error.to_string()))
 }
 
 fn idempotency_key(request: &HttpRequest) -> Result<&str, Problem> {

@@ -1,8 +1,10 @@
 //! The scalars of JSON bodies (formats, section 6): integer minor units,
-//! decimals as strings, ISO letters, RFC 3339 times, base64url without padding.
+//! decimals as strings, ISO letters, RFC 3339 times, base64url without padding;
+//! and that objects are objects.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -36,6 +38,58 @@ fn text<'de, D: Deserializer<'de>, T>(
     read: impl FnOnce(&str) -> Result<T, String>,
 ) -> Result<T, D::Error> {
     deserializer.deserialize_str(TextVisitor(what, read))
+}
+
+/// A `T` that stands as a JSON object. What serde derives takes an array too,
+/// as the members in order: a till that sends one has made a mistake, and which
+/// member each of its items was meant to be would be a guess.
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        object(deserializer).map(Self)
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> de::Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+        T::deserialize(de::value::MapAccessDeserializer::new(members))
+    }
+}
+
+/// For a member: reads a `T` that stands as an object.
+pub fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    deserializer.deserialize_map(ObjectVisitor(PhantomData))
+}
+
+/// For a member: reads a list of `T`s, each an object.
+pub fn objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let list: Vec<Object<T>> = Vec::deserialize(deserializer)?;
+    Ok(list.into_iter().map(|object| object.0).collect())
+}
+
+/// For a member that may be absent: a list of `T`s, each an object.
+pub fn maybe_objects<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    let list: Option<Vec<Object<T>>> = Option::deserialize(deserializer)?;
+    Ok(list.map(|list| list.into_iter().map(|object| object.0).collect()))
+}
+
+/// For a member with a default: `null` is as if it were absent, as for all
+/// members that may be.
+pub fn null_is_absent<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// An amount in minor units.

@@ -163,7 +163,7 @@ impl<'a> Pass<'a> {
             index - 1,
             Rule::EntriesUnreadable,
             format!(
-                "entries {first} to {} cannot be read: they are nowhere in the store",
+                "entries {first} to {} unreadable: they are nowhere in the store",
                 index - 1
             ),
         );
@@ -199,7 +199,7 @@ impl<'a> Pass<'a> {
             end - 1,
             Rule::EntriesLost,
             format!(
-                "entries {first} to {} cannot be read through the store any more; the raw file still holds them",
+                "entries {first} to {} unreadable through the store; its raw file still holds them",
                 end - 1
             ),
         );

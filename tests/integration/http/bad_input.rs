@@ -57,6 +57,26 @@ async fn receipts_that_cannot_be_read_or_do_not_add_up() {
         line(json!({"quantity": "1e3"})),
         line(json!({"tax_rate": "7.001"})),
         line(json!({"price": 1})),
+        // Members in a row are no object.
+        json!([
+            "r",
+            "t",
+            "sale",
+            "EUR",
+            null,
+            true,
+            [],
+            [],
+            [],
+            0,
+            null,
+            null,
+            null,
+            false
+        ]),
+        with(json!({"lines": [["Apples", "1", null, null, 144, "7.00"]]})),
+        with(json!({"taxes": [["7.00", 135, 9]]})),
+        with(json!({"tenders": [["cash", 144]]})),
     ];
     for body in &invalid {
         let problem = served
@@ -188,6 +208,11 @@ async fn bodies_that_are_no_bodies() {
         .body(whole.clone());
     send(packed).await.problem(415, "content_type_unsupported");
     assert_eq!(served.node.node.size(), size);
+    // Null says that a member is absent.
+    let mut nulls = receipt("nulls");
+    let absent = json!({"cashier": null, "member": null, "refers_to": null, "offline": null});
+    merge(&mut nulls, &absent);
+    served.post("/v1/receipts", &key, "nulls", &nulls).await.created();
     // At the limit, and with a charset, it is taken.
     let longest = format!("{whole}{}", " ".repeat(512 * 1024 - whole.len()));
     let request = served
@@ -336,6 +361,7 @@ async fn redemptions_campaigns_coupons_and_revocations_that_cannot_be() {
             422,
             "nothing_to_redeem",
         ),
+        (json!({"basket": [1_250, "EUR", null]}), 400, "body_invalid"),
         (json!({"amount": 301}), 422, "amount_differs"),
         (json!({"amount": -300}), 422, "amount_differs"),
         (json!({"till_reference": null}), 400, "body_invalid"),
@@ -366,6 +392,12 @@ async fn redemptions_campaigns_coupons_and_revocations_that_cannot_be() {
         (
             "/v1/campaigns",
             terms(json!({"benefit": {"kind": "amount_off"}})),
+            400,
+            "body_invalid",
+        ),
+        (
+            "/v1/campaigns",
+            terms(json!({"benefit": ["amount_off", 1]})),
             400,
             "body_invalid",
         ),

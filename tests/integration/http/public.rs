@@ -177,7 +177,7 @@ async fn edges_speak_in_problem_documents() {
     served.get("/v1/receipts/", "").await.problem(404, "not_found");
     let deleted = send(served.request(reqwest::Method::DELETE, "/v1/receipts", "")).await;
     deleted.problem(405, "method_not_allowed");
-    assert_eq!(deleted.header("allow"), "GET, POST");
+    assert_eq!(deleted.header("allow"), "GET, HEAD, POST");
     let head = send(served.request(reqwest::Method::HEAD, "/healthz", "")).await;
     assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
     assert_eq!(head.header("content-length"), "15");
