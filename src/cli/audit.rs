@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
+use crate::log::{Checkpoint, Note};
 use crate::node::audit::{
     AuditOptions, AuditReport, Finding, Summary, Verdict, audit, is_turnover, show_sum,
 };
@@ -77,6 +78,9 @@ impl Args {
                 path.display()
             );
             let note = std::fs::read(&path).with_context(|| format!("could not read {}", path.display()))?;
+            // Whether this log's key has signed it is for the audit to say.
+            let body = Note::parse(&note).and_then(|note| Checkpoint::parse(note.text()));
+            body.with_context(|| format!("{} is not a checkpoint", path.display()))?;
             options.checkpoints.push((path.display().to_string(), note));
         }
         let terminal = std::io::stderr().is_terminal();

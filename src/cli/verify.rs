@@ -29,8 +29,8 @@ pub struct VerifyArgs {
     /// QR text (link or digits), a file holding it or the raw bytes, or - for standard input
     #[arg(value_name = "TEXT|FILE|-", default_value = "-", hide_default_value = true)]
     pub input: String,
-    /// A did.json, a campaign, or a directory of these; may be repeated
-    #[arg(long, value_name = "FILE|DIR", required = true)]
+    /// A did.json, a campaign, or a directory of these; may be repeated; without it no issuer is known
+    #[arg(long, value_name = "FILE|DIR")]
     pub trust: Vec<PathBuf>,
     /// A status list token; may be repeated
     #[arg(long, value_name = "FILE")]

@@ -90,7 +90,7 @@ pub const TABLE: &[Row] = &[
         404,
         false,
         "There is no such thing",
-        "Check the address. For a call whose answer was lost, ask by register and till_reference.",
+        "Check the address and the id in it. A till whose answer was lost asks by register and till_reference.",
     ),
     row(
         "method_not_allowed",

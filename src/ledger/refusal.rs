@@ -118,7 +118,7 @@ pub enum Refusal {
     #[error("this node knows no such redemption")]
     RedemptionUnknown,
     /// More than what is left to reverse.
-    #[error("at most {left} minor units of this redemption are left to reverse")]
+    #[error("a reversal takes back 1 minor unit or more, and {left} of this redemption are left")]
     ReversalTooLarge {
         /// What is left to reverse.
         left: Amount,

@@ -22,6 +22,7 @@ mod open;
 mod pending;
 mod reads;
 mod recover;
+mod repeats;
 mod replay;
 mod requests;
 mod snapshot;

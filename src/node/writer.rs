@@ -34,6 +34,7 @@ use super::keyring::Keyring;
 use super::lists::Lists;
 use super::numbers::{NextNumbers, NumberGuess};
 use super::pending::Pending;
+use super::repeats::same_content;
 use super::requests::{RequestHasher, Scope, occurrence};
 use super::snapshot::Snapshot;
 use super::upkeep::Upkeep;
@@ -346,7 +347,8 @@ impl Writer {
                 return Ok(None);
             };
             let first = sight.entry(index)?;
-            if same(&first) {
+            let engine = self.shared.engine.as_ref();
+            if same(&first) || same_content(engine, pending, &first, command)? {
                 return Ok(Some(first));
             }
             let other_coupon = match (&first.event, command) {

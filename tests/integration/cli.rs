@@ -126,6 +126,12 @@ pub struct Served {
 }
 
 impl Served {
+    fn checkpoint(&self) -> String {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let answer = reqwest::blocking::get(format!("{}/checkpoint", self.url)).unwrap();
+        answer.text().unwrap()
+    }
+
     /// Sends a signal; the exit code, and what was still said.
     fn signal(mut self, signal: &str) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
@@ -489,6 +495,32 @@ fn a_store_behind_its_guard_or_without_it_is_refused() {
     );
     fs::remove_file(place.dir.path().join("shop.guard")).unwrap();
     place.refused(&list, 1, &["guard file", "shop.guard is missing", "put it back"]);
+}
+
+#[test]
+fn a_lost_guard_file_is_made_again_from_a_checkpoint_of_this_log_only() {
+    let place = Place::new();
+    let file = |name: &str| place.dir.path().join(name);
+    place.campaign(&["--node", "shop"]);
+    let served = place.serve();
+    fs::write(file("checkpoint.txt"), served.checkpoint()).unwrap();
+    assert_eq!(served.signal("-TERM").0, Some(0));
+    let recover = ["recover", "shop", "--checkpoint", "checkpoint.txt"];
+    place.refused(&recover, 1, &["the guard file", "is there already"]);
+    fs::remove_file(file("shop.guard")).unwrap();
+    // The word of another node's log counts for nothing.
+    let other = Place::at("http://127.0.0.1:8081");
+    let served = other.serve();
+    fs::write(file("foreign.txt"), served.checkpoint()).unwrap();
+    place.refused(
+        &["recover", "shop", "--checkpoint", "foreign.txt"],
+        1,
+        &["no checkpoint that this node has signed"],
+    );
+    let done = place.done(&recover);
+    assert!(done.contains("agrees with the checkpoint at 2 entries"), "{done}");
+    place.campaign(&["--node", "shop", "--budget", "1000"]);
+    assert_eq!(place.json(&["audit", "shop", "--json"])["verdict"], "clean");
 }
 
 #[test]

@@ -324,8 +324,7 @@ fn what_is_to_be_trusted_has_to_hold() {
 #[test]
 fn wrong_usage_is_told_apart() {
     for arguments in [
-        &["verify", "123"][..],
-        &["verify", "123", "--trust"],
+        &["verify", "123", "--trust"][..],
         &["verify", "123", "--trust", "x", "--at", "noon"],
         &["verify", "123", "--trust", "x", "--wat"],
     ] {

@@ -99,10 +99,15 @@ async fn what_a_key_or_a_reference_stands_for_never_changes() {
         .await
         .unwrap();
     assert_eq!(node.redemptions_by_reference(&lane, "a-s").unwrap().len(), 2);
-    // Another receipt under the same reference.
-    let error = node
+    // The same receipt, written in another way, under the same reference.
+    let again = node
         .issue_receipt(&till(&lane), receipt(&lane, "a-r", START))
         .await;
+    assert_eq!(again.unwrap(), first.receipt);
+    // Another receipt under it.
+    let mut other = receipt(&lane, "a-r", START);
+    other.details.cashier = Some("somebody else".to_owned());
+    let error = node.issue_receipt(&till(&lane), other).await;
     assert_eq!(refusal(error.unwrap_err()), Refusal::ReferenceReused);
 }
 

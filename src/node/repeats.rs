@@ -1,0 +1,67 @@
+//! When a call under another `Idempotency-Key` is the same as an earlier one:
+//! its till reference is, and its content (protocol, section 2, 'Retries').
+//!
+//! A till that writes its retry anew may order members or break lines in another
+//! way. What counts is what the call means.
+
+use crate::credential::{ReceiptStub, Signed};
+use crate::ledger::{Event, Mark, Recorded};
+use crate::store::{Engine, beside};
+
+use super::NodeError;
+use super::answers::ReceiptRecord;
+use super::pending::Pending;
+use super::writer::{Command, ReceiptCommand};
+
+/// Whether `command` asks for just what `first` records.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(super) fn same_content(
+    engine: &dyn Engine,
+    pending: &Pending,
+    first: &Recorded,
+    command: &Command,
+) -> Result<bool, NodeError> {
+    Ok(match (&first.event, command) {
+        (Event::ReceiptIssued(_), Command::IssueReceipt(receipt)) => {
+            let waiting = pending.beside.iter().find(|(index, _)| *index == first.index);
+            let record = match waiting {
+                Some((_, record)) => Some(record.clone()),
+                None => beside::read(engine, first.index)?,
+            };
+            record.is_some_and(|record| same_receipt(first, &record, receipt) == Some(true))
+        }
+        (Event::Redeemed(redeemed), Command::Redeem(order)) => {
+            redeemed.name == order.coupon.name
+                && redeemed.basket_total == order.basket.total
+                && order.amount.is_none_or(|amount| amount == redeemed.amount)
+        }
+        (Event::Reversed(reversed), Command::Reverse { order, .. }) => {
+            reversed.give_back == order.give_back
+                && order.amount.is_none_or(|amount| amount == reversed.amount)
+        }
+        _ => false,
+    })
+}
+
+/// A live receipt's time of sale is not compared: where the till gives none it
+/// is the node's clock, which has gone on.
+fn same_receipt(first: &Recorded, record: &[u8], receipt: &ReceiptCommand) -> Option<bool> {
+    let Event::ReceiptIssued(issued) = &first.event else {
+        return None;
+    };
+    let draft = &receipt.draft;
+    let record = ReceiptRecord::decode(record)?;
+    let stub = Signed::<ReceiptStub>::parse(&record.stub).ok()?.into_content();
+    let same_time = draft.mark == Mark::Live || stub.issued_at == draft.issued_at;
+    Some(
+        issued.mark == draft.mark
+            && same_time
+            && stub.register == draft.register
+            && stub.kind == draft.kind
+            && stub.currency == draft.currency
+            && stub.total == draft.total
+            && record.details == draft.details,
+    )
+}
