@@ -26,7 +26,8 @@ const REGISTERS_SHOWN: usize = 20;
 /// DIR is a node's directory, or its store/ alone. The node must not be running
 /// on it; nothing in it is changed. The log is compared with the guard file
 /// beside the directory, and with any signed checkpoint that is given: without
-/// either it is not known how long the log has to be.
+/// either it is not known how long the log has to be. A store/ that is named
+/// alone is compared with no guard file unless --guard names one.
 ///
 /// Exit codes: 0 clean, 20 something is wrong, 21 clean as far as can be known
 /// (nothing to compare with), 1 could not read, 2 wrong usage.

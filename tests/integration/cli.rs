@@ -521,6 +521,17 @@ fn a_lost_guard_file_is_made_again_from_a_checkpoint_of_this_log_only() {
     assert!(done.contains("agrees with the checkpoint at 2 entries"), "{done}");
     place.campaign(&["--node", "shop", "--budget", "1000"]);
     assert_eq!(place.json(&["audit", "shop", "--json"])["verdict"], "clean");
+    // The store alone does not say how long it has to be; a checkpoint does.
+    let alone = |more: &[&str]| {
+        place
+            .run(&[&["audit", "shop/store"], more].concat())
+            .status
+            .code()
+    };
+    assert_eq!(alone(&[]), Some(21));
+    assert_eq!(alone(&["--checkpoint", "checkpoint.txt"]), Some(0));
+    assert_eq!(alone(&["--checkpoint", "foreign.txt"]), Some(20));
+    assert_eq!(alone(&["--checkpoint", "shop/config.toml"]), Some(1));
 }
 
 #[test]

@@ -98,7 +98,8 @@ pub enum AuditError {
 pub struct AuditOptions {
     /// A node's directory, or its `store/` alone.
     pub dir: PathBuf,
-    /// The guard file; `None`: `DIR.guard`, if it is there.
+    /// The guard file; `None`: that of a node's directory, `DIR.guard`, if it is
+    /// there. A `store/` that is named alone has none.
     pub guard: Option<PathBuf>,
     /// Signed checkpoints of the log: what they are called, and their bytes.
     pub checkpoints: Vec<(String, Vec<u8>)>,
@@ -284,11 +285,8 @@ fn places(options: &AuditOptions) -> Result<(PathBuf, Option<PathBuf>), AuditErr
     let (store, node) = if is_store(&inner) {
         (inner, Some(dir))
     } else if is_store(&dir) {
-        let node = dir
-            .parent()
-            .filter(|_| dir.file_name().is_some_and(|name| name == "store"));
-        let node = node.map(Path::to_path_buf);
-        (dir, node)
+        // A store that is named alone is judged alone, wherever it lies.
+        (dir, None)
     } else {
         return Err(missing());
     };
