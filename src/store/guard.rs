@@ -15,13 +15,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::StoreError;
 use super::files::{parent_of, sync_dir};
+use super::{Disk, OsDisk, StoreError};
 use crate::primitives::limits::GUARD_WITNESSED_MAX;
 
 /// Bytes of a slot: a page, so that a torn write of one never reaches the other.
@@ -164,6 +165,7 @@ impl GuardFile for Box<dyn GuardFile> {
 /// The guard on disk.
 #[derive(Debug)]
 pub struct Guard {
+    disk: Arc<dyn Disk>,
     file: File,
     path: PathBuf,
     sequence: u64,
@@ -178,6 +180,14 @@ impl Guard {
     /// # Errors
     /// [`StoreError::Refused`] when it is there already; [`StoreError::Io`].
     pub fn create(path: &Path, state: &GuardState) -> Result<Self, StoreError> {
+        Self::create_on(Arc::new(OsDisk), path, state)
+    }
+
+    /// [`create`](Self::create) on another disk than the system's.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_on(disk: Arc<dyn Disk>, path: &Path, state: &GuardState) -> Result<Self, StoreError> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -195,6 +205,7 @@ impl Guard {
         file.set_len(2 * SLOT_BYTES as u64)
             .map_err(StoreError::io(format!("could not size {}", path.display())))?;
         let mut guard = Self {
+            disk,
             file,
             path: path.to_owned(),
             sequence: 0,
@@ -202,11 +213,7 @@ impl Guard {
             failed: false,
         };
         guard.write(state)?;
-        guard
-            .file
-            .sync_all()
-            .map_err(StoreError::io(format!("could not sync {}", path.display())))?;
-        sync_dir(parent_of(path))?;
+        sync_dir(guard.disk.as_ref(), parent_of(path))?;
         Ok(guard)
     }
 
@@ -216,6 +223,14 @@ impl Guard {
     /// [`StoreError::GuardMissing`] when there is no file;
     /// [`StoreError::Damaged`] when neither slot is whole; [`StoreError::Io`].
     pub fn open(path: &Path) -> Result<(Self, GuardState), StoreError> {
+        Self::open_on(Arc::new(OsDisk), path)
+    }
+
+    /// [`open`](Self::open) on another disk than the system's.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<(Self, GuardState), StoreError> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -223,6 +238,7 @@ impl Guard {
             .map_err(|source| missing_or_io(path, source))?;
         let (sequence, last) = newest(&file, path)?;
         let guard = Self {
+            disk,
             file,
             path: path.to_owned(),
             sequence,
@@ -258,10 +274,11 @@ impl GuardFile for Guard {
         state.check_follows(&self.last)?;
         let sequence = self.sequence + 1;
         let slot = state.to_slot(sequence);
+        let offset = (sequence % 2) * SLOT_BYTES as u64;
         let written = self
-            .file
-            .write_all_at(&slot, (sequence % 2) * SLOT_BYTES as u64)
-            .and_then(|()| self.file.sync_data());
+            .disk
+            .write_at(&self.file, &self.path, &slot, offset)
+            .and_then(|()| self.disk.sync_file(&self.file, &self.path));
         if let Err(error) = written {
             self.failed = true;
             return Err(StoreError::Fatal(format!(

@@ -7,6 +7,7 @@
 //! | [`beside`] | records beside the log, which can be erased |
 //! | [`guard`] | the guard file: what was signed last |
 //! | [`scan`] | entries out of the raw files of a damaged store |
+//! | [`disk`] | what the system is asked to make durable |
 //! | [`sled`] | the engine on sled |
 //! | [`memory`] | an engine in memory, for tests |
 
@@ -14,6 +15,7 @@ mod engine;
 mod files;
 
 pub mod beside;
+pub mod disk;
 pub mod guard;
 pub mod memory;
 pub mod pack;
@@ -21,6 +23,7 @@ pub mod rows;
 pub mod scan;
 pub mod sled;
 
+pub use disk::{Disk, OsDisk};
 pub use engine::{Batch, Engine, Row, StoreError, Visitor};
 pub use guard::{Guard, GuardFile, GuardState};
 pub use memory::MemoryEngine;

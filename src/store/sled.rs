@@ -28,13 +28,13 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::engine::{check_sizes, floor_row};
 use super::files::{sync_dir, sync_with_parent};
 use super::rows::{FORMAT, FORMAT_KEY};
-use super::{Batch, Engine, Row, StoreError, Visitor};
+use super::{Batch, Disk, Engine, OsDisk, Row, StoreError, Visitor};
 use crate::primitives::limits::STORE_CACHE_BYTES;
 
 /// The lock file inside the store's directory.
@@ -57,8 +57,21 @@ pub struct SledEngine {
     db: sled::Db,
     /// Held by the one commit under way; the second handle of the data file
     /// lies in it. `Err` says why the engine is poisoned.
-    committing: Mutex<Result<File, String>>,
+    committing: Mutex<Result<DataFile, String>>,
     _lock: StoreLock,
+}
+
+/// The second handle of sled's data file, with the disk it is synced on.
+struct DataFile {
+    file: File,
+    path: PathBuf,
+    disk: Arc<dyn Disk>,
+}
+
+impl DataFile {
+    fn sync(&self) -> std::io::Result<()> {
+        self.disk.sync_file(&self.file, &self.path)
+    }
 }
 
 impl fmt::Debug for SledEngine {
@@ -77,6 +90,14 @@ impl SledEngine {
     /// [`StoreError::Refused`] when there is a store already, or `dir` holds
     /// something else; [`StoreError::Locked`]; [`StoreError::Io`].
     pub fn create(dir: &Path) -> Result<Self, StoreError> {
+        Self::create_on(Arc::new(OsDisk), dir)
+    }
+
+    /// [`create`](Self::create) on another disk than the system's.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
         fs::create_dir_all(dir).map_err(StoreError::io(format!("could not create {}", dir.display())))?;
         let lock = lock(dir)?;
         for file in names_in(dir)? {
@@ -91,11 +112,11 @@ impl SledEngine {
             Ok(db) => db,
             Err(failure) => return Err(failure.into_error(dir)),
         };
-        let engine = Self::with(db, dir, lock)?;
+        let engine = Self::with(Arc::clone(&disk), db, dir, lock)?;
         let mut batch = Batch::default();
         batch.put(FORMAT_KEY, [FORMAT]);
         engine.commit(batch)?;
-        sync_with_parent(dir)?;
+        sync_with_parent(disk.as_ref(), dir)?;
         Ok(engine)
     }
 
@@ -107,6 +128,14 @@ impl SledEngine {
     /// unknown format; [`StoreError::Locked`] when another process has it open;
     /// [`StoreError::Damaged`] when sled cannot open it; [`StoreError::Io`].
     pub fn open(dir: &Path) -> Result<(Self, Vec<String>), StoreError> {
+        Self::open_on(Arc::new(OsDisk), dir)
+    }
+
+    /// [`open`](Self::open) on another disk than the system's.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<(Self, Vec<String>), StoreError> {
         if !dir.join(DATA_FILE).is_file() {
             return Err(StoreError::Refused(format!(
                 "there is no store in {}; make one with `tallystick init`, or name the right directory",
@@ -118,12 +147,12 @@ impl SledEngine {
         remove_unfinished_snapshots(dir, &mut notes)?;
         let db = match try_open(dir) {
             Ok(db) => db,
-            Err(failure) if failure.may_be_snapshot() && move_snapshots_aside(dir, &mut notes)? => {
+            Err(failure) if failure.may_be_snapshot() && move_snapshots_aside(disk.as_ref(), dir, &mut notes)? => {
                 try_open(dir).map_err(|second| second.into_error(dir))?
             }
             Err(failure) => return Err(failure.into_error(dir)),
         };
-        let engine = Self::with(db, dir, lock)?;
+        let engine = Self::with(disk, db, dir, lock)?;
         engine.check_format(dir)?;
         // Opening wrote a snapshot, and perhaps repaired the data file.
         engine.sync_now(dir)?;
@@ -138,16 +167,16 @@ impl SledEngine {
         self.db.size_on_disk().map_err(read_failed)
     }
 
-    fn with(db: sled::Db, dir: &Path, lock: StoreLock) -> Result<Self, StoreError> {
+    fn with(disk: Arc<dyn Disk>, db: sled::Db, dir: &Path, lock: StoreLock) -> Result<Self, StoreError> {
         let path = dir.join(DATA_FILE);
-        let data = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .open(&path)
             .map_err(StoreError::io(format!("could not open {}", path.display())))?;
         Ok(Self {
             db,
-            committing: Mutex::new(Ok(data)),
+            committing: Mutex::new(Ok(DataFile { file, path, disk })),
             _lock: lock,
         })
     }
@@ -178,21 +207,21 @@ impl SledEngine {
             .as_mut()
             .map_err(|why| StoreError::Fatal(why.clone()))?;
         self.db.flush().map_err(read_failed)?;
-        data.sync_data()
+        data.sync()
             .map_err(|error| StoreError::Fatal(format!("could not sync {}: {error}", dir.display())))?;
-        sync_dir(dir)
+        sync_dir(data.disk.as_ref(), dir)
     }
 
     /// Applies, flushes and syncs; an error text means that nobody knows what
     /// is on disk.
-    fn write(&self, batch: sled::Batch, data: &File) -> Result<(), String> {
+    fn write(&self, batch: sled::Batch, data: &DataFile) -> Result<(), String> {
         self.db
             .apply_batch(batch)
             .map_err(|error| format!("writing a batch: {error}"))?;
         self.db
             .flush()
             .map_err(|error| format!("flushing a batch: {error}"))?;
-        data.sync_data()
+        data.sync()
             .map_err(|error| format!("syncing a batch: {error}"))
     }
 }
@@ -406,7 +435,7 @@ fn remove_unfinished_snapshots(dir: &Path, notes: &mut Vec<String>) -> Result<()
 
 /// Renames the snapshots, so that sled rebuilds from the data file alone.
 /// False when there is none.
-fn move_snapshots_aside(dir: &Path, notes: &mut Vec<String>) -> Result<bool, StoreError> {
+fn move_snapshots_aside(disk: &dyn Disk, dir: &Path, notes: &mut Vec<String>) -> Result<bool, StoreError> {
     let mut any = false;
     for name in names_in(dir)?
         .into_iter()
@@ -424,7 +453,7 @@ fn move_snapshots_aside(dir: &Path, notes: &mut Vec<String>) -> Result<bool, Sto
         ));
         any = true;
     }
-    sync_dir(dir)?;
+    sync_dir(disk, dir)?;
     Ok(any)
 }
 
