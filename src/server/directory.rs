@@ -30,8 +30,8 @@ use crate::log::{KeyKind, VerifierKey};
 use crate::node::access::{AccessFile, AccessKeys, Role};
 use crate::node::keyring::{self, Keyring};
 use crate::node::{NewNode, Node, NodeOptions, NodeParts, OpenReport, create_log, guard_from_checkpoint};
-use crate::primitives::{Clock as _, Origin, OsEntropy, Register, SystemClock};
-use crate::store::{Engine, Guard, GuardState, SledEngine};
+use crate::primitives::{Clock, Entropy, Origin, OsEntropy, Register, SystemClock};
+use crate::store::{Disk, Engine, Guard, GuardState, OsDisk, SledEngine};
 
 const UNFINISHED: &str = "init-unfinished";
 const KEYS: &str = "keys";
@@ -77,6 +77,28 @@ fn node_options(config: &Config) -> NodeOptions {
         origin: config.base_url.clone(),
         algorithm: config.algorithm,
         status_list_seconds: config.status_list_seconds,
+    }
+}
+
+/// What a node takes from the machine that it runs on.
+#[derive(Clone)]
+pub struct System {
+    /// What makes its store and its guard durable.
+    pub disk: Arc<dyn Disk>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Default for System {
+    /// The operating system's own.
+    fn default() -> Self {
+        Self {
+            disk: Arc::new(OsDisk),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(OsEntropy),
+        }
     }
 }
 
@@ -142,11 +164,19 @@ impl NodeDir {
     /// guard file that is there already; otherwise what failed, with how to
     /// clean up.
     pub fn create(root: &Path, new: &NewDir) -> Result<Initialised, ServerError> {
+        Self::create_in(&System::default(), root, new)
+    }
+
+    /// [`create`](Self::create) on another system than the machine's.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_in(system: &System, root: &Path, new: &NewDir) -> Result<Initialised, ServerError> {
         check_root(root)?;
         let guard = guard_of_new(root, new.guard.as_deref())?;
         make_root(root)?;
         let dir = Self::at(root)?;
-        dir.fill(new, &guard)
+        dir.fill(system, new, &guard)
             .map_err(|error| ServerError::Refused(format!("{error}. {}", dir.clean_up(&guard))))
     }
 
@@ -271,19 +301,32 @@ impl NodeDir {
         overrides: &Overrides,
         passphrase: Option<&Passphrase>,
     ) -> Result<OpenedNode, ServerError> {
+        self.open_in(&System::default(), overrides, passphrase)
+    }
+
+    /// [`open`](Self::open) on another system than the machine's.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in(
+        &self,
+        system: &System,
+        overrides: &Overrides,
+        passphrase: Option<&Passphrase>,
+    ) -> Result<OpenedNode, ServerError> {
         let config = self.config(overrides)?;
         let keyring = self.keyring(passphrase)?;
         let access = AccessKeys::open(self.access_file())?;
-        let (engine, mut notes) = SledEngine::open(&self.store())?;
-        let (guard, state) = Guard::open(&self.guard_file(&config))?;
+        let (engine, mut notes) = SledEngine::open_on(Arc::clone(&system.disk), &self.store())?;
+        let (guard, state) = Guard::open_on(Arc::clone(&system.disk), &self.guard_file(&config))?;
         let registry = Registry::new();
         let (node, mut report) = Node::open(NodeParts {
             engine: Arc::new(engine),
             guard: (Box::new(guard), state),
             keyring: Arc::new(keyring),
             options: node_options(&config),
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(OsEntropy),
+            clock: Arc::clone(&system.clock),
+            entropy: Arc::clone(&system.entropy),
             registry: registry.clone(),
         })?;
         notes.append(&mut report.notes);
@@ -317,7 +360,7 @@ impl NodeDir {
         Ok((path, state.size))
     }
 
-    fn fill(&self, new: &NewDir, guard: &Path) -> Result<Initialised, ServerError> {
+    fn fill(&self, system: &System, new: &NewDir, guard: &Path) -> Result<Initialised, ServerError> {
         self.write_new(UNFINISHED, b"tallystick init has not finished\n")?;
         let text = Config::commented(
             &new.base_url,
@@ -327,13 +370,14 @@ impl NodeDir {
         );
         self.write_new(CONFIG_FILE, text.as_bytes())?;
         let passphrase = new.passphrase.as_ref().map(|text| text.0.as_str());
-        let keyring = keyring::create(&self.keys(), &OsEntropy, passphrase)?;
-        let (access, now) = (self.access_file(), SystemClock.now());
+        let entropy = system.entropy.as_ref();
+        let keyring = keyring::create(&self.keys(), entropy, passphrase)?;
+        let (access, now) = (self.access_file(), system.clock.now());
         let till = Role::Till(new.register.clone());
-        let till_key = access.add(till, "first till", now, &OsEntropy)?.key;
-        let office_key = access.add(Role::Office, "first office key", now, &OsEntropy)?.key;
-        let signed = self.create_store(new, &keyring)?;
-        Guard::create(guard, &signed)?;
+        let till_key = access.add(till, "first till", now, entropy)?.key;
+        let office_key = access.add(Role::Office, "first office key", now, entropy)?.key;
+        let signed = self.create_store(system, new, &keyring)?;
+        Guard::create_on(Arc::clone(&system.disk), guard, &signed)?;
         sync_dir(&self.root)?;
         let unfinished = self.root.join(UNFINISHED);
         fs::remove_file(&unfinished).map_err(ServerError::io("cannot remove", unfinished))?;
@@ -349,19 +393,24 @@ impl NodeDir {
         })
     }
 
-    fn create_store(&self, new: &NewDir, keyring: &Keyring) -> Result<GuardState, ServerError> {
+    fn create_store(
+        &self,
+        system: &System,
+        new: &NewDir,
+        keyring: &Keyring,
+    ) -> Result<GuardState, ServerError> {
         let store = self.store();
         DirBuilder::new()
             .mode(0o700)
             .create(&store)
             .map_err(ServerError::io("cannot make", store.clone()))?;
-        let engine = SledEngine::create(&store)?;
+        let engine = SledEngine::create_on(Arc::clone(&system.disk), &store)?;
         let begun = NewNode {
             name: new.name.clone(),
             origin: new.base_url.clone(),
         };
         let engine: &dyn Engine = &engine;
-        Ok(create_log(engine, &begun, keyring, SystemClock.now())?)
+        Ok(create_log(engine, &begun, keyring, system.clock.now())?)
     }
 
     /// Writes a file that only its owner can read, durably.

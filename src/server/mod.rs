@@ -14,7 +14,7 @@ pub mod run;
 pub mod telemetry;
 
 pub use config::{CONFIG_FILE, Config, Overrides};
-pub use directory::{Initialised, NewDir, NodeDir, OpenedNode, Passphrase};
+pub use directory::{Initialised, NewDir, NodeDir, OpenedNode, Passphrase, System};
 pub use run::{Serving, serve};
 
 use std::path::PathBuf;

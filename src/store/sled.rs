@@ -147,7 +147,9 @@ impl SledEngine {
         remove_unfinished_snapshots(dir, &mut notes)?;
         let db = match try_open(dir) {
             Ok(db) => db,
-            Err(failure) if failure.may_be_snapshot() && move_snapshots_aside(disk.as_ref(), dir, &mut notes)? => {
+            Err(failure)
+                if failure.may_be_snapshot() && move_snapshots_aside(disk.as_ref(), dir, &mut notes)? =>
+            {
                 try_open(dir).map_err(|second| second.into_error(dir))?
             }
             Err(failure) => return Err(failure.into_error(dir)),
@@ -221,8 +223,7 @@ impl SledEngine {
         self.db
             .flush()
             .map_err(|error| format!("flushing a batch: {error}"))?;
-        data.sync()
-            .map_err(|error| format!("syncing a batch: {error}"))
+        data.sync().map_err(|error| format!("syncing a batch: {error}"))
     }
 }
 

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::primitives::limits::VALUE_BYTES_MAX;
 use crate::store::rows;
+use crate::testkit::{Fault, FaultyDisk};
 
 fn one(key: &str, value: &str) -> Batch {
     let mut batch = Batch::default();
@@ -204,8 +205,10 @@ fn debug_shows_no_row() {
 #[test]
 fn a_failed_sync_poisons_the_engine() {
     let (dir, engine) = fresh();
-    let null = File::open("/dev/null").unwrap();
-    *engine.committing.lock().unwrap() = Ok(null);
+    drop(engine);
+    let disk = FaultyDisk::over(&[dir.path()]);
+    let (engine, _) = SledEngine::open_on(Arc::new(disk.clone()), dir.path()).unwrap();
+    disk.fail(1, Fault::Persisted);
     assert!(matches!(engine.commit(one("a", "1")), Err(StoreError::Fatal(_))));
     for _ in 0..2 {
         let error = engine.commit(one("b", "1")).unwrap_err();

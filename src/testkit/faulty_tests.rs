@@ -1,7 +1,10 @@
 //! Each durable write, failed and not persisted, and failed but persisted.
 
 use super::*;
-use crate::store::{Guard, MemoryEngine, SledEngine};
+use std::path::Path;
+
+use crate::store::{Disk, Guard, MemoryEngine, SledEngine};
+use crate::testkit::{FaultyDisk, UnsyncedDisk};
 
 fn one(key: &str) -> Batch {
     let mut batch = Batch::default();
@@ -72,4 +75,45 @@ fn a_failed_guard_write() {
         let expected = if fault == Fault::Persisted { 2 } else { 1 };
         assert_eq!(Guard::open(&path).unwrap().1, state(expected));
     }
+}
+
+/// Commits `a` and `b` on `disk`, then takes back what was not synced.
+fn commit_and_cut(disk: &FaultyDisk, store_on: Arc<dyn Disk>, dir: &Path) -> Result<SledEngine, StoreError> {
+    let (engine, _) = SledEngine::open_on(store_on, dir).unwrap();
+    engine.commit(one("a")).unwrap();
+    let _ = engine.commit(one("b"));
+    drop(engine);
+    disk.cut_power();
+    Ok(SledEngine::open(dir)?.0)
+}
+
+#[test]
+fn a_cut_takes_back_what_was_not_synced_and_only_that() {
+    // The two syncs of opening, then those of `a` and `b`.
+    for (fault, kept) in [
+        (None, true),
+        (Some(Fault::Persisted), true),
+        (Some(Fault::NotPersisted), false),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        drop(SledEngine::create(dir.path()).unwrap());
+        let disk = FaultyDisk::over(&[dir.path()]);
+        if let Some(fault) = fault {
+            disk.fail(4, fault);
+        }
+        let engine = commit_and_cut(&disk, Arc::new(disk.clone()), dir.path()).unwrap();
+        assert!(engine.get(b"a").unwrap().is_some(), "{fault:?}");
+        assert_eq!(engine.get(b"b").unwrap().is_some(), kept, "{fault:?}");
+        assert_eq!(disk.failed().is_some(), fault.is_some());
+        assert_eq!(disk.calls(), 4);
+    }
+}
+
+#[test]
+fn without_the_sync_everything_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(SledEngine::create(dir.path()).unwrap());
+    let disk = FaultyDisk::over(&[dir.path()]);
+    let engine = commit_and_cut(&disk, Arc::new(UnsyncedDisk), dir.path()).unwrap();
+    assert!(engine.get(b"a").unwrap().is_none());
 }

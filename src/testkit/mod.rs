@@ -1,7 +1,8 @@
-//! For tests and benches only: engines that fail on demand, the suite that
+//! For tests and benches only: engines and disks that fail on demand, the suite that
 //! every engine must pass, and a node of its own. The program itself uses
 //! nothing of it.
 
+mod disk;
 mod faulty;
 mod fixtures;
 
@@ -19,6 +20,7 @@ pub fn repeats(short: u32, long: u32) -> u32 {
 pub mod conformance;
 pub mod node;
 
+pub use disk::{FaultyDisk, UnsyncedDisk};
 pub use faulty::{Fault, FaultHandle, FaultyEngine, FaultyGuard};
 pub use fixtures::{ManualClock, SeededEntropy};
 pub use node::TestNode;
