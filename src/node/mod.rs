@@ -9,6 +9,7 @@
 pub mod access;
 mod answers;
 pub mod audit;
+mod batches;
 mod calls;
 mod coupons;
 mod damage;

@@ -19,7 +19,8 @@ use crate::primitives::{Clock, Digest, Entropy, Origin, Position, UnixSeconds, l
 use crate::store::{Batch, Engine, GuardFile, GuardState, StoreError, rows, scan_entries};
 
 use super::answers::{CampaignView, EntryRef};
-use super::coupons::{Permutations, left_reservations};
+use super::batches::left_reservations;
+use super::coupons::Permutations;
 use super::damage;
 use super::find::recorded;
 use super::index::Index;

@@ -26,7 +26,8 @@ use crate::primitives::{Amount, CampaignId, Clock, Digest, Entropy, Register, Ta
 use crate::store::{Engine, GuardFile, GuardState, StoreError, beside, rows};
 
 use super::answers::{CampaignView, ReceiptRecord};
-use super::coupons::{Permutations, Reservation};
+use super::batches::Reservation;
+use super::coupons::Permutations;
 use super::damage::IndexDamage;
 use super::find::{self, Lookup, keys_of};
 use super::index::{Index, IndexReader};

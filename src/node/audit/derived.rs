@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use crate::ledger::{Event, Recorded, State, StatusFlags};
-use crate::node::coupons::left_reservations;
+use crate::node::batches::left_reservations;
 use crate::node::find::keys_of;
 use crate::node::index::Index;
 use crate::node::pending::BatchRow;
