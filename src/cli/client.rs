@@ -1,5 +1,6 @@
 //! The HTTP client that every command uses.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -7,10 +8,14 @@ use reqwest::StatusCode;
 use reqwest::blocking::{RequestBuilder, Response};
 use serde_json::Value;
 
-use crate::primitives::Origin;
+use crate::primitives::{Origin, limits};
 
 /// How long an answer may take: a large batch is signed within seconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long a batch may be signed before its request is given up: a million
+/// coupons take minutes on a small machine.
+const SIGNED_WITHIN: Duration = Duration::from_secs(600);
 
 /// How often a call is sent before the answer is given up, with these pauses
 /// in between: a node that is busy or restarts is there again soon.
@@ -34,6 +39,29 @@ enum Failed {
     Unreachable(reqwest::Error),
     /// It was sent, and perhaps done.
     Unknown(anyhow::Error),
+    /// The first request of this name is still being worked on.
+    InProgress(anyhow::Error),
+}
+
+impl Failed {
+    fn into_error(self, base: &str) -> anyhow::Error {
+        match self {
+            Self::Unreachable(error) => anyhow!(
+                "{base} cannot be reached ({}); start the node with `tallystick serve DIR`, or name the right URL",
+                root_cause(&error)
+            ),
+            Self::Unknown(why) | Self::InProgress(why) => why,
+        }
+    }
+}
+
+/// A stream of lines that ended too early.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct BrokenOff {
+    /// Lines that have come, those before `from` included.
+    pub lines: u64,
+    why: anyhow::Error,
 }
 
 impl Client {
@@ -81,6 +109,97 @@ impl Client {
         self.call(request, Some(key))
     }
 
+    /// Posts `body` to `path` for an answer of one line a thing, which is read
+    /// while it comes: from line `from` on, counted from 0. `each` is given every
+    /// whole line once, whatever happens to the connection. The answer's
+    /// `Location` comes back.
+    ///
+    /// # Errors
+    /// The node's refusal, what `each` gives, or [`BrokenOff`].
+    pub fn post_lines(
+        &self,
+        path: &str,
+        key: &str,
+        body: &str,
+        from: u64,
+        each: &mut dyn FnMut(&str) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Option<String>> {
+        let mut next = from;
+        let (mut pauses, mut waited) = (PAUSES.iter(), Duration::ZERO);
+        loop {
+            let before = next;
+            let why = match self.lines_once((path, key, body), &mut next, each) {
+                Ok(done) => return done,
+                Err(why) => why,
+            };
+            if next > before {
+                (pauses, waited) = (PAUSES.iter(), Duration::ZERO);
+            }
+            let pause = match &why {
+                // Coupons are being signed, or the batch that a crash cut off is.
+                Failed::InProgress(_) if waited < SIGNED_WITHIN => Some(&PAUSES[1]),
+                Failed::Unreachable(_) if next == from => None,
+                _ => pauses.next(),
+            };
+            let Some(pause) = pause else {
+                return Err(BrokenOff {
+                    lines: next,
+                    why: why.into_error(&self.base),
+                }
+                .into());
+            };
+            std::thread::sleep(*pause);
+            waited += *pause;
+        }
+    }
+
+    fn lines_once(
+        &self,
+        (path, key, body): (&str, &str, &str),
+        next: &mut u64,
+        each: &mut dyn FnMut(&str) -> anyhow::Result<()>,
+    ) -> Result<anyhow::Result<Option<String>>, Failed> {
+        let line = if *next > 0 {
+            format!("?from={next}")
+        } else {
+            String::new()
+        };
+        let request = self
+            .http
+            .post(format!("{}{path}{line}", self.base))
+            .header("Content-Type", "application/json")
+            .header("Accept", "application/x-ndjson")
+            .header("Idempotency-Key", key)
+            .body(body.to_owned());
+        let response = match self.send(request)? {
+            Ok(response) => response,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let location = response.headers().get("Location");
+        let location = location
+            .and_then(|value| value.to_str().ok())
+            .map(ToOwned::to_owned);
+        let mut lines = BufReader::new(response);
+        let mut line = String::new();
+        loop {
+            line.clear();
+            let most = limits::COUPON_LINE_BYTES_MAX as u64 + 1;
+            let read = (&mut lines).take(most).read_line(&mut line);
+            let read =
+                read.map_err(|error| Failed::Unknown(anyhow!("{}: {}", self.base, root_cause(&error))))?;
+            match line.strip_suffix('\n') {
+                Some(line) => {
+                    *next += 1;
+                    if let Err(error) = each(line) {
+                        return Ok(Err(error));
+                    }
+                }
+                None if read == 0 => return Ok(Ok(location)),
+                None => return Err(Failed::Unknown(anyhow!("{}: a line broke off", self.base))),
+            }
+        }
+    }
+
     /// Posts a question, which changes nothing, and gives the answer.
     ///
     /// # Errors
@@ -104,18 +223,16 @@ impl Client {
                 Ok(answer) => return answer,
                 Err(failed) => failed,
             };
-            if let (Failed::Unknown(_), Some(pause)) = (&failed, pauses.next()) {
+            let passing = !matches!(failed, Failed::Unreachable(_));
+            if let (true, Some(pause)) = (passing, pauses.next()) {
                 std::thread::sleep(*pause);
                 continue;
             }
-            return Err(match (failed, key) {
-                (Failed::Unreachable(error), _) => anyhow!(
-                    "{} cannot be reached ({}); start the node with `tallystick serve DIR`, or name the right URL",
-                    self.base,
-                    root_cause(&error)
-                ),
-                (Failed::Unknown(why), None) => why,
-                (Failed::Unknown(why), Some(key)) => why.context(format!(
+            let unreachable = matches!(failed, Failed::Unreachable(_));
+            return Err(match (failed.into_error(&self.base), key) {
+                (why, None) => why,
+                (why, Some(_)) if unreachable => why,
+                (why, Some(key)) => why.context(format!(
                     "no final answer came, so it is not known whether the call was done; run the command again with \
                      --idempotency-key {key} and the same arguments"
                 )),
@@ -124,7 +241,14 @@ impl Client {
     }
 
     fn once(&self, request: &impl Fn() -> RequestBuilder) -> Result<anyhow::Result<Value>, Failed> {
-        let mut request = request();
+        Ok(match self.send(request())? {
+            Ok(response) => Ok(read(response).map_err(Failed::Unknown)?),
+            Err(refusal) => Err(refusal),
+        })
+    }
+
+    /// Sends a request; a success comes back unread.
+    fn send(&self, mut request: RequestBuilder) -> Result<anyhow::Result<Response>, Failed> {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
@@ -136,13 +260,14 @@ impl Client {
             }
         })?;
         let status = response.status();
-        let answer = read(response).map_err(Failed::Unknown)?;
         if status.is_success() {
-            return Ok(Ok(answer));
+            return Ok(Ok(response));
         }
+        let answer = read(response).map_err(Failed::Unknown)?;
         let refusal = refusal(status, &answer);
-        let passing = status == StatusCode::SERVICE_UNAVAILABLE || answer["code"] == "request_in_progress";
-        if passing {
+        if answer["code"] == "request_in_progress" {
+            Err(Failed::InProgress(refusal))
+        } else if status == StatusCode::SERVICE_UNAVAILABLE {
             Err(Failed::Unknown(refusal))
         } else {
             Ok(Err(refusal))

@@ -1,8 +1,12 @@
 //! Data on standard output, all else on standard error.
 
-use std::io::{ErrorKind, Write as _};
+use std::fmt;
+use std::io::{BufWriter, ErrorKind, StdoutLock, Write as _};
 
 use serde_json::Value;
+
+/// Bytes that are printed at a time.
+const LINES_BYTES: usize = 64 * 1024;
 
 /// Prints data. A reader that has gone away (`| head`) ends the program
 /// quietly, as it does with other tools.
@@ -15,13 +19,37 @@ pub fn data(text: &str) {
             out.write_all(b"\n")
         }
     });
-    match written.and_then(|()| out.flush()) {
+    self::written(written.and_then(|()| out.flush()));
+}
+
+fn written(result: std::io::Result<()>) {
+    match result {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         Err(error) => {
             note(&format!("error: standard output: {error}"));
             std::process::exit(1);
         }
+    }
+}
+
+/// Prints many lines, some at a time.
+pub struct Lines(BufWriter<StdoutLock<'static>>);
+
+impl Lines {
+    /// Begins to print.
+    pub fn begin() -> Self {
+        Self(BufWriter::with_capacity(LINES_BYTES, std::io::stdout().lock()))
+    }
+
+    /// Prints `line` with an end of line.
+    pub fn print(&mut self, line: fmt::Arguments<'_>) {
+        written(self.0.write_fmt(line).and_then(|()| self.0.write_all(b"\n")));
+    }
+
+    /// Prints what has been kept back.
+    pub fn flush(&mut self) {
+        written(self.0.flush());
     }
 }
 

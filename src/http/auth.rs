@@ -27,6 +27,8 @@ pub enum May {
     Administer,
     /// Read: tills (their own register), the office, auditors.
     Read,
+    /// Examine what is no till's business: the office and auditors.
+    Examine,
 }
 
 impl May {
@@ -35,6 +37,7 @@ impl May {
             Self::Sell => matches!(role, Role::Till(_) | Role::Office),
             Self::Administer => matches!(role, Role::Office),
             Self::Read => true,
+            Self::Examine => matches!(role, Role::Office | Role::Auditor),
         }
     }
 
@@ -43,6 +46,7 @@ impl May {
             Self::Sell => "this is for till and office keys",
             Self::Administer => "this is for office keys",
             Self::Read => "this is for till, office and auditor keys",
+            Self::Examine => "this is for office and auditor keys",
         }
     }
 }

@@ -2,19 +2,20 @@
 //! they are bearer value.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Payload};
+use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, post};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::ledger::{Basket, BatchOrder, Quote};
+use crate::node::IssuedCoupon;
 
 use super::auth::{Identity, May};
-use super::negotiate::{self, wants_cose};
+use super::negotiate::{self, wants_cose, wants_ndjson};
 use super::problem::Problem;
 use super::receipts::LineBody;
-use super::request::{Post, read_json};
+use super::request::{Post, query, read_json};
 use super::scalars::{
     Base64Url, CampaignRef, CouponText, Letters, Money, NameOfCoupon, Time, maybe_objects, object,
 };
@@ -26,9 +27,9 @@ use super::{EntryBody, HttpState};
 #[schema(as = CouponOrder, example = json!({"campaign": "q0Jz9n5oYwX3hYb0o2m1Xg", "count": 2}))]
 struct CouponOrderBody {
     campaign: CampaignRef,
-    /// How many; one if absent.
+    /// How many; one if absent. More than 1,000 only as a stream.
     #[serde(default = "one", deserialize_with = "one_if_null")]
-    #[schema(minimum = 1, maximum = 1000, default = 1)]
+    #[schema(minimum = 1, maximum = 1_000_000, default = 1)]
     count: u32,
     /// An amount in place of the benefit's.
     amount: Option<Money>,
@@ -73,13 +74,50 @@ struct CouponsBody<'a> {
     entry: EntryBody,
 }
 
-/// Issues coupons.
+/// Where a stream of coupons is taken up again.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct FromLine {
+    /// With `Accept: application/x-ndjson`: how many lines the caller has already. The same request, with the same
+    /// `Idempotency-Key` and body, then gives the lines that follow, byte for byte.
+    #[param(minimum = 0, maximum = 1_000_000, default = 0)]
+    from: Option<u32>,
+}
+
+impl FromLine {
+    /// The line to begin with, of a batch of `count`.
+    fn read(request: &HttpRequest, streamed: bool, count: u32) -> Result<u32, Problem> {
+        let asked: Self = query(request)?;
+        let invalid = |why: String| Problem::new("query_invalid", why);
+        match asked.from {
+            Some(_) if !streamed => Err(invalid(format!(
+                "`from` goes with a stream: send the header `Accept: {}`",
+                negotiate::NDJSON
+            ))),
+            Some(from) if from > count => Err(invalid(format!(
+                "there are {count} lines, so none follows the first {from}"
+            ))),
+            from => Ok(from.unwrap_or(0)),
+        }
+    }
+}
+
+/// Issues coupons: in one answer up to 1,000, as a stream up to 1,000,000.
+///
+/// With `Accept: application/x-ndjson` each coupon is a line, a `Coupon` in JSON, in the order of the batch; `Location`
+/// names the batch. A stream that broke off is taken up again with `?from=N`. The first line comes when all coupons
+/// are issued, which takes some seconds for 100,000.
 #[utoipa::path(
     tag = "office",
     operation_id = "issueCoupons",
+    params(FromLine),
     request_body(content = CouponOrderBody, content_type = "application/json"),
-    responses((status = 201, description = "The coupons; application/cose goes with a count of 1",
-        content((CouponsBody = "application/json"), (Vec<u8> = "application/cose"))))
+    responses((status = 201,
+        description = "The coupons; application/cose goes with a count of 1, application/x-ndjson has a coupon a line",
+        headers(("Location" = String, description = "Where the batch can be read: `/v1/batches/{batch}`")),
+        content((CouponsBody = "application/json"), (CouponBody = "application/x-ndjson"),
+            (Vec<u8> = "application/cose"))))
 )]
 #[post("/v1/coupons")]
 pub async fn post_coupons(
@@ -90,13 +128,14 @@ pub async fn post_coupons(
     let identity = Identity::of(&state, &request, May::Administer)?;
     let post = Post::read(&state, &request, payload, &identity).await?;
     let body: CouponOrderBody = post.json()?;
-    let as_cose = wants_cose(&request);
+    let (as_cose, as_lines) = (wants_cose(&request), wants_ndjson(&request));
     if as_cose && body.count != 1 {
         return Err(Problem::new(
             "not_acceptable",
             format!("application/cose holds one coupon, not {}", body.count),
         ));
     }
+    let from = FromLine::read(&request, as_lines, body.count)?;
     let order = BatchOrder {
         campaign: body.campaign.0,
         count: body.count,
@@ -104,23 +143,76 @@ pub async fn post_coupons(
         not_before: body.not_before.map(|time| time.0),
         not_after: body.not_after.map(|time| time.0),
     };
+    if as_lines {
+        return stream(state, &post, order, from).await;
+    }
     let mut issued = state.node.issue_coupons(&post.caller, order).await?;
     if as_cose {
         let coupon = issued.coupons.pop();
         let coupon = coupon.ok_or_else(|| Problem::internal(&"a batch without coupons"))?;
-        return Ok(negotiate::cose(StatusCode::CREATED, coupon.credential));
+        return Ok(of_batch(
+            negotiate::cose(StatusCode::CREATED, coupon.credential),
+            issued.batch,
+        ));
     }
-    let coupons = issued.coupons.iter().map(|coupon| CouponBody {
+    let answer = CouponsBody {
+        batch: issued.batch,
+        coupons: issued
+            .coupons
+            .iter()
+            .map(|coupon| coupon_body(&state, coupon))
+            .collect(),
+        entry: issued.entry.into(),
+    };
+    Ok(of_batch(
+        negotiate::json(StatusCode::CREATED, &answer),
+        issued.batch,
+    ))
+}
+
+/// A line for each coupon, written while the caller reads.
+async fn stream(
+    state: Data<HttpState>,
+    post: &Post,
+    order: BatchOrder,
+    from: u32,
+) -> Result<HttpResponse, Problem> {
+    let node = state.node.clone();
+    let lines = move |coupons: &mut dyn Iterator<Item = IssuedCoupon>| {
+        let mut lines = Vec::new();
+        for coupon in coupons {
+            let body = coupon_body(&state, &coupon);
+            serde_json::to_writer(&mut lines, &body).expect("answers hold nothing that JSON cannot");
+            lines.push(b'\n');
+        }
+        Bytes::from(lines)
+    };
+    let coupons = node.stream_coupons(&post.caller, order, from, lines).await?;
+    let batch = coupons.entry().index;
+    // An error ends the connection in the middle: the caller goes on from the line it has.
+    let pieces = futures_util::stream::unfold(coupons, |mut coupons| async {
+        let piece = coupons.next().await?;
+        if let Err(error) = &piece {
+            tracing::error!(%error, "a stream of coupons broke off");
+        }
+        Some((piece, coupons))
+    });
+    let response = HttpResponse::Created()
+        .content_type(negotiate::NDJSON)
+        .streaming(pieces);
+    Ok(of_batch(response, batch))
+}
+
+fn coupon_body<'a>(state: &HttpState, coupon: &'a IssuedCoupon) -> CouponBody<'a> {
+    CouponBody {
         name: NameOfCoupon(coupon.name),
         qr: state.qr(&coupon.credential),
         credential: (&coupon.credential).into(),
-    });
-    let answer = CouponsBody {
-        batch: issued.batch,
-        coupons: coupons.collect(),
-        entry: issued.entry.into(),
-    };
-    Ok(negotiate::json(StatusCode::CREATED, &answer))
+    }
+}
+
+fn of_batch(response: HttpResponse, batch: u64) -> HttpResponse {
+    negotiate::located(response, &format!("/v1/batches/{batch}"))
 }
 
 /// What the customer buys.

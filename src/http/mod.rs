@@ -10,6 +10,7 @@
 //! (413), JSON (400), register (403); then the node decides.
 
 mod auth;
+mod batches;
 mod campaigns;
 mod coupons;
 mod negotiate;

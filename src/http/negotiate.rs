@@ -7,9 +7,21 @@ use serde::Serialize;
 /// The media type of a signed credential (RFC 9052, section 11.3.1).
 pub const COSE: &str = "application/cose; cose-type=\"cose-sign1\"";
 
+/// The media type of a stream of JSON objects, one to a line.
+pub const NDJSON: &str = "application/x-ndjson";
+
 /// True when the caller would rather have `application/cose` than JSON.
 pub fn wants_cose(request: &HttpRequest) -> bool {
-    let mut cose = 0.0;
+    prefers(request, "application/cose")
+}
+
+/// True when the caller would rather have a line for each thing than one answer.
+pub fn wants_ndjson(request: &HttpRequest) -> bool {
+    prefers(request, NDJSON)
+}
+
+fn prefers(request: &HttpRequest, wanted: &str) -> bool {
+    let mut special = 0.0;
     let mut json = 0.0;
     let values = request.headers().get_all(header::ACCEPT);
     for range in values
@@ -21,13 +33,13 @@ pub fn wants_cose(request: &HttpRequest) -> bool {
         let quality = parts
             .find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok())
             .unwrap_or(1.0);
-        if media.eq_ignore_ascii_case("application/cose") {
-            cose = quality;
+        if media.eq_ignore_ascii_case(wanted) {
+            special = quality;
         } else if media.eq_ignore_ascii_case("application/json") {
             json = quality;
         }
     }
-    cose > 0.0 && cose >= json
+    special > 0.0 && special >= json
 }
 
 /// An answer in JSON.
@@ -72,6 +84,15 @@ mod tests {
                 .insert_header((header::ACCEPT, accept))
                 .to_http_request();
             assert_eq!(wants_cose(&request), wanted, "{accept}");
+            let accept = accept.replace("application/cose", NDJSON);
+            let request = TestRequest::default()
+                .insert_header((header::ACCEPT, accept.clone()))
+                .to_http_request();
+            assert_eq!(
+                wants_ndjson(&request),
+                wanted && !accept.contains("COSE"),
+                "{accept}"
+            );
         }
     }
 }

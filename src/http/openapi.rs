@@ -9,7 +9,7 @@ use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::problem::{PROBLEM_JSON, TABLE};
-use super::{campaigns, coupons, public, receipts, redemptions, revocations};
+use super::{batches, campaigns, coupons, public, receipts, redemptions, revocations};
 
 /// Calls under `/v1/` that need no key.
 const KEYLESS: [&str; 2] = ["/v1/campaigns", "/v1/campaigns/{id}"];
@@ -33,6 +33,9 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(campaigns::list_campaigns)
         .service(campaigns::get_campaign)
         .service(coupons::post_coupons)
+        .service(batches::get_batch)
+        .service(batches::get_tag_path)
+        .service(batches::get_coupon_path)
         .service(redemptions::find_redemptions)
         .service(redemptions::get_redemption)
         .service(redemptions::post_reversal)
@@ -219,12 +222,13 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             operation["security"] = json!([{"access_key": []}, {"receipt_proof": []}]);
             problems.push(410);
         }
-        if path.contains("{id}") {
+        // Coupons are taken up again from a line only where they were issued.
+        if path.contains('{') || (method == "post" && path == "/v1/coupons") {
             problems.push(404);
         }
         if method == "post" {
             problems.extend([400, 408, 413, 415, 422]);
-        } else if !keyless && !path.contains("{id}") {
+        } else if !keyless && !path.contains('{') {
             problems.extend([400, 410]);
         }
         if method == "post" && path != CHANGES_NOTHING {

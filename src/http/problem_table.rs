@@ -104,7 +104,7 @@ pub const TABLE: &[Row] = &[
         406,
         false,
         "This cannot be given in the form asked for",
-        "Accept application/json; application/cose goes with exactly one credential.",
+        "Accept application/json; application/cose goes with exactly one credential, application/x-ndjson with coupons.",
     ),
     row(
         "body_timeout",
@@ -384,7 +384,8 @@ pub const TABLE: &[Row] = &[
         422,
         false,
         "These coupons cannot be issued",
-        "Correct what the detail names.",
+        "Correct what the detail names. More than 1,000 coupons, up to 1,000,000, come as a stream: send the header \
+         Accept: application/x-ndjson.",
     ),
     row(
         "target_unknown",

@@ -366,6 +366,13 @@ impl Serialize for NameOfCoupon {
 #[schema(value_type = String, pattern = "^[A-Za-z0-9_-]*$", example = "0oRDoQEnoP…")]
 pub struct Base64Url<'a>(pub Cow<'a, [u8]>);
 
+impl Base64Url<'static> {
+    /// A copy of `bytes`.
+    pub fn owned(bytes: &[u8]) -> Self {
+        Self(Cow::Owned(bytes.to_vec()))
+    }
+}
+
 impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Base64Url<'a> {
     fn from(bytes: &'a T) -> Self {
         Self(Cow::Borrowed(bytes.as_ref()))

@@ -78,6 +78,14 @@ pub struct BatchIssued {
     pub tags_root: Digest,
 }
 
+impl BatchIssued {
+    /// The position of its coupon number `leaf`.
+    #[must_use]
+    pub fn position(&self, leaf: u32) -> Position {
+        Position(self.first.0 + u64::from(leaf))
+    }
+}
+
 /// A receipt was issued. Stub, details and secret lie beside the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceiptIssued {

@@ -31,5 +31,5 @@ pub use event::{
 pub use receipt::ReceiptDraft;
 pub use redemption::{Basket, Presented, Quote, RedemptionOrder, ReversalOrder};
 pub use refusal::{Refusal, TakenBy};
-pub use revocation::{NewStatus, StatusOrder};
+pub use revocation::{NewStatus, StatusDecision, StatusOrder};
 pub use state::{CampaignState, CouponState, RedemptionState, RegisterState, State, StatusFlags};

@@ -401,16 +401,15 @@ impl Run {
         let order = StatusOrder {
             target: StatusTarget::Coupon(name),
             status: new,
-            coupons: vec![name],
         };
         let is_revoked = self.revoked.get(&name).copied().unwrap_or(false);
-        let decided = self.state.decide_status(&order);
+        let decided = self.state.decide_status(&order, [name]);
         assert_eq!(decided.is_ok(), !is_revoked || new == NewStatus::Revoked);
-        if let Ok(changed) = decided {
+        if let Ok(decision) = decided {
             let event = Event::StatusSet(StatusSet {
                 target: order.target,
                 status: new,
-                changed,
+                changed: decision.changed,
             });
             self.set(name, new);
             self.record(event, vec![name], None);
@@ -436,12 +435,8 @@ impl Run {
             .map(|issued| issued.presented.name)
             .collect();
         let target = StatusTarget::Campaign(campaign_id(campaign));
-        let order = StatusOrder {
-            target,
-            status: new,
-            coupons: names.clone(),
-        };
-        let Ok(changed) = self.state.decide_status(&order) else {
+        let order = StatusOrder { target, status: new };
+        let Ok(decision) = self.state.decide_status(&order, names.iter().copied()) else {
             assert!(self.closed[campaign].0 && new != NewStatus::Revoked);
             return;
         };
@@ -457,7 +452,7 @@ impl Run {
             Event::StatusSet(StatusSet {
                 target,
                 status: new,
-                changed,
+                changed: decision.changed,
             }),
             names,
             None,
@@ -560,7 +555,8 @@ fn apply(
         event: event.clone(),
         answers: None,
     };
-    state.apply(&recorded, campaign, names);
+    state.apply(&recorded, campaign);
+    state.cover(&recorded.event, names.iter().copied());
     // What the node reads back from the log before a reversal.
     if let Event::Redeemed(redeemed) = event {
         let redemption = RedemptionState {

@@ -227,11 +227,11 @@ impl State {
     }
 
     /// Applies one recorded event. `campaign` gives the terms of a campaign
-    /// that was just signed; `coupons` the names of the coupons that a change
-    /// of status covers, or of a batch whose campaign is revoked or suspended. Counters that already include the entry
-    /// (`as_of` above its index) stay as they are, so that replay over a
+    /// that was just signed. Coupons that the event covers without naming them
+    /// are [`cover`](Self::cover)ed besides. Counters that already include the
+    /// entry (`as_of` above its index) stay as they are, so that replay over a
     /// newer snapshot counts nothing twice.
-    pub fn apply(&mut self, recorded: &Recorded, campaign: Option<CampaignState>, coupons: &[CouponName]) {
+    pub fn apply(&mut self, recorded: &Recorded, campaign: Option<CampaignState>) {
         let index = recorded.index;
         match &recorded.event {
             Event::Genesis(_) => {}
@@ -240,7 +240,7 @@ impl State {
                     self.campaigns.entry(signed.id).or_insert(campaign);
                 }
             }
-            Event::BatchIssued(batch) => self.apply_batch(index, batch, coupons),
+            Event::BatchIssued(batch) => self.apply_batch(index, batch),
             Event::ReceiptIssued(receipt) => {
                 let register = self.registers.entry(receipt.register.clone()).or_default();
                 if index >= register.as_of {
@@ -256,10 +256,6 @@ impl State {
                 {
                     campaign.flags = campaign.flags.set(set.status);
                 }
-                for name in coupons {
-                    let flags = self.status(*name).set(set.status);
-                    self.set_status(*name, flags);
-                }
             }
             Event::StatusListSigned(signed) => {
                 self.list_versions.insert(signed.list, signed.issued_at);
@@ -267,13 +263,29 @@ impl State {
         }
     }
 
-    fn apply_batch(&mut self, index: u64, batch: &BatchIssued, coupons: &[CouponName]) {
-        if let Some(campaign) = self.campaigns.get(&batch.campaign) {
-            let flags = campaign.flags;
-            for name in coupons {
-                self.set_status(*name, flags);
+    /// Gives the coupons that `event` covers their status: those of a changed
+    /// coupon, batch or campaign, and those of a batch whose campaign is revoked
+    /// or suspended. They are visited once and not kept: there may be millions.
+    pub fn cover(&mut self, event: &Event, coupons: impl IntoIterator<Item = CouponName>) {
+        match event {
+            Event::StatusSet(set) => {
+                for name in coupons {
+                    self.set_status(name, self.status(name).set(set.status));
+                }
             }
+            Event::BatchIssued(batch) => {
+                let flags = self.campaigns.get(&batch.campaign).map(|campaign| campaign.flags);
+                if let Some(flags) = flags.filter(|flags| *flags != StatusFlags::default()) {
+                    for name in coupons {
+                        self.set_status(name, flags);
+                    }
+                }
+            }
+            _ => {}
         }
+    }
+
+    fn apply_batch(&mut self, index: u64, batch: &BatchIssued) {
         let end = Position(batch.first.0 + u64::from(batch.count));
         self.next_position = self.next_position.max(end);
         self.count(index, batch.campaign, |campaign| {

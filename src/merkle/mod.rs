@@ -15,7 +15,7 @@ mod view;
 pub use frontier::Frontier;
 pub use hash::{Hash, leaf_hash, node_hash, root_of};
 pub use proof::{
-    ProofError, consistency_proof, inclusion_proof, path_in, root_of_path, verify_consistency,
+    ProofError, consistency_proof, inclusion_proof, path_in, path_over, root_of_path, verify_consistency,
     verify_inclusion,
 };
 pub use tiles::{

@@ -1,5 +1,7 @@
 //! Inclusion and consistency proofs (RFC 9162 sections 2.1.3 and 2.1.4).
 
+use std::ops::Range;
+
 use super::{Hash, NodeReader, TreeError, TreeView, node_hash, root_of};
 
 /// Most hashes in a proof: a tree has fewer than 2^64 leaves, a consistency
@@ -40,15 +42,34 @@ pub fn inclusion_proof<R: NodeReader>(
     if index >= size || size > view.size() {
         return Err(view.out_of_range("an inclusion proof"));
     }
+    path_over(index, size, |leaves| view.range(leaves.start, leaves.end))
+}
+
+/// The audit path of leaf `index` in a tree of `size` leaves, from the leaf
+/// upwards (RFC 9162 section 2.1.3.1), where `root_of` gives the root over a
+/// range of its leaves: the ranges are asked for from the largest to the
+/// smallest, and no leaf but `index` is in none of them.
+///
+/// # Panics
+/// When `index` is not below `size`.
+///
+/// # Errors
+/// What `root_of` gives.
+pub fn path_over<E>(
+    index: u64,
+    size: u64,
+    mut root_of: impl FnMut(Range<u64>) -> Result<Hash, E>,
+) -> Result<Vec<Hash>, E> {
+    assert!(index < size, "a leaf of the tree");
     let mut path = Vec::new();
     let (mut from, mut to) = (0, size);
     while to - from > 1 {
         let middle = from + split(to - from);
         if index < middle {
-            path.push(view.range(middle, to)?);
+            path.push(root_of(middle..to)?);
             to = middle;
         } else {
-            path.push(view.range(from, middle)?);
+            path.push(root_of(from..middle)?);
             from = middle;
         }
     }

@@ -168,27 +168,6 @@ impl Shared {
         }
     }
 
-    /// Signs the batch's coupons again: Ed25519 is deterministic.
-    pub(super) fn coupons_answer(&self, recorded: &Recorded) -> Result<CouponsAnswer, NodeError> {
-        let Event::BatchIssued(batch) = &recorded.event else {
-            return Err(misplaced(recorded.index, "a batch's"));
-        };
-        if batch.kid != self.keyring.credential.public().kid() {
-            return Err(NodeError::Gone(
-                "these coupons were signed by a key that this node no longer holds, so they cannot be shown again",
-            ));
-        }
-        let coupons = self
-            .sign_coupons(batch)
-            .map(|(name, credential)| IssuedCoupon { name, credential })
-            .collect();
-        Ok(CouponsAnswer {
-            batch: recorded.index,
-            coupons,
-            entry: recorded.into(),
-        })
-    }
-
     pub(super) fn receipt_answer(&self, recorded: &Recorded) -> Result<ReceiptAnswer, NodeError> {
         let record = crate::store::beside::read(self.engine.as_ref(), recorded.index)?
             .ok_or(NodeError::Gone("this receipt's details have been erased"))?;

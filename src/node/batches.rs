@@ -1,28 +1,35 @@
 //! Issuing coupons in two passes (protocol, section 1).
 //!
 //! A batch's entry commits to all its tags, so: the writer reserves the
-//! positions durably; the caller's thread signs and hands back the tags; the
-//! writer stores tags and entry in one commit; only then are coupons given out,
-//! by signing once more. A reservation that a crash leaves behind is finished
-//! at the next opening: it holds all that signing needs.
+//! positions durably; the signing threads sign, and the tags go into the store
+//! in bounded commits; the last of them and the entry are one commit; only then
+//! are coupons given out, by signing once more, in pieces. Of a coupon nothing
+//! is kept but its tag, and a batch of any size takes the same memory.
+//!
+//! A reservation that a crash leaves behind holds all that signing needs. It is
+//! signed again from its beginning when the node is opened: the tags that were
+//! stored already are written once more, the same.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_cbor::Value;
+use tokio::sync::oneshot;
 
 use crate::credential::coupon_series::CouponTemplate;
 use crate::credential::coupon_tag;
 use crate::encoding::cbor::{self, GateError};
 use crate::ledger::{Answers, BatchIssued, BatchOrder, Event, Recorded};
-use crate::merkle;
-use crate::primitives::{CouponName, Digest, Position, Tag, UnixSeconds, limits};
+use crate::merkle::{Frontier, leaf_hash};
+use crate::primitives::{Digest, Position, Tag, UnixSeconds, limits};
 use crate::store::{Engine, rows};
 
-use super::NodeError;
-use super::coupons::{TAG_LEN, tag_place};
+use super::answers::IssuedCoupon;
+use super::coupons::{Covered, TAG_LEN, tag_place};
 use super::pending::{BatchRow, Pending};
-use super::writer::{Reply, Shared, Writer};
+use super::signers::Pieces;
+use super::writer::{Command, Reply, Shared, Writer, expect_recorded};
+use super::{Node, NodeError};
 
 /// A position range set aside for a batch that is being signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,24 +70,73 @@ impl Shared {
         )
     }
 
-    /// Signs the coupons of a reserved range, in order of position.
+    /// Signs coupons `leaves` of a batch, in order of position.
     pub(super) fn sign_coupons<'a>(
         &'a self,
         batch: &'a BatchIssued,
-    ) -> impl Iterator<Item = (CouponName, Vec<u8>)> + 'a {
+        leaves: std::ops::Range<u32>,
+    ) -> impl Iterator<Item = IssuedCoupon> + 'a {
         let template = self.template(batch);
-        (0..u64::from(batch.count)).map(move |leaf| {
-            let name = self.permutations.name_of(Position(batch.first.0 + leaf));
+        leaves.map(move |leaf| {
+            let name = self.permutations.name_of(batch.position(leaf));
             let uri = self.options.origin.status_uri(name.list);
-            (name, template.sign(&self.keyring.credential, &uri, name.index))
+            let credential = template.sign(&self.keyring.credential, &uri, name.index);
+            IssuedCoupon { name, credential }
         })
     }
+}
 
-    /// The tags of a reserved range, in order of position.
-    pub(super) fn batch_tags(&self, batch: &BatchIssued) -> Vec<Tag> {
-        self.sign_coupons(batch)
-            .map(|(_, coupon)| coupon_tag(&coupon))
-            .collect()
+impl Node {
+    /// Signs a reserved batch, stores its tags and records it. Blocks the
+    /// thread: the writer is handed each piece even when its queue is full, for
+    /// nothing may be left half done.
+    pub(super) fn finish_reserved(&self, batch: BatchIssued) -> Result<Recorded, NodeError> {
+        let (first, count) = (batch.first, batch.count);
+        let tags_of = |coupons: &mut dyn Iterator<Item = IssuedCoupon>| -> Vec<Tag> {
+            coupons.map(|coupon| coupon_tag(&coupon.credential)).collect()
+        };
+        let shared = Arc::clone(&self.inner.shared);
+        let mut pieces = Pieces::new(shared, batch, 0, Arc::new(tags_of));
+        let mut tree = Frontier::new();
+        let (mut from, mut next, mut tags) = (0, 0, Vec::new());
+        while let Some(piece) = pieces.take() {
+            let piece = piece.blocking_recv().map_err(|_| self.not_signed())?;
+            next += u32::try_from(piece.len()).expect("a piece is short");
+            for tag in &piece {
+                tree.push(leaf_hash(&tag.0));
+            }
+            tags.extend(piece);
+            let at_end = (first.0 + u64::from(next)).is_multiple_of(u64::from(limits::TAGS_PER_COMMIT));
+            if at_end && next < count {
+                let tags = std::mem::take(&mut tags);
+                let first = first.0;
+                self.insisted(Command::StoreTags { first, from, tags })?;
+                from = next;
+            }
+        }
+        let reply = self.insisted(Command::Finish {
+            first: first.0,
+            from,
+            tags,
+            root: Digest(tree.root()),
+        });
+        expect_recorded(reply?)
+    }
+
+    fn insisted(&self, command: Command) -> Result<Reply, NodeError> {
+        match self.insist(command).blocking_recv() {
+            Ok(Reply::Failed(error)) => Err(error),
+            Ok(reply) => Ok(reply),
+            Err(oneshot::error::RecvError { .. }) => Err(self.stopped_error()),
+        }
+    }
+
+    /// Why a signing thread gave no answer.
+    pub(super) fn not_signed(&self) -> NodeError {
+        match self.stopped() {
+            Some(why) => NodeError::Stopped(why),
+            None => NodeError::Inconsistent("the signing threads gave no answer".to_owned()),
+        }
     }
 }
 
@@ -114,35 +170,36 @@ impl Writer {
         Ok(Reply::Reserved(Box::new(reservation)))
     }
 
-    /// Second pass: tags and entry, in one commit.
+    /// The first pass ends: the last tags and the entry, in one commit.
     pub(super) fn finish_batch(
         &mut self,
         first: u64,
-        tags: &[Tag],
+        (from, tags): (u32, &[Tag]),
+        root: Digest,
         pending: &mut Pending,
     ) -> Result<Recorded, NodeError> {
-        let reservation =
-            self.reservations.get(&first).cloned().ok_or_else(|| {
-                NodeError::Inconsistent(format!("no batch is reserved from position {first}"))
-            })?;
+        self.store_tags(first, from, tags, pending)?;
+        let reservation = self.reserved(first)?.clone();
         let mut batch = reservation.batch;
-        let leaves: Vec<merkle::Hash> = tags.iter().map(|tag| merkle::leaf_hash(&tag.0)).collect();
-        batch.tags_root = Digest(merkle::root_of(&leaves));
+        batch.tags_root = root;
         let (count, campaign) = (batch.count, batch.campaign);
-        let closed = self.names_if_closed(&batch);
-        self.store_tags(batch.first, tags, pending)?;
+        let covered = self.covered_if_closed(&batch);
         let recorded = self.record_with(
             Event::BatchIssued(batch),
             reservation.answers,
             pending,
             None,
-            &closed,
+            &covered,
         )?;
         // Only now: a batch that could not be recorded stays reserved.
         self.reservations.remove(&first);
         pending.batch.remove(rows::reservation(first));
         let now = self.now();
-        for list in closed.iter().map(|name| name.list).collect::<BTreeSet<_>>() {
+        let lists = covered.positions.iter().flat_map(|range| {
+            let last = range.end.saturating_sub(1).max(range.start);
+            Position(range.start).list()..=Position(last).list()
+        });
+        for list in lists.collect::<BTreeSet<_>>() {
             self.lists.revoked(list, now);
         }
         let row = BatchRow {
@@ -156,51 +213,69 @@ impl Writer {
         Ok(recorded)
     }
 
-    /// The coupons of a batch whose campaign was revoked or suspended while it
-    /// was being signed: they come into the world with that status.
-    pub(super) fn names_if_closed(&self, batch: &BatchIssued) -> Vec<CouponName> {
-        let flags = self.state.campaigns.get(&batch.campaign).map(|c| c.flags);
-        if !flags.is_some_and(|flags| flags.revoked || flags.suspended) {
-            return Vec::new();
-        }
-        let positions = batch.first.0..batch.first.0 + u64::from(batch.count);
-        positions
-            .map(|position| self.shared.permutations.name_of(Position(position)))
-            .collect()
+    fn reserved(&self, first: u64) -> Result<&Reservation, NodeError> {
+        let found = self.reservations.get(&first);
+        found.ok_or_else(|| NodeError::Inconsistent(format!("no batch is reserved from position {first}")))
     }
 
-    /// Adds tags to their rows of 128; a row that this batch has changed
-    /// already is changed further.
-    fn store_tags(&self, first: Position, tags: &[Tag], pending: &mut Pending) -> Result<(), NodeError> {
-        let mut changed: HashMap<u64, Vec<u8>> = HashMap::new();
-        for (position, tag) in (first.0..).zip(tags) {
-            let (tile, at) = tag_place(Position(position));
-            let row = match changed.entry(tile) {
-                Entry::Occupied(row) => row.into_mut(),
-                Entry::Vacant(place) => {
-                    let key = rows::tag_tile(tile);
-                    let earlier = pending
-                        .batch
-                        .writes
-                        .iter()
-                        .rev()
-                        .find(|(written, _)| *written == key);
-                    let row = match earlier {
-                        Some((_, value)) => value.clone(),
-                        None => self.shared.engine.get(&key)?,
-                    };
-                    place.insert(row.unwrap_or_default())
-                }
-            };
-            if row.len() < at + TAG_LEN {
-                row.resize(at + TAG_LEN, 0);
-            }
-            row[at..at + TAG_LEN].copy_from_slice(&tag.0);
+    /// The coupons of a batch whose campaign was revoked or suspended while it
+    /// was being signed: they come into the world with that status.
+    pub(super) fn covered_if_closed(&self, batch: &BatchIssued) -> Covered {
+        let flags = self.state.campaigns.get(&batch.campaign).map(|c| c.flags);
+        if !flags.is_some_and(|flags| flags.revoked || flags.suspended) {
+            return Covered::default();
         }
-        for (tile, row) in changed {
-            pending.batch.put(rows::tag_tile(tile), row);
+        Covered::positions(batch.first.0..batch.first.0 + u64::from(batch.count))
+    }
+
+    /// Adds tags of the batch reserved from `first`, from its coupon `from` on,
+    /// to their rows of 128.
+    pub(super) fn store_tags(
+        &self,
+        first: u64,
+        from: u32,
+        tags: &[Tag],
+        pending: &mut Pending,
+    ) -> Result<(), NodeError> {
+        let batch = &self.reserved(first)?.batch;
+        let end = u64::from(from) + tags.len() as u64;
+        if end > u64::from(batch.count) {
+            return Err(NodeError::Inconsistent(format!(
+                "tags up to {end} for a batch of {}",
+                batch.count
+            )));
+        }
+        let (mut position, mut rest) = (first + u64::from(from), tags);
+        while !rest.is_empty() {
+            let (tile, at) = tag_place(Position(position));
+            let (now, later) = rest.split_at(rest.len().min(rows::TILE_ROW_LEN - at / TAG_LEN));
+            let key = rows::tag_tile(tile);
+            // Neighbours in the row may be of another batch.
+            let mut row = if now.len() == rows::TILE_ROW_LEN {
+                Vec::new()
+            } else {
+                self.stored_row(&key, pending)?.unwrap_or_default()
+            };
+            let end = at + now.len() * TAG_LEN;
+            row.resize(row.len().max(end), 0);
+            for (place, tag) in row[at..end].chunks_exact_mut(TAG_LEN).zip(now) {
+                place.copy_from_slice(&tag.0);
+            }
+            pending.bytes += row.len();
+            pending.batch.put(key, row);
+            position += now.len() as u64;
+            rest = later;
         }
         Ok(())
+    }
+
+    /// A row as the batch under way leaves it.
+    fn stored_row(&self, key: &[u8], pending: &Pending) -> Result<Option<Vec<u8>>, NodeError> {
+        let mut written = pending.batch.writes.iter().rev();
+        match written.find(|(written, _)| written == key) {
+            Some((_, value)) => Ok(value.clone()),
+            None => Ok(self.shared.engine.get(key)?),
+        }
     }
 }
 

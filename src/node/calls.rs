@@ -4,21 +4,23 @@ use std::sync::Arc;
 use std::sync::mpsc::TrySendError;
 use std::thread::JoinHandle;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::credential::{Campaign, Content, ReceiptStub};
 use crate::ledger::{
-    Answers, Basket, BatchOrder, CampaignDraft, NewStatus, Quote, ReceiptDraft, Recorded, RedemptionOrder,
-    Refusal, ReversalOrder, StatusTarget,
+    Answers, Basket, BatchOrder, CampaignDraft, Event, NewStatus, Quote, ReceiptDraft, Recorded,
+    RedemptionOrder, Refusal, ReversalOrder, StatusTarget,
 };
 use crate::primitives::{Amount, CampaignId, CouponName, Digest, RedemptionId, Register, limits};
 
 use super::answers::ReceiptRecord;
 use super::answers::{
-    CampaignAnswer, CouponsAnswer, EntryRef, ReceiptAnswer, RedemptionAnswer, ReversalAnswer, StatusAnswer,
+    CampaignAnswer, CouponsAnswer, EntryRef, IssuedCoupon, ReceiptAnswer, RedemptionAnswer, ReversalAnswer,
+    StatusAnswer,
 };
-use super::find::Lookup;
+use super::find::{Lookup, misplaced};
 use super::requests::{Call, Caller, Scope, occurrence};
+use super::signers::{Make, Pieces};
 use super::writer::{Command, Job, ReceiptCommand, Reply, Shared, expect_recorded};
 use super::{Node, NodeError};
 
@@ -63,6 +65,37 @@ pub struct ReversalRequest {
     pub give_back: bool,
 }
 
+/// The coupons of a batch, in pieces and in order, signed as they are read: a
+/// reader that stops holds up nobody.
+pub struct CouponStream<T> {
+    entry: EntryRef,
+    count: u32,
+    node: Node,
+    pieces: Pieces<T>,
+    /// Its place among the streams, given back when it is dropped.
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl<T: Send + 'static> CouponStream<T> {
+    /// The batch's entry; its index is the batch's name.
+    #[must_use]
+    pub fn entry(&self) -> EntryRef {
+        self.entry
+    }
+
+    /// Coupons in the batch.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// The next piece; `None` after the last.
+    pub async fn next(&mut self) -> Option<Result<T, NodeError>> {
+        let piece = self.pieces.take()?;
+        Some(piece.await.map_err(|_| self.node.not_signed()))
+    }
+}
+
 impl Node {
     /// Signs a campaign.
     ///
@@ -104,7 +137,8 @@ impl Node {
         shared.campaign_answer(&expect_recorded(reply)?)
     }
 
-    /// Issues coupons, in the two passes of protocol section 1.
+    /// Issues coupons, in the two passes of protocol section 1, and gives all of
+    /// them at once.
     ///
     /// # Errors
     /// [`NodeError`]; nothing has changed then.
@@ -113,6 +147,63 @@ impl Node {
         caller: &Caller,
         order: BatchOrder,
     ) -> Result<CouponsAnswer, NodeError> {
+        if order.count > limits::ANSWER_COUPONS_MAX {
+            return Err(Refusal::BatchInvalid(format!(
+                "one answer holds at most {} coupons, more of them go out as a stream: send the header \
+                 `Accept: application/x-ndjson`",
+                limits::ANSWER_COUPONS_MAX
+            ))
+            .into());
+        }
+        // Kept until all is signed: it bounds what waits for the signing threads.
+        let (recorded, _turn) = self.issue(caller, order, false).await?;
+        let all = |coupons: &mut dyn Iterator<Item = IssuedCoupon>| coupons.collect::<Vec<_>>();
+        let mut stream = self.coupons_of(&recorded, 0, Arc::new(all))?;
+        let mut coupons = Vec::new();
+        while let Some(piece) = stream.next().await {
+            coupons.extend(piece?);
+        }
+        Ok(CouponsAnswer {
+            batch: recorded.index,
+            coupons,
+            entry: (&recorded).into(),
+        })
+    }
+
+    /// Issues coupons like [`issue_coupons`](Self::issue_coupons), as many as
+    /// [`limits::BATCH_COUPONS_MAX`], and gives them out piece by piece, signed
+    /// as they are read. `make` makes of each piece, in a thread of its own,
+    /// whatever the reader wants.
+    ///
+    /// With a `from` above 0 the coupons from that number on, counted from 0, of
+    /// a batch that the same request issued before.
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed then. [`NodeError::NotFound`] where a
+    /// `from` above 0 finds no batch, [`NodeError::Gone`] when the key that
+    /// signed it is not held any more, [`NodeError::Busy`] with
+    /// [`limits::COUPON_STREAMS_MAX`] streams open.
+    pub async fn stream_coupons<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        order: BatchOrder,
+        from: u32,
+        make: impl Fn(&mut dyn Iterator<Item = IssuedCoupon>) -> T + Send + Sync + 'static,
+    ) -> Result<CouponStream<T>, NodeError> {
+        let place = self.inner.shared.signers.stream_permit()?;
+        let (recorded, _) = self.issue(caller, order, from > 0).await?;
+        let mut stream = self.coupons_of(&recorded, from, Arc::new(make))?;
+        stream.place = Some(place);
+        Ok(stream)
+    }
+
+    /// The first pass; the turn comes back with it.
+    async fn issue(
+        &self,
+        caller: &Caller,
+        order: BatchOrder,
+        again: bool,
+    ) -> Result<(Recorded, OwnedSemaphorePermit), NodeError> {
         if order.count > limits::BATCH_COUPONS_MAX {
             return Err(Refusal::BatchInvalid(format!(
                 "one request issues at most {} coupons",
@@ -121,32 +212,59 @@ impl Node {
             .into());
         }
         let answers = self.inner.shared.hasher.answers(caller, None);
+        let turn = self.inner.shared.signers.batch_permit().await;
         // Once it is reserved the batch is going to be issued, whether or not
         // the caller is still there: a dropped future must not leave it.
         let node = self.clone();
-        let both_passes = tokio::spawn(async move { node.issue_in_two_passes(order, answers).await });
+        let first_pass = tokio::spawn(async move {
+            let recorded = node.first_pass(order, again, answers).await?;
+            Ok((recorded, turn))
+        });
         let broken = |error: tokio::task::JoinError| NodeError::Inconsistent(error.to_string());
-        let recorded = both_passes.await.map_err(broken)??;
-        let shared = Arc::clone(&self.inner.shared);
-        tokio::task::spawn_blocking(move || shared.coupons_answer(&recorded))
-            .await
-            .map_err(broken)?
+        first_pass.await.map_err(broken)?
     }
 
-    async fn issue_in_two_passes(&self, order: BatchOrder, answers: Answers) -> Result<Recorded, NodeError> {
-        let reservation = match self.ask(Command::Reserve(order), Some(answers)).await? {
+    async fn first_pass(
+        &self,
+        order: BatchOrder,
+        again: bool,
+        answers: Answers,
+    ) -> Result<Recorded, NodeError> {
+        let reserve = Command::Reserve { order, again };
+        let reservation = match self.ask(reserve, Some(answers)).await? {
             Reply::Reserved(reservation) => reservation,
             reply => return expect_recorded(reply),
         };
-        let (node, batch) = (self.clone(), reservation.batch);
-        let answer = tokio::task::spawn_blocking(move || {
-            let tags = node.inner.shared.batch_tags(&batch);
-            let first = batch.first.0;
-            node.insist(Command::Finish { first, tags })
+        let node = self.clone();
+        tokio::task::spawn_blocking(move || node.finish_reserved(reservation.batch))
+            .await
+            .map_err(|error| NodeError::Inconsistent(error.to_string()))?
+    }
+
+    /// The second pass: signs the batch's coupons again, Ed25519 being
+    /// deterministic.
+    fn coupons_of<T: Send + 'static>(
+        &self,
+        recorded: &Recorded,
+        from: u32,
+        make: Arc<Make<T>>,
+    ) -> Result<CouponStream<T>, NodeError> {
+        let shared = &self.inner.shared;
+        let Event::BatchIssued(batch) = &recorded.event else {
+            return Err(misplaced(recorded.index, "a batch's"));
+        };
+        if batch.kid != shared.keyring.credential.public().kid() {
+            return Err(NodeError::Gone(
+                "these coupons were signed by a key that this node no longer holds, so they cannot be shown again",
+            ));
+        }
+        Ok(CouponStream {
+            entry: recorded.into(),
+            count: batch.count,
+            node: self.clone(),
+            pieces: Pieces::new(Arc::clone(shared), batch.clone(), from, make),
+            place: None,
         })
-        .await
-        .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
-        expect_recorded(self.answered(answer).await?)
     }
 
     /// Issues a receipt. The node adds the number, the secret and the salts.
@@ -353,11 +471,20 @@ impl Node {
             .lock()
             .expect("no holder of this lock panics")
             .take();
+        let left = self
+            .inner
+            .left
+            .lock()
+            .expect("no holder of this lock panics")
+            .take();
         let node = self.clone();
         let _ = tokio::task::spawn_blocking(move || {
             // It stands in line behind what was accepted, however long the line is.
             drop(node.insist(Command::Shutdown));
-            thread.map(JoinHandle::join)
+            let stopped = thread.map(JoinHandle::join);
+            // Without the writer they come to an end, and let go of the store.
+            node.inner.shared.signers.close();
+            (stopped, left.map(JoinHandle::join))
         })
         .await;
     }
@@ -390,7 +517,7 @@ impl Node {
 
     /// Puts a command into the queue even when it is full: blocks the thread
     /// until there is room. For what must not be left half done.
-    fn insist(&self, command: Command) -> oneshot::Receiver<Reply> {
+    pub(super) fn insist(&self, command: Command) -> oneshot::Receiver<Reply> {
         let (reply, answer) = oneshot::channel();
         // A queue without its writer drops the job, and the answer says so.
         let _ = self.inner.jobs.send(Job {
@@ -409,7 +536,7 @@ impl Node {
         }
     }
 
-    fn stopped_error(&self) -> NodeError {
+    pub(super) fn stopped_error(&self) -> NodeError {
         NodeError::Stopped(self.stopped().unwrap_or_else(|| "its writer is gone".to_owned()))
     }
 }

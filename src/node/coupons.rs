@@ -2,6 +2,7 @@
 //! inverted, and the coupon's tag compared with the one stored at its position.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::{Arc, RwLock};
 
 use crate::credential::coupon_series::StatusPermutation;
@@ -17,6 +18,42 @@ use super::writer::Shared;
 
 /// A coupon's tag in its row.
 pub(super) const TAG_LEN: usize = Tag::LEN;
+
+/// Coupons that an event covers: one by its name, or whole ranges of positions.
+/// Their names are never all in memory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Covered {
+    pub name: Option<CouponName>,
+    pub positions: Vec<Range<u64>>,
+}
+
+impl Covered {
+    /// The coupons at these positions.
+    pub fn positions(range: Range<u64>) -> Self {
+        Self {
+            name: None,
+            positions: std::iter::once(range).collect(),
+        }
+    }
+
+    /// All coupons of these batches.
+    pub fn batches<'a>(rows: impl IntoIterator<Item = &'a BatchRow>) -> Self {
+        let positions = rows.into_iter().map(BatchRow::positions).collect();
+        Self {
+            name: None,
+            positions,
+        }
+    }
+}
+
+impl From<CouponName> for Covered {
+    fn from(name: CouponName) -> Self {
+        Self {
+            name: Some(name),
+            positions: Vec::new(),
+        }
+    }
+}
 
 /// The keyed permutations of all lists, made as they are needed.
 pub(super) struct Permutations {
@@ -36,6 +73,25 @@ impl Permutations {
         let list = position.list();
         let index = self.list(list).index_of(position.offset());
         CouponName { list, index }
+    }
+
+    /// The names of the coupons in `covered`, made one by one.
+    pub fn names<'a>(&'a self, covered: &'a Covered) -> impl Iterator<Item = CouponName> + 'a {
+        let mut held: Option<(u32, Arc<StatusPermutation>)> = None;
+        let positions = covered.positions.iter().cloned().flatten();
+        let names = positions.map(move |position| {
+            let position = Position(position);
+            let list = position.list();
+            let permutation = match &held {
+                Some((of, permutation)) if *of == list => permutation,
+                _ => &held.insert((list, self.list(list))).1,
+            };
+            CouponName {
+                list,
+                index: permutation.index_of(position.offset()),
+            }
+        });
+        covered.name.into_iter().chain(names)
     }
 
     pub fn position_of(&self, name: CouponName) -> Position {
@@ -107,7 +163,7 @@ impl Shared {
         }
     }
 
-    fn stored_tag(&self, position: Position) -> Result<Option<Tag>, NodeError> {
+    pub(super) fn stored_tag(&self, position: Position) -> Result<Option<Tag>, NodeError> {
         let (tile, at) = tag_place(position);
         let row = self.engine.get(&rows::tag_tile(tile))?;
         Ok(row.and_then(|row| Tag::from_slice(row.get(at..at + TAG_LEN)?)))

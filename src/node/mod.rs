@@ -20,12 +20,14 @@ mod lists;
 mod metrics;
 mod numbers;
 mod open;
+mod paths;
 mod pending;
 mod reads;
 mod recover;
 mod repeats;
 mod replay;
 mod requests;
+mod signers;
 mod snapshot;
 mod statuses;
 mod upkeep;
@@ -42,9 +44,10 @@ pub use answers::{
     CampaignAnswer, CampaignView, CouponsAnswer, EntryRef, IssuedCoupon, ReceiptAnswer, RedemptionAnswer,
     RedemptionView, ReversalAnswer, StatusAnswer,
 };
-pub use calls::{RedemptionRequest, ReversalRequest, RevocationTarget};
+pub use calls::{CouponStream, RedemptionRequest, ReversalRequest, RevocationTarget};
 pub use metrics::NodeMetrics;
 pub use open::{NewNode, NodeOptions, NodeParts, OpenReport, create_log};
+pub use paths::{BatchView, TagPath};
 pub use recover::guard_from_checkpoint;
 pub use requests::{Caller, Scope};
 pub use upkeep::Upkeep;
@@ -103,4 +106,6 @@ struct Inner {
     shared: Arc<writer::Shared>,
     jobs: std::sync::mpsc::SyncSender<writer::Job>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Finishes the large batches that a crash cut off.
+    left: Mutex<Option<JoinHandle<()>>>,
 }

@@ -12,7 +12,7 @@ use ed25519_dalek::VerifyingKey;
 use prometheus::Registry;
 
 use crate::credential::{Algorithm, Campaign, Signed};
-use crate::ledger::{CampaignSigned, CampaignState, Event, Genesis, Recorded, State};
+use crate::ledger::{BatchIssued, CampaignSigned, CampaignState, Event, Genesis, Recorded, State};
 use crate::log::{self, KeyKind, VerifierKey};
 use crate::merkle::{NodeReader, TileBuilder, TreeView, half_tile_from_bytes};
 use crate::primitives::{Clock, Digest, Entropy, Origin, Position, UnixSeconds, limits};
@@ -26,8 +26,9 @@ use super::find::recorded;
 use super::index::Index;
 use super::keyring::Keyring;
 use super::lists::Lists;
-use super::pending::{BatchRow, Pending};
+use super::pending::BatchRow;
 use super::requests::RequestHasher;
+use super::signers::Signers;
 use super::snapshot::{self, Snapshot};
 use super::upkeep::Upkeep;
 use super::writer::{Head, Shared, Writer};
@@ -147,7 +148,12 @@ impl Node {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(parts: NodeParts, upkeep: Upkeep) -> Result<(Self, OpenReport), NodeError> {
-        let (writer, report) = Writer::open(parts, upkeep)?;
+        let (writer, mut report) = Writer::open(parts, upkeep)?;
+        let left: Vec<_> = writer
+            .reservations
+            .values()
+            .map(|left| left.batch.clone())
+            .collect();
         let shared = Arc::clone(&writer.shared);
         let (jobs, queue) = std::sync::mpsc::sync_channel(limits::WRITER_QUEUE_MAX);
         let thread = std::thread::Builder::new()
@@ -160,13 +166,57 @@ impl Node {
             shared,
             jobs,
             thread: Mutex::new(Some(thread)),
+            left: Mutex::default(),
         };
-        Ok((
-            Self {
-                inner: Arc::new(inner),
-            },
-            report,
-        ))
+        let node = Self {
+            inner: Arc::new(inner),
+        };
+        node.finish_left(left, &mut report)?;
+        Ok((node, report))
+    }
+
+    /// Has batches that a crash cut off finished, in a thread of its own: small
+    /// ones before the node is open, large ones while it serves. Until then the
+    /// requests that ordered them are told to wait.
+    fn finish_left(&self, mut left: Vec<BatchIssued>, report: &mut OpenReport) -> Result<(), NodeError> {
+        if left.is_empty() {
+            return Ok(());
+        }
+        left.sort_by_key(|batch| batch.count);
+        let small = left.partition_point(|batch| batch.count <= limits::ANSWER_COUPONS_MAX);
+        for large in &left[small..] {
+            report.notes.push(format!(
+                "a batch of {} coupons that was cut off is being finished in the background",
+                large.count
+            ));
+        }
+        let (said, heard) = std::sync::mpsc::sync_channel(left.len());
+        let node = self.clone();
+        let thread = std::thread::Builder::new()
+            .name("tallystick-left-batches".to_owned())
+            .spawn(move || {
+                for batch in left {
+                    let count = batch.count;
+                    let finished = node.finish_reserved(batch);
+                    if let Err(error) = &finished {
+                        tracing::error!(%error, "a batch of {count} coupons that was cut off is not finished");
+                    } else {
+                        tracing::info!("a batch of {count} coupons that was cut off has been finished");
+                    }
+                    // Nobody listens any more for the large ones.
+                    let _ = said.send(finished.map(|_| count));
+                }
+            })
+            .map_err(|error| NodeError::Refuse(format!("a thread could not be started: {error}")))?;
+        *self.inner.left.lock().expect("no holder of this lock panics") = Some(thread);
+        for finished in heard.iter().take(small) {
+            let count = finished?;
+            report.notes.push(format!(
+                "a batch of {count} coupons that was cut off has been finished"
+            ));
+        }
+        report.size = self.size();
+        Ok(())
     }
 }
 
@@ -203,6 +253,7 @@ impl Writer {
             hasher: RequestHasher::new(&parts.keyring.request_secret),
             permutations: Permutations::new(*parts.keyring.index_secret),
             batches: super::coupons::KnownBatches::default(),
+            signers: Signers::new(),
             log_key,
             head: RwLock::new(Head {
                 size: 0,
@@ -441,7 +492,7 @@ fn load_state(
 }
 
 impl Writer {
-    /// Signs what is durable, publishes it, and finishes what a crash cut off.
+    /// Signs what is durable, publishes it, and finds what a crash cut off.
     fn resume(&mut self, signed: &GuardState, report: &mut OpenReport) -> Result<(), NodeError> {
         let shared = Arc::clone(&self.shared);
         let size = self.tree.size();
@@ -470,7 +521,7 @@ impl Writer {
         for (list, version) in self.state.list_versions.clone() {
             self.lists.signed_at(list, version);
         }
-        self.finish_reservations(report)
+        self.take_reservations()
     }
 
     fn publish_campaigns(&self) -> Result<(), NodeError> {
@@ -488,7 +539,8 @@ impl Writer {
         Ok(())
     }
 
-    fn finish_reservations(&mut self, report: &mut OpenReport) -> Result<(), NodeError> {
+    /// Batches that were cut off while they were being signed.
+    fn take_reservations(&mut self) -> Result<(), NodeError> {
         for reservation in left_reservations(self.shared.engine.as_ref())? {
             let (first, count) = (reservation.batch.first.0, reservation.batch.count);
             let end = Position(first + u64::from(count));
@@ -500,16 +552,8 @@ impl Writer {
                     reservation.batch.kid
                 )));
             }
-            let tags = self.shared.batch_tags(&reservation.batch);
             self.reservations.insert(first, reservation);
-            let mut pending = Pending::default();
-            self.finish_batch(first, &tags, &mut pending)?;
-            self.commit(&mut pending)?;
-            report.notes.push(format!(
-                "a batch of {count} coupons that was cut off has been finished"
-            ));
         }
-        report.size = self.tree.size();
         Ok(())
     }
 }

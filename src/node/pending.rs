@@ -1,5 +1,7 @@
 //! The batch under way: what will become durable together.
 
+use std::ops::Range;
+
 use tokio::sync::oneshot;
 
 use crate::ledger::{Event, Recorded};
@@ -34,6 +36,10 @@ impl BatchRow {
             count: u32::from_be_bytes(bytes[8..12].try_into().ok()?),
             campaign: CampaignId::from_slice(&bytes[12..])?,
         })
+    }
+
+    pub fn positions(&self) -> Range<u64> {
+        self.first..self.first + u64::from(self.count)
     }
 
     pub fn holds(&self, position: u64) -> bool {

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crate::ledger::{Event, Recorded, State, StatusTarget};
 use crate::log;
-use crate::primitives::{CouponName, Digest, Position, UnixSeconds};
+use crate::primitives::{Digest, UnixSeconds};
 use crate::store::scan_entries;
 
 use super::NodeError;
+use super::coupons::Covered;
 use super::find::{keys_of, recorded};
 use super::open::{OpenReport, all_batches, campaign_state, campaign_view};
 use super::pending::BatchRow;
@@ -110,16 +111,17 @@ impl Writer {
             Event::CampaignSigned(signed) => Some(campaign_state(&campaign_view(signed, &recorded)?, index)),
             _ => None,
         };
-        let coupons = match &recorded.event {
-            Event::StatusSet(set) => self.covered(&set.target, index, batches),
-            Event::BatchIssued(batch) => self.names_if_closed(batch),
-            _ => Vec::new(),
+        let covered = match &recorded.event {
+            Event::StatusSet(set) => covered(&set.target, index, batches),
+            Event::BatchIssued(batch) => self.covered_if_closed(batch),
+            _ => Covered::default(),
         };
         if index >= index_covers {
             self.index_again(&recorded)?;
         }
-        self.state.apply(&recorded, campaign, &coupons);
-        self.snapshot.touch(&recorded, &coupons);
+        self.state.apply(&recorded, campaign);
+        self.snapshot.touch(&recorded);
+        self.cover(&recorded.event, &covered);
         self.applied = index + 1;
         Ok(())
     }
@@ -145,24 +147,14 @@ impl Writer {
         }
         Ok(())
     }
+}
 
-    /// The coupons that a change of status in entry `index` covered then.
-    fn covered(&self, target: &StatusTarget, index: u64, batches: &[BatchRow]) -> Vec<CouponName> {
-        let permutations = &self.shared.permutations;
-        let wanted = |row: &&BatchRow| match target {
-            StatusTarget::Coupon(_) => false,
-            StatusTarget::Batch(entry) => row.entry == *entry,
-            StatusTarget::Campaign(id) => row.campaign == *id && row.entry < index,
-        };
-        if let StatusTarget::Coupon(name) = target {
-            return vec![*name];
-        }
-        let positions = batches
-            .iter()
-            .filter(wanted)
-            .flat_map(|row| row.first..row.first + u64::from(row.count));
-        positions
-            .map(|position| permutations.name_of(Position(position)))
-            .collect()
+/// The coupons that a change of status in entry `index` covered then.
+fn covered(target: &StatusTarget, index: u64, batches: &[BatchRow]) -> Covered {
+    let of = |wanted: &dyn Fn(&BatchRow) -> bool| Covered::batches(batches.iter().filter(|row| wanted(row)));
+    match target {
+        StatusTarget::Coupon(name) => Covered::from(*name),
+        StatusTarget::Batch(entry) => of(&|row| row.entry == *entry),
+        StatusTarget::Campaign(id) => of(&|row| row.campaign == *id && row.entry < index),
     }
 }

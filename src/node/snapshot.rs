@@ -13,7 +13,7 @@
 //! counts the rows of each kind, and is written in the same batch as they are:
 //! where it does not agree, everything is made anew from the log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use serde_cbor::Value;
@@ -73,8 +73,9 @@ impl Rows {
 }
 
 impl Snapshot {
-    /// Notes which rows `recorded` changes.
-    pub fn touch(&mut self, recorded: &Recorded, coupons: &[CouponName]) {
+    /// Notes which rows `recorded` changes, but for the statuses of coupons that
+    /// it covers without naming them.
+    pub fn touch(&mut self, recorded: &Recorded) {
         let changed = &mut self.changed;
         match &recorded.event {
             Event::Genesis(_) | Event::StatusListSigned(_) => {}
@@ -83,7 +84,6 @@ impl Snapshot {
             }
             Event::BatchIssued(batch) => {
                 changed.campaigns.insert(batch.campaign);
-                changed.statuses.extend(coupons.iter().copied().map(status_row));
             }
             Event::ReceiptIssued(receipt) => {
                 if !changed.registers.contains(&receipt.register) {
@@ -102,8 +102,16 @@ impl Snapshot {
                 if let StatusTarget::Campaign(id) = set.target {
                     changed.campaigns.insert(id);
                 }
-                changed.statuses.extend(coupons.iter().copied().map(status_row));
             }
+        }
+    }
+
+    /// Notes rows of statuses.
+    pub fn touch_statuses(&mut self, rows: StatusRows) {
+        for (list, marks) in rows.lists {
+            let marked = (0..u32::BITS).filter(|row| marks >> row & 1 == 1);
+            let rows = marked.map(|row| (list, u16::try_from(row).expect("32 rows a list")));
+            self.changed.statuses.extend(rows);
         }
     }
 
@@ -167,6 +175,33 @@ impl Snapshot {
         batch.put(rows::derived(COUNTS), self.stored.counts());
     }
 }
+
+/// Rows of statuses, a bit for each of a list's 32: millions of coupons are
+/// marked in passing.
+#[derive(Debug, Default)]
+pub(super) struct StatusRows {
+    lists: BTreeMap<u32, u32>,
+    /// The list marked last, and its bits so far.
+    last: Option<(u32, u32)>,
+}
+
+impl StatusRows {
+    /// Marks the row of the coupon `name`.
+    pub fn mark(&mut self, name: CouponName) {
+        let (list, row) = status_row(name);
+        let marks = match self.last {
+            Some((of, marks)) if of == list => marks,
+            _ => self.lists.get(&list).copied().unwrap_or(0),
+        };
+        let marked = marks | 1 << row;
+        if marked != marks {
+            self.lists.insert(list, marked);
+        }
+        self.last = Some((list, marked));
+    }
+}
+
+const _: () = assert!(limits::STATUS_LIST_LEN as usize / STATUS_ROW_LEN == u32::BITS as usize);
 
 fn status_row(name: CouponName) -> (u32, u16) {
     let row = name.index as usize / STATUS_ROW_LEN;

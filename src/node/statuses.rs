@@ -1,12 +1,11 @@
 //! Changes of status in the writer: which coupons they cover, and which lists
 //! have to be signed anew for them.
 
-use std::collections::BTreeSet;
-
 use crate::ledger::{Answers, Event, NewStatus, Recorded, StatusOrder, StatusSet, StatusTarget};
-use crate::primitives::{CouponName, Position};
+use crate::primitives::Position;
 
 use super::NodeError;
+use super::coupons::Covered;
 use super::pending::{BatchRow, Pending};
 use super::writer::Writer;
 
@@ -19,28 +18,18 @@ impl Writer {
         answers: Option<Answers>,
         pending: &mut Pending,
     ) -> Result<Recorded, NodeError> {
-        let coupons = self.coupons_of(&target, pending)?;
-        let order = StatusOrder {
-            target,
-            status,
-            coupons,
-        };
-        let changed = self.state.decide_status(&order)?;
-        let now = self.now();
-        let changes = |name: &&CouponName| self.state.status(**name).set(status) != self.state.status(**name);
-        let lists: BTreeSet<u32> = order
-            .coupons
-            .iter()
-            .filter(changes)
-            .map(|name| name.list)
-            .collect();
+        let covered = self.coupons_of(&target, pending)?;
+        let order = StatusOrder { target, status };
+        let names = self.shared.permutations.names(&covered);
+        let decision = self.state.decide_status(&order, names)?;
         let event = Event::StatusSet(StatusSet {
             target,
             status,
-            changed,
+            changed: decision.changed,
         });
-        let recorded = self.record_with(event, answers, pending, None, &order.coupons)?;
-        for list in lists {
+        let recorded = self.record_with(event, answers, pending, None, &covered)?;
+        let now = self.now();
+        for list in decision.lists {
             self.lists.revoked(list, now);
         }
         if let Some(reason) = reason {
@@ -49,24 +38,18 @@ impl Writer {
         Ok(recorded)
     }
 
-    /// Names of the coupons that a change of status covers.
-    fn coupons_of(&self, target: &StatusTarget, pending: &Pending) -> Result<Vec<CouponName>, NodeError> {
-        let permutations = &self.shared.permutations;
+    /// The coupons that a change of status covers.
+    fn coupons_of(&self, target: &StatusTarget, pending: &Pending) -> Result<Covered, NodeError> {
         let batches = match target {
             StatusTarget::Coupon(name) => {
-                let position = permutations.position_of(*name);
-                let issued = self.batch_holding(position, pending)?.is_some();
-                return Ok(if issued { vec![*name] } else { Vec::new() });
+                let position = self.shared.permutations.position_of(*name);
+                let issued = self.batch_holding(position, pending)?;
+                return Ok(issued.map(|_| Covered::from(*name)).unwrap_or_default());
             }
             StatusTarget::Batch(entry) => self.batches(pending, |row| row.entry == *entry)?,
             StatusTarget::Campaign(id) => self.batches(pending, |row| row.campaign == *id)?,
         };
-        let positions = batches
-            .iter()
-            .flat_map(|row| row.first..row.first + u64::from(row.count));
-        Ok(positions
-            .map(|position| permutations.name_of(Position(position)))
-            .collect())
+        Ok(Covered::batches(&batches))
     }
 
     fn batch_holding(&self, position: Position, pending: &Pending) -> Result<Option<BatchRow>, NodeError> {

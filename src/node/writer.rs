@@ -27,7 +27,7 @@ use crate::store::{Engine, GuardFile, GuardState, StoreError, beside, rows};
 
 use super::answers::{CampaignView, ReceiptRecord};
 use super::batches::Reservation;
-use super::coupons::Permutations;
+use super::coupons::{Covered, Permutations};
 use super::damage::IndexDamage;
 use super::find::{self, Lookup, keys_of};
 use super::index::{Index, IndexReader};
@@ -37,7 +37,8 @@ use super::numbers::{NextNumbers, NumberGuess};
 use super::pending::Pending;
 use super::repeats::same_content;
 use super::requests::{RequestHasher, Scope, occurrence};
-use super::snapshot::Snapshot;
+use super::signers::Signers;
+use super::snapshot::{Snapshot, StatusRows};
 use super::upkeep::Upkeep;
 use super::{NodeError, NodeMetrics, NodeOptions};
 
@@ -53,10 +54,25 @@ pub(super) enum Command {
     SignCampaign {
         view: Box<CampaignView>,
     },
-    Reserve(BatchOrder),
+    /// The first pass of a batch begins; `again` asks for one that has been
+    /// issued before, and reserves nothing.
+    Reserve {
+        order: BatchOrder,
+        again: bool,
+    },
+    /// Some tags of the batch reserved from position `first`, from its coupon
+    /// number `from` on.
+    StoreTags {
+        first: u64,
+        from: u32,
+        tags: Vec<Tag>,
+    },
+    /// The last tags of that batch, and the root over all of them.
     Finish {
         first: u64,
+        from: u32,
         tags: Vec<Tag>,
+        root: Digest,
     },
     IssueReceipt(Box<ReceiptCommand>),
     Quote {
@@ -136,6 +152,7 @@ pub(crate) struct Shared {
     pub(super) hasher: RequestHasher,
     pub(super) permutations: Permutations,
     pub(super) batches: super::coupons::KnownBatches,
+    pub(super) signers: Signers,
     pub(super) index: IndexReader,
     pub(super) index_damage: Mutex<IndexDamage>,
     pub(super) log_key: VerifierKey,
@@ -317,9 +334,6 @@ impl Writer {
     ) -> Result<Option<Recorded>, NodeError> {
         use crate::ledger::Refusal;
         let Some(answers) = answers else { return Ok(None) };
-        if matches!(command, Command::Finish { .. }) {
-            return Ok(None);
-        }
         if self
             .reservations
             .values()
@@ -372,8 +386,22 @@ impl Writer {
         let now = self.now();
         let recorded = match command {
             Command::SignCampaign { view } => self.sign_campaign(*view, answers, pending)?,
-            Command::Reserve(order) => return self.reserve(&order, answers, pending, now),
-            Command::Finish { first, tags } => self.finish_batch(first, &tags, pending)?,
+            Command::Reserve { again: true, .. } => {
+                return Err(NodeError::NotFound(
+                    "no coupons were issued under this Idempotency-Key; leave `from` out to issue them",
+                ));
+            }
+            Command::Reserve { order, again: false } => return self.reserve(&order, answers, pending, now),
+            Command::StoreTags { first, from, tags } => {
+                self.store_tags(first, from, &tags, pending)?;
+                return Ok(Reply::Done);
+            }
+            Command::Finish {
+                first,
+                from,
+                tags,
+                root,
+            } => self.finish_batch(first, (from, &tags), root, pending)?,
             Command::IssueReceipt(receipt) => return self.issue_receipt(*receipt, answers, pending),
             Command::Quote {
                 coupon,
@@ -436,7 +464,7 @@ impl Writer {
         answers: Option<Answers>,
         pending: &mut Pending,
     ) -> Result<Recorded, NodeError> {
-        self.record_with(event, answers, pending, None, &[])
+        self.record_with(event, answers, pending, None, &Covered::default())
     }
 
     pub(super) fn record_with(
@@ -445,7 +473,7 @@ impl Writer {
         answers: Option<Answers>,
         pending: &mut Pending,
         campaign: Option<CampaignState>,
-        coupons: &[crate::primitives::CouponName],
+        covered: &Covered,
     ) -> Result<Recorded, NodeError> {
         let mut nth = 0;
         if let (Event::Redeemed(_), Some(reference)) = (&event, answers.and_then(|a| a.reference)) {
@@ -479,14 +507,24 @@ impl Writer {
         for key in keys_of(&recorded, nth) {
             self.index.insert(key, index);
         }
-        self.state.apply(&recorded, campaign, coupons);
-        self.snapshot.touch(&recorded, coupons);
+        self.state.apply(&recorded, campaign);
+        self.snapshot.touch(&recorded);
+        self.cover(&recorded.event, covered);
         self.last_hash = hash;
         self.last_time = time;
         self.applied = index + 1;
         pending.bytes += bytes.len();
         pending.entries.push((bytes, recorded.clone()));
         Ok(recorded)
+    }
+
+    /// Gives the coupons that `event` covers their status.
+    pub(super) fn cover(&mut self, event: &Event, covered: &Covered) {
+        let shared = Arc::clone(&self.shared);
+        let mut rows = StatusRows::default();
+        let names = shared.permutations.names(covered);
+        self.state.cover(event, names.inspect(|name| rows.mark(*name)));
+        self.snapshot.touch_statuses(rows);
     }
 
     fn sign_campaign(
@@ -503,7 +541,7 @@ impl Writer {
             credential: view.credential.clone(),
         });
         let state = super::open::campaign_state(&view, self.tree.size());
-        let recorded = self.record_with(event, answers, pending, Some(state), &[])?;
+        let recorded = self.record_with(event, answers, pending, Some(state), &Covered::default())?;
         pending.campaigns.push(view.id);
         Ok(recorded)
     }

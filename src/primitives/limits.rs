@@ -105,8 +105,35 @@ pub const CAMPAIGN_REDEEMERS_MAX: usize = 20;
 /// Longest QR text in digits (formats, section 3).
 pub const QR_DIGITS_MAX: usize = 2_500;
 
-/// Coupons issued by one request: small batches are answered in one JSON body.
-pub const BATCH_COUPONS_MAX: u32 = 1_000;
+/// Coupons issued by one request: ten mailings to every member of a large
+/// co-op. Their tags take 32 MB of the store, signing them half a minute of a
+/// core in each pass.
+pub const BATCH_COUPONS_MAX: u32 = 1_000_000;
+
+/// Coupons in one answer that is made whole, some 1 MB: more go out as a stream.
+pub const ANSWER_COUPONS_MAX: u32 = 1_000;
+
+/// Coupons that are signed as one piece of work, some 7 ms of a core: two rows
+/// of tags, and 250 KB of lines.
+pub const COUPON_PIECE_LEN: u32 = 256;
+
+/// Longest line of a stream of coupons: the longest credential and its digits,
+/// with room.
+pub const COUPON_LINE_BYTES_MAX: usize = 16 * 1024;
+
+/// Tags of a batch that go into the store with one commit: 32 rows, 128 KiB.
+pub const TAGS_PER_COMMIT: u32 = 4_096;
+
+/// Threads that sign coupons, one a core: more than 16 outrun the writer.
+pub const SIGNERS_MAX: usize = 16;
+
+/// Batches in their first pass at once, the others wait: each holds a thread
+/// and some 200 KB.
+pub const BATCHES_UNDER_WAY_MAX: usize = 32;
+
+/// Streams of coupons at once, however slowly they are read, and some 1 MB each
+/// on two cores: past it the office is told to come back.
+pub const COUPON_STREAMS_MAX: usize = 32;
 
 /// Coupons that one sale (register and till reference) may redeem: bounds the
 /// walk that finds them.
@@ -223,6 +250,10 @@ pub const AUDIT_FINDINGS_KEPT_MAX: usize = 10_000;
 /// Keys of the index that an audit looks up, at most about: all keys of 50,000
 /// entries, a sample of longer logs, in seconds.
 pub const AUDIT_INDEX_KEYS_MAX: usize = 200_000;
+
+/// Coupon tags that an audit compares at a time, 8 bytes each: 32 MB. With more
+/// of them it reads the tags again for each such share.
+pub const AUDIT_TAGS_HELD_MAX: u64 = 4 * 1024 * 1024;
 
 /// Status lists that an audit holds while it replays: 128 KiB each, and a
 /// tampered log can name any.

@@ -1,6 +1,7 @@
 //! The API from outside, over real connections.
 
 mod bad_input;
+mod bulk;
 mod client;
 mod day;
 mod public;

@@ -40,5 +40,5 @@ fn every_call_has_a_name_a_word_and_its_errors() {
             assert_eq!(call["responses"]["401"].is_object(), needs_key, "{method} {path}");
         }
     }
-    assert_eq!(names.len(), 21);
+    assert_eq!(names.len(), 24);
 }

@@ -196,7 +196,7 @@ impl Books {
         };
         if let Ok(view) = view_of(&signed.credential, entry) {
             let state = campaign_state(&view, index);
-            self.state.apply(recorded, Some(state), &[]);
+            self.state.apply(recorded, Some(state));
         }
     }
 
@@ -247,7 +247,7 @@ impl Books {
         if flags.is_some_and(|flags| flags.revoked || flags.suspended) {
             self.closed_batch = Some(index);
         }
-        self.state.apply(recorded, None, &[]);
+        self.state.apply(recorded, None);
     }
 
     /// Why the batch does not fit its campaign. Whether the campaign was still
@@ -305,7 +305,7 @@ impl Books {
         }
         let mut truth = recorded.clone();
         truth.event = crate::ledger::Event::Redeemed(counted.clone());
-        self.state.apply(&truth, None, &[]);
+        self.state.apply(&truth, None);
         self.forget(redeemed.name);
         let row = Coupon {
             position: position.unwrap_or(u64::MAX),
@@ -474,7 +474,7 @@ impl Books {
         }
         let mut truth = recorded.clone();
         truth.event = crate::ledger::Event::Reversed(counted.clone());
-        self.state.apply(&truth, None, &[]);
+        self.state.apply(&truth, None);
         self.forget(reversed.name);
         self.state.redemptions.clear();
         if let Some(redemption) = self.redemptions.get_mut(&reversed.redemption) {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
 use crate::ledger::{Event, Recorded, State, StatusFlags};
-use crate::node::batches::left_reservations;
+use crate::node::batches::{Reservation, left_reservations};
 use crate::node::find::keys_of;
 use crate::node::index::Index;
 use crate::node::pending::BatchRow;
@@ -324,21 +324,14 @@ impl<'a> Derived<'a> {
         books: &Books,
         findings: &mut Findings,
     ) -> Result<(), StoreError> {
-        let reserved = match left_reservations(self.engine) {
-            Ok(left) => left,
+        let reserved = match reserved_ranges(self.engine) {
+            Ok(reserved) => reserved,
             Err(crate::node::NodeError::Store(error)) => return Err(error),
             Err(error) => {
                 findings.store(Rule::StoredBatch, error.to_string());
                 Vec::new()
             }
         };
-        let reserved: Vec<(u64, u64)> = reserved
-            .iter()
-            .map(|left| {
-                let first = left.batch.first.0;
-                (first, first.saturating_add(u64::from(left.batch.count)))
-            })
-            .collect();
         let mut next = 0;
         for &(first, end, entry) in ranges {
             if first < next {
@@ -551,6 +544,16 @@ pub(super) fn batch_ranges(books: &Books) -> Vec<(u64, u64, u64)> {
         .collect();
     ranges.sort_unstable();
     ranges
+}
+
+/// The positions of batches that are still being signed.
+pub(super) fn reserved_ranges(engine: &dyn Engine) -> Result<Vec<(u64, u64)>, crate::node::NodeError> {
+    let left = left_reservations(engine)?;
+    let range = |left: &Reservation| {
+        let first = left.batch.first.0;
+        (first, first.saturating_add(u64::from(left.batch.count)))
+    };
+    Ok(left.iter().map(range).collect())
 }
 
 fn is_reserved(reserved: &[(u64, u64)], from: u64, to: u64) -> bool {

@@ -23,7 +23,7 @@
 //! # Cost
 //! One pass. Time is mostly signatures: some 53 us a receipt and core. Memory
 //! for each million of: receipts 16 MB (fingerprints of request keys and till
-//! references), coupons issued 8 MB, batches 100 MB, coupons redeemed 200 MB,
+//! references), batches 100 MB, coupons redeemed 200 MB,
 //! redemptions 120 MB; and what the engine takes.
 
 mod books;

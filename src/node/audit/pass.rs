@@ -13,7 +13,7 @@ use crate::primitives::{CouponName, Digest, Origin, UnixSeconds};
 use crate::store::{Engine, rows};
 
 use super::books::Books;
-use super::derived::{Derived, batch_ranges};
+use super::derived::{Derived, batch_ranges, reserved_ranges};
 use super::finding::{Findings, Rule};
 use super::receipts::{Desk, check_at};
 use super::source::Source;
@@ -90,7 +90,6 @@ pub(super) struct Pass<'a> {
     from_file: Option<u64>,
     keys_seen: Fingerprints,
     references_seen: Fingerprints,
-    tags_seen: Fingerprints,
 }
 
 impl<'a> Pass<'a> {
@@ -123,7 +122,6 @@ impl<'a> Pass<'a> {
             from_file: None,
             keys_seen: Fingerprints::default(),
             references_seen: Fingerprints::default(),
-            tags_seen: Fingerprints::default(),
         })
     }
 
@@ -364,7 +362,7 @@ impl<'a> Pass<'a> {
             }
             Event::CampaignSigned(signed) => books.campaign(recorded, signed, key, findings),
             Event::BatchIssued(batch) => {
-                self.tags.check_batch(index, batch, &mut self.tags_seen, findings);
+                self.tags.check_batch(index, batch, findings);
                 books.batch(recorded, batch, key, findings);
             }
             Event::ReceiptIssued(receipt) => {
@@ -497,9 +495,10 @@ impl<'a> Pass<'a> {
         if let Err(error) = beyond {
             findings.store(Rule::DetailsUnreadable, error.to_string());
         }
-        let doubled = std::mem::take(&mut self.tags_seen).doubled();
         if self.books.whole {
-            tags::check_all(engine, &batch_ranges(&self.books), &doubled, findings)?;
+            // What cannot be read of them is told with the positions.
+            let reserved = reserved_ranges(engine).unwrap_or_default();
+            tags::check_all(engine, &batch_ranges(&self.books), &reserved, findings)?;
         }
         if let Some(derived) = self.derived.take() {
             derived.finish(size, &self.books, &mut self.findings)?;

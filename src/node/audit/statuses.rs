@@ -104,7 +104,7 @@ impl Books {
             }
         };
         changes.note(index, set.status);
-        self.state.apply(recorded, None, &[]);
+        self.state.apply(recorded, None);
     }
 
     /// How many coupons the target covers; why it cannot be one.
@@ -194,6 +194,6 @@ impl Books {
             ));
         }
         self.lists.insert(list, (signed.issued_at, index));
-        self.state.apply(recorded, None, &[]);
+        self.state.apply(recorded, None);
     }
 }

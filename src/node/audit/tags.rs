@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use crate::ledger::BatchIssued;
 use crate::merkle::{Frontier, leaf_hash};
-use crate::primitives::{Digest, Tag};
+use crate::primitives::{Digest, Tag, limits};
 use crate::store::{Engine, StoreError, rows};
 
 use super::finding::{Findings, Rule};
@@ -35,13 +35,7 @@ impl<'a> TagReader<'a> {
     }
 
     /// Checks a batch's tags against the root in its entry.
-    pub fn check_batch(
-        &mut self,
-        index: u64,
-        batch: &BatchIssued,
-        seen: &mut Fingerprints,
-        findings: &mut Findings,
-    ) {
+    pub fn check_batch(&mut self, index: u64, batch: &BatchIssued, findings: &mut Findings) {
         if self.engine.is_none() {
             return;
         }
@@ -58,7 +52,6 @@ impl<'a> TagReader<'a> {
                     ),
                 );
             };
-            seen.add(&tag.0);
             tree.push(leaf_hash(&tag.0));
         }
         if Digest(tree.root()) != batch.tags_root {
@@ -101,40 +94,74 @@ pub(super) fn fingerprint(bytes: &[u8]) -> u64 {
     u64::from_be_bytes(first)
 }
 
-/// Goes over all stored tags: none outside the batches, none at two places.
-/// `ranges` are the batches' positions with their entries, in order.
+/// Goes over all stored tags: none outside of the batches and of what is
+/// reserved, none at two places. `ranges` are the batches' positions with their
+/// entries, in order.
+///
+/// Memory does not grow with the tags: a share of [`limits::AUDIT_TAGS_HELD_MAX`]
+/// is compared at a time.
 pub(super) fn check_all(
     engine: &dyn Engine,
     ranges: &[(u64, u64, u64)],
-    doubled: &HashSet<u64>,
+    reserved: &[(u64, u64)],
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
-    let mut places: std::collections::HashMap<Tag, u64> = std::collections::HashMap::new();
-    engine.scan(&[rows::TAG_TILE], &[rows::TAG_TILE], &mut |key, row| {
-        let tile = rows::number_of(key).unwrap_or(u64::MAX);
-        let first = tile.saturating_mul(rows::TILE_ROW_LEN as u64);
-        for (place, bytes) in (0_u64..).zip(row.chunks_exact(Tag::LEN)) {
-            let position = first.saturating_add(place);
-            let Some(tag) = Tag::from_slice(bytes).filter(|tag| tag.0 != [0; Tag::LEN]) else {
-                continue;
-            };
-            let at = ranges.partition_point(|range| range.0 <= position);
-            let range = at.checked_sub(1).map(|at| ranges[at]);
-            let Some((_, _, entry)) = range.filter(|range| position < range.1) else {
-                findings.store(
-                    Rule::TagUnexpected,
-                    format!("a coupon tag is stored at position {position}, where no batch was issued"),
-                );
-                continue;
-            };
+    let entry_at = |position: u64| {
+        let at = ranges.partition_point(|range| range.0 <= position);
+        let (_, end, entry) = ranges[at.checked_sub(1)?];
+        (position < end).then_some(entry)
+    };
+    let is_reserved = |position: u64| reserved.iter().any(|(from, to)| (*from..*to).contains(&position));
+    let mut stored = 0_u64;
+    each(engine, |position, _| {
+        stored += 1;
+        if entry_at(position).is_none() && !is_reserved(position) {
+            findings.store(
+                Rule::TagUnexpected,
+                format!("a coupon tag is stored at position {position}, where no batch was issued"),
+            );
+        }
+    })?;
+    let shares = stored.div_ceil(limits::AUDIT_TAGS_HELD_MAX);
+    for share in 0..shares {
+        // Tags are hashes: they spread evenly.
+        let is_in = |tag: &Tag| fingerprint(&tag.0) % shares == share;
+        let mut seen = Fingerprints::default();
+        each(engine, |_, tag| {
+            if is_in(tag) {
+                seen.add(&tag.0);
+            }
+        })?;
+        let doubled = seen.doubled();
+        if doubled.is_empty() {
+            continue;
+        }
+        let mut places = std::collections::HashMap::new();
+        each(engine, |position, tag| {
             if doubled.contains(&fingerprint(&tag.0))
-                && let Some(other) = places.insert(tag, position)
+                && let Some(entry) = entry_at(position)
+                && let Some(other) = places.insert(*tag, position)
             {
                 findings.at(
                     entry,
                     Rule::TagRepeated,
                     format!("the coupon at position {position} has the tag of the one at position {other}"),
                 );
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Visits all stored tags with their positions.
+fn each(engine: &dyn Engine, mut visit: impl FnMut(u64, &Tag)) -> Result<(), StoreError> {
+    engine.scan(&[rows::TAG_TILE], &[rows::TAG_TILE], &mut |key, row| {
+        let tile = rows::number_of(key).unwrap_or(u64::MAX);
+        let first = tile.saturating_mul(rows::TILE_ROW_LEN as u64);
+        for (place, bytes) in (0_u64..).zip(row.chunks_exact(Tag::LEN)) {
+            let tag = Tag::from_slice(bytes).filter(|tag| tag.0 != [0; Tag::LEN]);
+            if let Some(tag) = tag {
+                visit(first.saturating_add(place), &tag);
             }
         }
         ControlFlow::Continue(())

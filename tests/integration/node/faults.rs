@@ -76,7 +76,7 @@ fn roots(engine: &dyn Engine) -> Vec<merkle::Hash> {
     roots
 }
 
-fn broken(world: &World) -> (Node, FaultHandle, FaultHandle) {
+pub fn broken(world: &World) -> (Node, FaultHandle, FaultHandle) {
     let (engine, engine_faults) = FaultyEngine::new(world.memory_engine().clone());
     let (guard, state) = Guard::open(&world.guard).unwrap();
     let (guard, guard_faults) = FaultyGuard::new(guard);

@@ -1,6 +1,7 @@
 //! A node through its public doors, on every engine.
 #![allow(clippy::unwrap_used)]
 
+mod bulk;
 mod crowd;
 mod damage;
 mod faults;
