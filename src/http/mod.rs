@@ -19,6 +19,7 @@ mod openapi;
 pub mod problem;
 mod problem_table;
 mod public;
+mod receipt_stream;
 mod receipts;
 mod redemptions;
 mod request;

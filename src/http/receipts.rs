@@ -15,7 +15,8 @@ use crate::primitives::Tag;
 use super::auth::{Identity, May, has_proof, proves};
 use super::negotiate::{self, wants_cose};
 use super::problem::Problem;
-use super::request::{ByReference, Post};
+use super::receipt_stream::{self, ReceiptResult};
+use super::request::{ByReference, NDJSON, Post, content_type};
 use super::scalars::{
     Base64Url, Letters, Money, Quantity, Rate, Reference, RegisterName, Time, UnitPrice, null_is_absent,
     objects,
@@ -130,9 +131,9 @@ struct TenderBody {
     "taxes": [{"rate": "7.00", "net": 135, "tax": 9}],
     "tenders": [{"kind": "cash", "amount": 144}], "total": 144
 }))]
-struct ReceiptBody {
+pub(super) struct ReceiptBody {
     /// The register it is issued at.
-    register: RegisterName,
+    pub(super) register: RegisterName,
     /// Unique per register: the same content under it gets the first answer.
     till_reference: Reference,
     #[serde(rename = "type")]
@@ -168,7 +169,7 @@ struct ReceiptBody {
 }
 
 impl ReceiptBody {
-    fn into_draft(self, now: crate::primitives::UnixSeconds) -> ReceiptDraft {
+    pub(super) fn into_draft(self, now: crate::primitives::UnixSeconds) -> ReceiptDraft {
         let taxes = self.taxes.into_iter().map(|tax| Tax {
             rate: tax.rate.map(|rate| rate.0),
             net: tax.net.0,
@@ -207,7 +208,7 @@ impl ReceiptBody {
     "secret": "b1mC0m2q9n1m5V8s3x7K0y2Q4w6E8r0T2y4U6i8O0p2",
     "entry": {"index": 41, "hash": "mJ2yJb5nH0YkqFv0m3K7m3Jx0l2y8b1dH9w7Z4T1u0E"}
 }))]
-struct ReceiptAnswerBody<'a> {
+pub(super) struct ReceiptAnswerBody<'a> {
     /// Its tag.
     id: String,
     /// Its number at its register, without gaps.
@@ -222,7 +223,7 @@ struct ReceiptAnswerBody<'a> {
 }
 
 impl<'a> ReceiptAnswerBody<'a> {
-    fn new(state: &HttpState, receipt: &'a ReceiptAnswer) -> Self {
+    pub(super) fn new(state: &HttpState, receipt: &'a ReceiptAnswer) -> Self {
         Self {
             id: receipt.id.to_string(),
             sequence_number: receipt.sequence_number,
@@ -335,13 +336,23 @@ fn view<'a>(
 ///
 /// The node adds number, secret and signature. The same `till_reference` with
 /// the same content gets the first answer, with other content a 422.
+///
+/// As `application/x-ndjson` it takes a stream of any length, a receipt a line
+/// of at most 512 KiB, and answers 200 with a result a line, in the lines'
+/// order, while the stream is still being sent: read the answer meanwhile. A
+/// line's `Idempotency-Key` is the stream's, `/` and the line's number from 1.
+/// A line that is refused does not end the stream. One that was cut off may be
+/// posted again whole: what was done is not done again.
 #[utoipa::path(
     tag = "tills",
     operation_id = "issueReceipt",
-    request_body(content = ReceiptBody, content_type = "application/json"),
-    responses((status = 201, description = "The receipt; as application/cose its stub",
-        content((ReceiptAnswerBody = "application/json"), (Vec<u8> = "application/cose")),
-        headers(("Location" = String, description = "Where it can be read"))))
+    request_body(content((ReceiptBody = "application/json"), (ReceiptBody = "application/x-ndjson"))),
+    responses(
+        (status = 200, description = "For a stream: a result a line", body = ReceiptResult,
+            content_type = "application/x-ndjson"),
+        (status = 201, description = "The receipt; as application/cose its stub",
+            content((ReceiptAnswerBody = "application/json"), (Vec<u8> = "application/cose")),
+            headers(("Location" = String, description = "Where it can be read"))))
 )]
 #[post("/v1/receipts")]
 pub async fn post_receipt(
@@ -350,6 +361,9 @@ pub async fn post_receipt(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let identity = Identity::of(&state, &request, May::Sell)?;
+    if let Some(content_type) = content_type(&request, NDJSON)? {
+        return receipt_stream::answer(&state, &request, content_type, payload);
+    }
     let post = Post::read(&state, &request, payload, &identity).await?;
     let body: ReceiptBody = post.json()?;
     identity.check_register(&body.register.0)?;

@@ -23,6 +23,9 @@ pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key
 
 const JSON: &str = "application/json";
 
+/// A JSON object a line, each a request of its own.
+pub const NDJSON: &str = "application/x-ndjson";
+
 /// A POST that changes state, read but not yet understood.
 pub struct Post {
     /// Who asks, under which key, with what.
@@ -96,13 +99,15 @@ impl ByReference {
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+/// Reads a body, or a line of a stream.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let read: Result<Object<T>, _> = serde_json::from_slice(body);
     read.map(|object| object.0)
         .map_err(|error| Problem::new("body_invalid", error.to_string()))
 }
 
-fn idempotency_key(request: &HttpRequest) -> Result<&str, Problem> {
+/// The key that the header gives.
+pub fn idempotency_key(request: &HttpRequest) -> Result<&str, Problem> {
     let mut values = request.headers().get_all(IDEMPOTENCY_KEY);
     let Some(value) = values.next() else {
         return Err(Problem::new(
@@ -127,23 +132,28 @@ fn idempotency_key(request: &HttpRequest) -> Result<&str, Problem> {
 
 /// The content type as sent, if it says JSON and nothing is packed.
 fn json_content_type(request: &HttpRequest) -> Result<&str, Problem> {
-    let unsupported = |why: &'static str| Problem::new("content_type_unsupported", why);
+    content_type(request, JSON)?.ok_or_else(|| {
+        let why = "the body has to be sent as Content-Type: application/json";
+        Problem::new("content_type_unsupported", why)
+    })
+}
+
+/// The content type as sent, if it is `media`; `None` if it is another.
+///
+/// # Errors
+/// When the body is packed.
+pub fn content_type<'a>(request: &'a HttpRequest, media: &str) -> Result<Option<&'a str>, Problem> {
     let packed = request.headers().get(header::CONTENT_ENCODING);
     if packed.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(unsupported(
+        return Err(Problem::new(
+            "content_type_unsupported",
             "bodies are taken as they are, without a Content-Encoding",
         ));
     }
     let value = request.headers().get(header::CONTENT_TYPE);
     let text = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media = text.split(';').next().unwrap_or_default().trim();
-    if media.eq_ignore_ascii_case(JSON) {
-        Ok(text)
-    } else {
-        Err(unsupported(
-            "the body has to be sent as Content-Type: application/json",
-        ))
-    }
+    let said = text.split(';').next().unwrap_or_default().trim();
+    Ok(said.eq_ignore_ascii_case(media).then_some(text))
 }
 
 /// The body, raw. One that comes in a single piece, as most do, is not copied.

@@ -149,6 +149,32 @@ pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 /// Longest JSON body: 1,000 lines with long descriptions, with room.
 pub const BODY_BYTES_MAX: usize = 512 * 1024;
 
+/// Lines of one stream of receipts that are worked on at once: as many tills,
+/// so that large batches form; the writer's queue holds those of 16 streams.
+pub const STREAM_LINES_UNDER_WAY_MAX: usize = 256;
+
+/// Bytes of lines that one stream has under way, with one line more: bounds its
+/// memory where lines are long.
+pub const STREAM_BYTES_UNDER_WAY_MAX: usize = 1024 * 1024;
+
+/// Lines of a stream that are begun before other connections of the same
+/// thread have their turn: about a millisecond.
+pub const STREAM_LINES_PER_TURN: u64 = 16;
+
+/// Bytes of results that are written at once: half of what a connection buffers.
+pub const STREAM_RESULT_BYTES: usize = 16 * 1024;
+
+/// Seconds that a stream may pause: a connection that is dead does not hold its
+/// place for ever, a till that sells one basket a minute keeps it.
+pub const STREAM_PAUSE_SECONDS_MAX: u64 = 120;
+
+/// Times that a line of a stream is put to a busy writer, with a pause of
+/// [`STREAM_BUSY_MILLISECONDS`] between: half a minute.
+pub const STREAM_BUSY_ATTEMPTS_MAX: u32 = 600;
+
+/// Pause before a line is put to a busy writer again: some batches.
+pub const STREAM_BUSY_MILLISECONDS: u64 = 50;
+
 /// Entries between two index checkpoints: bounds what opening reads.
 pub const INDEX_CHECKPOINT_ENTRIES: u64 = 100_000;
 

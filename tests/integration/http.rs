@@ -7,3 +7,4 @@ mod day;
 mod public;
 mod retries;
 mod roles;
+mod streams;
