@@ -4,9 +4,11 @@
 
 mod any_till;
 mod complete_journey;
+mod coupons;
 mod mapping;
 mod number;
 mod pipeline;
+mod replay;
 mod rows;
 mod sale;
 mod tally;
@@ -26,11 +28,15 @@ use jiff::tz::TimeZone;
 
 use self::any_till::AnyTill;
 use self::complete_journey::{CompleteJourney, TRANSACTIONS};
+use self::coupons::Signed;
 use self::mapping::{Format, Mapping};
-use self::rows::Layout;
-use self::tally::Tally;
+use self::pipeline::Source;
+use self::replay::{Loaded, REDEMPTIONS};
+use self::rows::{Layout, Watch};
+use self::tally::{Replayed, Tally};
 use self::target::{Remote, Target};
 use crate::node::Node;
+use crate::primitives::Currency;
 
 /// The exit code when something was rejected: the rest was imported.
 pub const SOME_REJECTED: u8 = 3;
@@ -55,7 +61,8 @@ enum From {
     /// The Complete Journey, as scripts/complete-journey-csv writes it
     #[command(after_help = JOURNEY_HELP)]
     CompleteJourney {
-        /// The directory with transactions.csv and products.csv
+        /// The directory with transactions.csv, products.csv, campaigns.csv and
+        /// coupon_redemptions.csv; without the last, receipts alone are imported
         #[arg(value_name = "DIR")]
         directory: PathBuf,
         #[command(flatten)]
@@ -121,9 +128,27 @@ pub fn run(
 
 /// A file, and how it is read.
 struct Export {
-    reader: csv::Reader<Box<dyn Read + Send>>,
-    layout: Box<dyn Layout>,
+    source: Source<Box<dyn Read + Send>>,
     progress: ProgressBar,
+    /// Coupons to replay, with what was read of them and their currency.
+    coupons: Option<(Loaded, Currency)>,
+    /// What the user should know before the import begins.
+    note: Option<String>,
+}
+
+impl Export {
+    fn of_receipts(reader: Reader, layout: impl Layout + 'static, progress: ProgressBar) -> Self {
+        Self {
+            source: Source {
+                reader,
+                layout: Arc::new(layout),
+                watch: None,
+            },
+            progress,
+            coupons: None,
+            note: None,
+        }
+    }
 }
 
 async fn import(
@@ -133,24 +158,30 @@ async fn import(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> anyhow::Result<u8> {
+    let began = Instant::now();
     let mut tally = Tally::new(common.report.as_deref())?;
-    let target = Arc::new(if common.node.contains("://") {
+    if let Some(note) = &export.note {
+        writeln!(stderr, "{note}")?;
+    }
+    let target = Arc::new(if is_url(common) {
         let key = common.key.clone().context(
             "importing over HTTP takes an office key: --key KEY, or TALLYSTICK_KEY in the environment",
         )?;
         Target::Url(Remote::connect(&common.node, key).await?)
     } else {
-        Target::directory(open(Path::new(&common.node))?)
+        let node = open(Path::new(&common.node))?;
+        let size = node.size();
+        let campaigns = match &export.coupons {
+            Some((loaded, currency)) => Some(campaigns(&node, loaded, *currency, &mut tally).await?),
+            None => None,
+        };
+        Target::Directory {
+            node,
+            size,
+            campaigns,
+        }
     });
-    let began = Instant::now();
-    let result = pipeline::run(
-        export.reader,
-        export.layout,
-        Arc::clone(&target),
-        &mut tally,
-        &export.progress,
-    )
-    .await;
+    let result = pipeline::run(export.source, Arc::clone(&target), &mut tally, &export.progress).await;
     export.progress.finish_and_clear();
     if let Target::Directory { node, .. } = target.as_ref() {
         node.shut_down().await;
@@ -171,12 +202,61 @@ fn journey(directory: &Path, common: &Common) -> anyhow::Result<Export> {
     let (mut reader, progress) = open_csv(&path, &Format::default())?;
     let header = header(&mut reader, &path)?;
     let zone = common.time_zone.clone().unwrap_or(TimeZone::UTC);
-    let layout = CompleteJourney::new(directory, &header, zone, common.register.clone())?;
+    let mut layout = CompleteJourney::new(directory, &header, zone.clone(), common.register.clone())?;
+    let currency = layout.currency();
+    let loaded = replay::load(directory, currency, &zone, common.register.clone())?;
+    let (mut coupons, mut watch, mut note) = (None, None, None);
+    match loaded {
+        None => note = Some(format!("there is no {REDEMPTIONS}: receipts alone are imported")),
+        Some((loaded, _)) if is_url(common) => {
+            note = Some(format!(
+                "receipts alone are imported: the {} redemptions of {REDEMPTIONS} are decided at their own times, \
+                 which only a node's directory can do",
+                loaded.rows
+            ));
+        }
+        Some((loaded, replay)) => {
+            let watcher = layout.watcher(&header, replay)?;
+            watch = Some(Box::new(watcher) as Box<dyn Watch + Send>);
+            coupons = Some((loaded, currency));
+        }
+    }
+    let export = Export::of_receipts(reader, layout, progress);
     Ok(Export {
-        reader,
-        layout: Box::new(layout),
-        progress,
+        source: Source {
+            watch,
+            ..export.source
+        },
+        coupons,
+        note,
+        ..export
     })
+}
+
+fn is_url(common: &Common) -> bool {
+    common.node.contains("://")
+}
+
+/// Signs the campaigns, and counts what was read of the coupons.
+async fn campaigns(
+    node: &Node,
+    loaded: &Loaded,
+    currency: Currency,
+    tally: &mut Tally,
+) -> anyhow::Result<Signed> {
+    let signed = coupons::sign(node, &loaded.plans, currency).await?;
+    tally.replayed = Some(Replayed {
+        campaigns: (signed.issued, signed.repeated),
+        rows: loaded.rows,
+        bad: loaded.rejects.len() as u64,
+        later_uses: loaded.later_uses,
+        currency: currency.letters(),
+        ..Replayed::default()
+    });
+    for reject in &loaded.rejects {
+        tally.reject(reject)?;
+    }
+    Ok(signed)
 }
 
 fn any_till(file: &Path, map: &Path, common: &Common) -> anyhow::Result<Export> {
@@ -197,11 +277,7 @@ fn any_till(file: &Path, map: &Path, common: &Common) -> anyhow::Result<Export> 
     };
     let layout = AnyTill::new(&mapping, &header, zone, common.register.clone())
         .with_context(|| format!("{} does not go with {shown}", file.display()))?;
-    Ok(Export {
-        reader,
-        layout: Box::new(layout),
-        progress,
-    })
+    Ok(Export::of_receipts(reader, layout, progress))
 }
 
 type Reader = csv::Reader<Box<dyn Read + Send>>;

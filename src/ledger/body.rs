@@ -32,6 +32,9 @@ pub enum BodyError {
     Form(#[from] GateError),
 }
 
+/// [`Mark::Import`] as a number.
+const MARK_IMPORT: u8 = Mark::Import as u8;
+
 /// Whether bodies of `kind` name a tag, and so need no salt; `None` for an
 /// unknown kind.
 #[must_use]
@@ -123,7 +126,7 @@ impl Event {
                 int(redeemed.uses_after),
                 amount(redeemed.spent_after),
                 Value::Bool(redeemed.used_up),
-                optional(redeemed.at, time),
+                optional(redeemed.at, |at| marked(at, redeemed.mark)),
                 answers,
             ],
             Self::Reversed(reversed) => vec![
@@ -246,12 +249,31 @@ fn receipt_issued(body: &Value) -> Read<Answered> {
         mark: match as_int::<u8>(mark, "receipt: mark")? {
             0 => Mark::Live,
             1 => Mark::Offline,
-            2 => Mark::Import,
+            MARK_IMPORT => Mark::Import,
             _ => return Err(GateError::Shape("receipt: mark 0, 1 or 2")),
         },
         at: as_optional(at, |value| read_time(value, "receipt: at"))?,
     };
     Ok((Event::ReceiptIssued(event), read_answers(answers)?))
+}
+
+/// A redemption's time: with the mark of an import, or alone.
+fn marked(at: UnixSeconds, mark: Mark) -> Value {
+    match mark {
+        Mark::Import => Value::Array(vec![int(MARK_IMPORT), int(at.0)]),
+        Mark::Live | Mark::Offline => int(at.0),
+    }
+}
+
+fn read_marked(value: &Value) -> Read<(UnixSeconds, Mark)> {
+    let Value::Array(_) = value else {
+        return Ok((read_time(value, "redemption: at")?, Mark::Live));
+    };
+    let [mark, at] = as_tuple(value, "redemption: mark and time")?;
+    match as_int(mark, "redemption: mark")? {
+        MARK_IMPORT => Ok((read_time(at, "redemption: at")?, Mark::Import)),
+        _ => Err(GateError::Shape("redemption: mark of an import")),
+    }
 }
 
 fn redeemed(body: &Value) -> Read<Answered> {
@@ -270,6 +292,7 @@ fn redeemed(body: &Value) -> Read<Answered> {
         ..,
     ] = items;
     let [.., register, request, previous, uses, spent, used_up, at, answers] = items;
+    let at = as_optional(at, read_marked)?;
     let event = Redeemed {
         id: RedemptionId(as_byte_array(id, "redemption: id of 16 bytes")?),
         tag: Tag(as_byte_array(tag, "redemption: tag of 32 bytes")?),
@@ -287,7 +310,8 @@ fn redeemed(body: &Value) -> Read<Answered> {
         uses_after: as_int(uses, "redemption: uses")?,
         spent_after: read_amount(spent)?,
         used_up: read_bool(used_up)?,
-        at: as_optional(at, |value| read_time(value, "redemption: at"))?,
+        at: at.map(|(at, _)| at),
+        mark: at.map_or(Mark::Live, |(_, mark)| mark),
     };
     Ok((Event::Redeemed(event), read_answers(answers)?))
 }

@@ -110,6 +110,11 @@ fn redemptions() -> impl Strategy<Value = Event> {
             spent_after: counted.3,
             used_up: counted.4,
             at: counted.5,
+            // A mark stands beside a time.
+            mark: match counted.5 {
+                Some(at) if at.0.is_multiple_of(2) => Mark::Import,
+                _ => Mark::Live,
+            },
         })
     })
 }

@@ -138,6 +138,8 @@ pub struct Redeemed {
     pub used_up: bool,
     /// The time that counts, where it is not the entry's time.
     pub at: Option<UnixSeconds>,
+    /// How that time came about.
+    pub mark: Mark,
 }
 
 /// A redemption was reversed, in whole or part.

@@ -6,7 +6,7 @@ use crate::primitives::{
     Amount, CampaignId, CouponName, Currency, Digest, RedemptionId, Register, Tag, UnixSeconds,
 };
 
-use super::event::{Redeemed, Reversed};
+use super::event::{Mark, Redeemed, Reversed};
 use super::refusal::Refusal;
 use super::state::{CampaignState, CouponState, State};
 
@@ -55,7 +55,7 @@ pub struct RedemptionOrder {
     pub amount: Option<Amount>,
     /// SHA-256 of the request.
     pub request: Digest,
-    /// The time that counts, where it is not now.
+    /// The time that counts, where it is not now: an import's.
     pub at: Option<UnixSeconds>,
 }
 
@@ -132,7 +132,14 @@ impl State {
         let at = order.at.unwrap_or(now);
         let campaign = self.campaign(&order.coupon.campaign)?;
         let coupon = self.coupon(order.coupon.name);
-        let quote = self.quote(&order.coupon, &order.basket, order.amount, at)?;
+        if at > now {
+            return Err(Refusal::TimeTooFar {
+                seconds: at.distance(now),
+                ahead: true,
+            });
+        }
+        let imported = order.at.is_some();
+        let quote = self.quote_at(&order.coupon, &order.basket, order.amount, at, imported)?;
         let uses_after = coupon.uses.saturating_add(1);
         let spent_after = coupon
             .spent
@@ -156,6 +163,10 @@ impl State {
             spent_after,
             used_up: is_used_up(&campaign.terms, order.coupon.amount, uses_after, spent_after),
             at: order.at.filter(|at| *at != now),
+            mark: match order.at {
+                Some(at) if at != now => Mark::Import,
+                _ => Mark::Live,
+            },
         })
     }
 
@@ -170,6 +181,18 @@ impl State {
         amount: Option<Amount>,
         at: UnixSeconds,
     ) -> Result<Quote, Refusal> {
+        self.quote_at(presented, basket, amount, at, false)
+    }
+
+    /// The same; `imported` for what has happened already.
+    fn quote_at(
+        &self,
+        presented: &Presented,
+        basket: &Basket,
+        amount: Option<Amount>,
+        at: UnixSeconds,
+        imported: bool,
+    ) -> Result<Quote, Refusal> {
         let campaign = self.campaign(&presented.campaign)?;
         let coupon = self.coupon(presented.name);
         self.check_status(presented, campaign, &coupon)?;
@@ -177,7 +200,12 @@ impl State {
         campaign.check_enforced()?;
         self.check_redeemer(campaign)?;
         check_basket(campaign, basket)?;
-        let benefit = benefit(campaign, presented, &coupon, basket, amount)?;
+        let benefit = match amount {
+            // A till does not use up a coupon for nothing. Where it was done, the
+            // log says so: of a stored value it is a part of nothing.
+            Some(Amount::ZERO) if imported && stored_value(&campaign.terms, None).is_some() => Amount::ZERO,
+            _ => benefit(campaign, presented, &coupon, basket, amount)?,
+        };
         let left = campaign.budget_left();
         if left.is_some_and(|left| benefit > left) {
             return Err(Refusal::BudgetExhausted {

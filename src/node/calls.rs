@@ -11,7 +11,9 @@ use crate::ledger::{
     Answers, Basket, BatchOrder, CampaignDraft, Event, NewStatus, Quote, ReceiptDraft, Recorded,
     RedemptionOrder, Refusal, ReversalOrder, StatusTarget,
 };
-use crate::primitives::{Amount, CampaignId, CouponName, Digest, RedemptionId, Register, limits};
+use crate::primitives::{
+    Amount, CampaignId, CouponName, Digest, RedemptionId, Register, UnixSeconds, limits,
+};
 
 use super::answers::ReceiptRecord;
 use super::answers::{
@@ -21,7 +23,7 @@ use super::answers::{
 use super::find::{Lookup, misplaced};
 use super::requests::{Call, Caller, Scope, occurrence};
 use super::signers::{Make, Pieces};
-use super::writer::{Command, Job, ReceiptCommand, Reply, Shared, expect_recorded};
+use super::writer::{Command, Job, ReceiptCommand, Reply, Reserving, Shared, expect_recorded};
 use super::{Node, NodeError};
 
 /// A coupon by what a till or the office has of it.
@@ -96,6 +98,12 @@ impl<T: Send + 'static> CouponStream<T> {
     }
 }
 
+/// A receipt that was checked and signed, and waits for its place in the log.
+pub struct PreparedReceipt {
+    answers: Answers,
+    command: Box<ReceiptCommand>,
+}
+
 impl Node {
     /// Signs a campaign.
     ///
@@ -147,6 +155,15 @@ impl Node {
         caller: &Caller,
         order: BatchOrder,
     ) -> Result<CouponsAnswer, NodeError> {
+        self.issue_at_once(caller, order, Reserving::Now).await
+    }
+
+    async fn issue_at_once(
+        &self,
+        caller: &Caller,
+        order: BatchOrder,
+        when: Reserving,
+    ) -> Result<CouponsAnswer, NodeError> {
         if order.count > limits::ANSWER_COUPONS_MAX {
             return Err(Refusal::BatchInvalid(format!(
                 "one answer holds at most {} coupons, more of them go out as a stream: send the header \
@@ -156,7 +173,7 @@ impl Node {
             .into());
         }
         // Kept until all is signed: it bounds what waits for the signing threads.
-        let (recorded, _turn) = self.issue(caller, order, false).await?;
+        let (recorded, _turn) = self.issue(caller, order, when).await?;
         let all = |coupons: &mut dyn Iterator<Item = IssuedCoupon>| coupons.collect::<Vec<_>>();
         let mut stream = self.coupons_of(&recorded, 0, Arc::new(all))?;
         let mut coupons = Vec::new();
@@ -168,6 +185,20 @@ impl Node {
             coupons,
             entry: (&recorded).into(),
         })
+    }
+
+    /// Issues coupons of a campaign as it was at `at`: for imports of what has
+    /// happened, which may have ended since.
+    ///
+    /// # Errors
+    /// As [`issue_coupons`](Self::issue_coupons).
+    pub async fn issue_coupons_at(
+        &self,
+        caller: &Caller,
+        order: BatchOrder,
+        at: UnixSeconds,
+    ) -> Result<CouponsAnswer, NodeError> {
+        self.issue_at_once(caller, order, Reserving::At(at)).await
     }
 
     /// Issues coupons like [`issue_coupons`](Self::issue_coupons), as many as
@@ -191,7 +222,12 @@ impl Node {
         make: impl Fn(&mut dyn Iterator<Item = IssuedCoupon>) -> T + Send + Sync + 'static,
     ) -> Result<CouponStream<T>, NodeError> {
         let place = self.inner.shared.signers.stream_permit()?;
-        let (recorded, _) = self.issue(caller, order, from > 0).await?;
+        let when = if from > 0 {
+            Reserving::Before
+        } else {
+            Reserving::Now
+        };
+        let (recorded, _) = self.issue(caller, order, when).await?;
         let mut stream = self.coupons_of(&recorded, from, Arc::new(make))?;
         stream.place = Some(place);
         Ok(stream)
@@ -202,7 +238,7 @@ impl Node {
         &self,
         caller: &Caller,
         order: BatchOrder,
-        again: bool,
+        when: Reserving,
     ) -> Result<(Recorded, OwnedSemaphorePermit), NodeError> {
         if order.count > limits::BATCH_COUPONS_MAX {
             return Err(Refusal::BatchInvalid(format!(
@@ -217,7 +253,7 @@ impl Node {
         // the caller is still there: a dropped future must not leave it.
         let node = self.clone();
         let first_pass = tokio::spawn(async move {
-            let recorded = node.first_pass(order, again, answers).await?;
+            let recorded = node.first_pass(order, when, answers).await?;
             Ok((recorded, turn))
         });
         let broken = |error: tokio::task::JoinError| NodeError::Inconsistent(error.to_string());
@@ -227,10 +263,10 @@ impl Node {
     async fn first_pass(
         &self,
         order: BatchOrder,
-        again: bool,
+        when: Reserving,
         answers: Answers,
     ) -> Result<Recorded, NodeError> {
-        let reserve = Command::Reserve { order, again };
+        let reserve = Command::Reserve { order, when };
         let reservation = match self.ask(reserve, Some(answers)).await? {
             Reply::Reserved(reservation) => reservation,
             reply => return expect_recorded(reply),
@@ -276,6 +312,33 @@ impl Node {
         caller: &Caller,
         draft: ReceiptDraft,
     ) -> Result<ReceiptAnswer, NodeError> {
+        let prepared = self.prepare_receipt(caller, draft)?;
+        let (draft, secret) = (Arc::clone(&prepared.command.draft), prepared.command.secret);
+        let command = Command::IssueReceipt(prepared.command);
+        match self.ask(command, Some(prepared.answers)).await? {
+            // What was stored is at hand: it need not be read back.
+            Reply::Issued { recorded, stub } => {
+                let record = ReceiptRecord {
+                    stub,
+                    secret,
+                    details: Arc::unwrap_or_clone(draft).details,
+                };
+                record.answer(&recorded)
+            }
+            reply => self.inner.shared.receipt_answer(&expect_recorded(reply)?),
+        }
+    }
+
+    /// Does what needs no look at the log's end: checks a receipt, and signs it
+    /// under the number that its register is expected to have next.
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing has changed then.
+    pub fn prepare_receipt(
+        &self,
+        caller: &Caller,
+        draft: ReceiptDraft,
+    ) -> Result<PreparedReceipt, NodeError> {
         let shared = &self.inner.shared;
         let reference = draft.details.till_reference.as_ref().map(|reference| {
             shared
@@ -305,27 +368,37 @@ impl Node {
         } else {
             draft.details.encode(&secret)
         };
-        let draft = Arc::new(draft);
-        let receipt = ReceiptCommand {
-            draft: Arc::clone(&draft),
+        let command = Box::new(ReceiptCommand {
+            draft: Arc::new(draft),
             secret,
             signed,
             details,
-        };
-        let reply = self
-            .ask(Command::IssueReceipt(Box::new(receipt)), Some(answers))
-            .await?;
-        match reply {
-            // What was stored is at hand: it need not be read back.
-            Reply::Issued { recorded, stub } => {
-                let record = ReceiptRecord {
-                    stub,
-                    secret,
-                    details: Arc::unwrap_or_clone(draft).details,
-                };
-                record.answer(&recorded)
+        });
+        Ok(PreparedReceipt { answers, command })
+    }
+
+    /// Puts a receipt in line, behind those that were put there before: blocks
+    /// the thread while the line is full. What comes back tells its entry once
+    /// it is durable.
+    pub fn enqueue_receipt(
+        &self,
+        prepared: PreparedReceipt,
+    ) -> impl Future<Output = Result<EntryRef, NodeError>> + Send + use<> {
+        self.enqueue(Command::IssueReceipt(prepared.command), prepared.answers)
+    }
+
+    fn enqueue(
+        &self,
+        command: Command,
+        answers: Answers,
+    ) -> impl Future<Output = Result<EntryRef, NodeError>> + Send + use<> {
+        let answer = self.insist_for(command, Some(answers));
+        let node = self.clone();
+        async move {
+            match node.answered(answer).await? {
+                Reply::Issued { recorded, .. } => Ok((&*recorded).into()),
+                reply => Ok((&expect_recorded(reply)?).into()),
             }
-            reply => shared.receipt_answer(&expect_recorded(reply)?),
         }
     }
 
@@ -365,6 +438,33 @@ impl Node {
         caller: &Caller,
         request: RedemptionRequest,
     ) -> Result<RedemptionAnswer, NodeError> {
+        let (command, answers) = self.redemption_command(caller, request, None)?;
+        let reply = self.ask(command, Some(answers)).await?;
+        self.inner.shared.redemption_answer(&expect_recorded(reply)?)
+    }
+
+    /// Puts a redemption of the past in line, decided at `at`: for imports. The
+    /// entry is marked as such. Blocks the thread while the line is full; what
+    /// comes back tells its entry once it is durable.
+    ///
+    /// # Errors
+    /// As [`Node::redeem`]; [`Refusal::TimeTooFar`] for a time to come.
+    pub fn enqueue_redemption(
+        &self,
+        caller: &Caller,
+        request: RedemptionRequest,
+        at: UnixSeconds,
+    ) -> Result<impl Future<Output = Result<EntryRef, NodeError>> + Send + use<>, NodeError> {
+        let (command, answers) = self.redemption_command(caller, request, Some(at))?;
+        Ok(self.enqueue(command, answers))
+    }
+
+    fn redemption_command(
+        &self,
+        caller: &Caller,
+        request: RedemptionRequest,
+        at: Option<UnixSeconds>,
+    ) -> Result<(Command, Answers), NodeError> {
         let shared = &self.inner.shared;
         let reference =
             shared
@@ -383,10 +483,9 @@ impl Node {
             basket: request.basket,
             amount: request.amount,
             request: caller.request,
-            at: None,
+            at,
         };
-        let reply = self.ask(Command::Redeem(order), Some(answers)).await?;
-        shared.redemption_answer(&expect_recorded(reply)?)
+        Ok((Command::Redeem(order), answers))
     }
 
     /// Reverses a redemption in whole or part.
@@ -518,11 +617,15 @@ impl Node {
     /// Puts a command into the queue even when it is full: blocks the thread
     /// until there is room. For what must not be left half done.
     pub(super) fn insist(&self, command: Command) -> oneshot::Receiver<Reply> {
+        self.insist_for(command, None)
+    }
+
+    fn insist_for(&self, command: Command, answers: Option<Answers>) -> oneshot::Receiver<Reply> {
         let (reply, answer) = oneshot::channel();
         // A queue without its writer drops the job, and the answer says so.
         let _ = self.inner.jobs.send(Job {
             command,
-            answers: None,
+            answers,
             reply,
         });
         answer

@@ -49,16 +49,26 @@ const IDLE_WAIT: Duration = Duration::from_millis(200);
 /// removed: without this it would turn in a circle.
 const STALLED_WAIT: Duration = Duration::from_millis(5);
 
+/// When a batch is asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Reserving {
+    /// Now, by the node's clock.
+    Now,
+    /// At another time: an import's, of a campaign that may have ended since.
+    At(UnixSeconds),
+    /// Before: it must have been issued, and nothing is reserved.
+    Before,
+}
+
 /// What the writer is asked to do.
 pub(super) enum Command {
     SignCampaign {
         view: Box<CampaignView>,
     },
-    /// The first pass of a batch begins; `again` asks for one that has been
-    /// issued before, and reserves nothing.
+    /// The first pass of a batch begins.
     Reserve {
         order: BatchOrder,
-        again: bool,
+        when: Reserving,
     },
     /// Some tags of the batch reserved from position `first`, from its coupon
     /// number `from` on.
@@ -386,12 +396,21 @@ impl Writer {
         let now = self.now();
         let recorded = match command {
             Command::SignCampaign { view } => self.sign_campaign(*view, answers, pending)?,
-            Command::Reserve { again: true, .. } => {
+            Command::Reserve {
+                when: Reserving::Before,
+                ..
+            } => {
                 return Err(NodeError::NotFound(
                     "no coupons were issued under this Idempotency-Key; leave `from` out to issue them",
                 ));
             }
-            Command::Reserve { order, again: false } => return self.reserve(&order, answers, pending, now),
+            Command::Reserve { order, when } => {
+                let at = match when {
+                    Reserving::At(at) => at.min(now),
+                    Reserving::Now | Reserving::Before => now,
+                };
+                return self.reserve(&order, answers, pending, at);
+            }
             Command::StoreTags { first, from, tags } => {
                 self.store_tags(first, from, &tags, pending)?;
                 return Ok(Reply::Done);

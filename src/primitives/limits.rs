@@ -307,16 +307,30 @@ pub const IMPORT_PRODUCTS_MAX: usize = 1_000_000;
 /// `Idempotency-Key`.
 pub const IMPORT_NAME_CHARS_MAX: usize = 64;
 
-/// Receipts that an import has under way in a directory: as many clients, so
-/// that large batches form.
-pub const IMPORT_IN_FLIGHT_MAX: usize = 256;
+/// Receipts that an import has under way in a directory: a batch of the writer
+/// while it is made durable, and the next one that gathers meanwhile.
+pub const IMPORT_IN_FLIGHT_MAX: usize = 2 * BATCH_COMMANDS_MAX;
 
 /// Receipts that an import has under way over HTTP: as many connections.
 pub const IMPORT_CONNECTIONS_MAX: usize = 64;
 
-/// Purchases that were read and wait to be issued: keeps the reader ahead of
-/// the node, and memory flat.
-pub const IMPORT_QUEUE_MAX: usize = 1_024;
+/// Purchases that the threads of an import hand on together.
+pub const IMPORT_CHUNK_LEN: usize = 32;
+
+/// Chunks of purchases that were read and wait to be issued: keeps the reader
+/// ahead of the node, and memory flat.
+pub const IMPORT_CHUNKS_MAX: usize = 32;
+
+/// Chunks that an import holds back, so that the coupons in them are issued
+/// when their turn comes: two commits behind a full queue.
+pub const IMPORT_CHUNKS_AHEAD: usize = 64;
+
+/// Campaigns whose coupons an import replays: all are kept in memory.
+pub const IMPORT_CAMPAIGNS_MAX: usize = 10_000;
+
+/// Redemptions that an import replays: they are kept in memory until their day
+/// comes, some 200 bytes each.
+pub const IMPORT_REDEMPTIONS_MAX: u64 = 1_000_000;
 
 /// Attempts at one receipt over HTTP, the pauses between them doubling from
 /// [`IMPORT_PAUSE_MILLISECONDS_MIN`]: two minutes, so that a node can restart.

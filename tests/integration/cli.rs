@@ -22,7 +22,7 @@ pub struct Place {
 }
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::at("http://127.0.0.1:8080")
     }
 
@@ -41,7 +41,7 @@ impl Place {
         self.dir.path().join("shop")
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(BINARY);
         command.args(args).current_dir(self.dir.path());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TALLYSTICK_")) {

@@ -21,13 +21,13 @@ struct Cli {
 }
 
 /// What a run came to.
-struct Ran {
-    code: u8,
-    counts: Value,
-    stderr: String,
+pub struct Ran {
+    pub code: u8,
+    pub counts: Value,
+    pub stderr: String,
 }
 
-fn import(world: &World, arguments: &[&str]) -> Ran {
+pub fn import(world: &World, arguments: &[&str]) -> Ran {
     try_import(world, arguments).unwrap()
 }
 
@@ -45,7 +45,7 @@ fn try_import(world: &World, arguments: &[&str]) -> anyhow::Result<Ran> {
 }
 
 /// A world whose clock stands after the sales of every test.
-fn world() -> World {
+pub fn world() -> World {
     let world = World::memory();
     world.clock.set(START + 30 * 86_400);
     world
@@ -65,15 +65,15 @@ fn example(name: &str) -> String {
     path.join(name).display().to_string()
 }
 
-struct Journey {
-    dir: tempfile::TempDir,
+pub struct Journey {
+    pub dir: tempfile::TempDir,
 }
 
 const HEADER: &str = "household_id,store_id,basket_id,product_id,quantity,sales_value,retail_disc,coupon_disc,\
 coupon_match_disc,week,transaction_timestamp";
 
 impl Journey {
-    fn new(rows: &str) -> Self {
+    pub fn new(rows: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let products = "product_id,manufacturer_id,department,brand,product_category,product_type,package_size\n\
             1,2,GROCERY,National,FRZN ICE,ICE - CRUSHED/CUBED,22 LB\n\
@@ -83,7 +83,7 @@ impl Journey {
         Self { dir }
     }
 
-    fn path(&self) -> String {
+    pub fn path(&self) -> String {
         self.dir.path().display().to_string()
     }
 

@@ -11,7 +11,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::number;
-use super::rows::{Encoding, Layout};
+use super::replay::{Replay, Use};
+use super::rows::{Encoding, Layout, Watch};
 use super::sale::{Head, Row, Rules, description};
 use super::zone::When;
 use crate::credential::details::Line;
@@ -36,6 +37,9 @@ const COLUMNS: [&str; 7] = [
     "transaction_timestamp",
 ];
 
+/// What coupons took off a line.
+const COUPON_DISCOUNT: &str = "coupon_disc";
+
 /// Which columns of `transactions.csv` say what.
 pub struct CompleteJourney {
     rules: Rules,
@@ -44,6 +48,8 @@ pub struct CompleteJourney {
     currency: Currency,
     /// Where [`COLUMNS`] stand.
     places: [usize; COLUMNS.len()],
+    /// Where the coupon discount stands, if coupons are replayed.
+    coupon_discount: Option<usize>,
     columns: usize,
 }
 
@@ -74,7 +80,29 @@ impl CompleteJourney {
             products: products(&directory.join(PRODUCTS))?,
             currency: Currency::from_letters(CURRENCY).expect("the dollar has a minor unit"),
             places,
+            coupon_discount: None,
             columns: header.len(),
+        })
+    }
+
+    /// The currency of all amounts.
+    #[must_use]
+    pub fn currency(&self) -> Currency {
+        self.currency
+    }
+
+    /// Replays `replay` beside the receipts: what tells which coupons were used.
+    ///
+    /// # Errors
+    /// When `transactions.csv` does not tell coupon discounts.
+    pub fn watcher(&mut self, header: &StringRecord, replay: Replay) -> anyhow::Result<Watcher> {
+        let place = column(header, COUPON_DISCOUNT).with_context(|| format!("in {TRANSACTIONS}"))?;
+        self.coupon_discount = Some(place);
+        Ok(Watcher {
+            places: self.places,
+            coupon_discount: place,
+            exponent: self.currency.exponent(),
+            replay,
         })
     }
 
@@ -138,6 +166,32 @@ fn products(path: &Path) -> anyhow::Result<HashMap<u32, Box<str>>> {
     Ok(products)
 }
 
+/// Looks at the rows of purchases for what was bought where coupons were used.
+pub struct Watcher {
+    places: [usize; COLUMNS.len()],
+    coupon_discount: usize,
+    exponent: u32,
+    replay: Replay,
+}
+
+impl Watch for Watcher {
+    fn see(&mut self, record: &StringRecord) -> Vec<Use> {
+        let field = |place: usize| record.get(place).unwrap_or_default().trim();
+        let [household, store, _, _, _, total, time] = self.places.map(field);
+        let discount = field(self.coupon_discount);
+        let exponent = self.exponent;
+        // A row that says neither is reported where its receipt is made.
+        let minor =
+            |text: &str| number::money(text, exponent, false).map_or(0, |money| money.amount.minor_units());
+        self.replay
+            .see(household, store, time, || (minor(total), minor(discount)))
+    }
+
+    fn end(&mut self) -> Vec<Use> {
+        self.replay.settle_before(None)
+    }
+}
+
 impl Layout for CompleteJourney {
     fn rules(&self) -> &Rules {
         &self.rules
@@ -164,6 +218,10 @@ impl Layout for CompleteJourney {
         let exponent = self.currency.exponent();
         let total = number::money(self.field(record, 5)?, exponent, false)
             .map_err(|error| format!("sales_value: {error}"))?;
+        if let Some(discount) = self.coupon_discount.and_then(|place| record.get(place)) {
+            number::money(discount, exponent, false)
+                .map_err(|error| format!("{COUPON_DISCOUNT}: {error}"))?;
+        }
         let time = self.field(record, 6)?;
         let when: DateTime = time.parse().map_err(|_| {
             format!("transaction_timestamp: {time:?} is not a time such as 2017-01-01 11:53:26")

@@ -1,103 +1,313 @@
-//! Reading in one thread, issuing in another, with many receipts under way.
+//! Reading in one thread, understanding, checking and signing in as many as there
+//! are cores, issuing in the order of the file in one more, with many receipts
+//! under way.
 
+use std::collections::VecDeque;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
-use futures_util::future::{LocalBoxFuture, poll_immediate};
-use futures_util::stream::FuturesUnordered;
+use anyhow::Context as _;
+use crossbeam_channel::Receiver;
+use futures_util::future::BoxFuture;
 use indicatif::ProgressBar;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
-use super::rows::{self, Found, Layout, RowCounts};
+use super::replay::Use;
+use super::rows::{self, Found, Layout, Reject, RowCounts, Understood, Watch};
 use super::sale::Sale;
 use super::tally::Tally;
-use super::target::{Failure, Outcome, Target};
+use super::target::{Failure, Outcome, Prepared, Target};
+use crate::node::IssuedCoupon;
 use crate::primitives::limits;
 
+/// What is issued: its place in the file, name and size, and what became of it.
 struct Done {
-    first_line: u64,
+    line: u64,
     name: String,
-    rows: u64,
+    what: What,
     result: Result<Outcome, Failure>,
 }
 
-type UnderWay = FuturesUnordered<LocalBoxFuture<'static, Done>>;
+enum What {
+    /// A receipt of so many rows.
+    Receipt(u64),
+    /// A redemption.
+    Used(Box<Use>),
+}
 
-/// Imports everything that `reader` holds.
+/// What stood in the file at one place, ready for the next step.
+enum Ready {
+    Receipt(Box<Sale>, Result<Prepared, Failure>),
+    Used(Box<Use>),
+    Rejected(Reject),
+}
+
+/// The same with coupons that are being issued.
+enum Next {
+    Receipt(Box<Sale>, Result<Prepared, Failure>),
+    Used(JoinHandle<(Box<Use>, Result<IssuedCoupon, Failure>)>),
+    Rejected(Reject),
+}
+
+/// A few neighbours in the file: handing them on together spares the threads
+/// waking each other for each.
+type Chunk = Vec<Found>;
+type ReadyChunk = (Vec<Ready>, RowCounts);
+
+/// Where the result of each chunk will come, in the order of the file.
+type InOrder = mpsc::Receiver<oneshot::Receiver<ReadyChunk>>;
+
+/// A file, and how it is understood.
+pub struct Source<R> {
+    /// Its rows.
+    pub reader: csv::Reader<R>,
+    /// What they say.
+    pub layout: Arc<dyn Layout>,
+    /// Tells which coupons were used.
+    pub watch: Option<Box<dyn Watch + Send>>,
+}
+
+/// Imports everything that `source` holds.
 ///
 /// # Errors
 /// When the file cannot be read on, the report not be written, or the node
 /// fails: what was issued until then stays, and importing again goes on.
 pub async fn run<R: Read + Send + 'static>(
-    mut reader: csv::Reader<R>,
-    layout: Box<dyn Layout>,
+    source: Source<R>,
     target: Arc<Target>,
     tally: &mut Tally,
     progress: &ProgressBar,
 ) -> anyhow::Result<RowCounts> {
-    let (found, mut queue) = mpsc::channel(limits::IMPORT_QUEUE_MAX);
-    let reading = std::thread::spawn(move || {
-        rows::read(&mut reader, layout.as_ref(), &mut |item| {
-            // The other side is gone when the import has failed.
-            if found.blocking_send(item).is_ok() {
-                ControlFlow::Continue(())
-            } else {
-                ControlFlow::Break(())
-            }
+    let (work, workers) = crossbeam_channel::bounded(limits::IMPORT_CHUNKS_MAX);
+    let (order, in_order) = mpsc::channel(limits::IMPORT_CHUNKS_MAX);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let preparing: Vec<_> = (0..cores)
+        .map(|_| {
+            let (workers, target) = (workers.clone(), Arc::clone(&target));
+            let layout = Arc::clone(&source.layout);
+            std::thread::spawn(move || prepare_all(&workers, layout.as_ref(), &target))
         })
-    });
-    let mut under_way = UnderWay::new();
-    let mut open = true;
-    while open || !under_way.is_empty() {
-        let room = under_way.len() < target.in_flight_max();
-        tokio::select! {
-            Some(done) = under_way.next(), if !under_way.is_empty() => settle(done, tally, progress)?,
-            item = queue.recv(), if open && room => match item {
-                None => open = false,
-                Some(Found::Rejected(reject)) => tally.reject(&reject)?,
-                Some(Found::Sale(sale)) => {
-                    let mut sending = send(Arc::clone(&target), sale);
-                    // Polled once at once, so that a directory's node signs and
-                    // queues receipts in the order in which they stand in the file.
-                    match poll_immediate(&mut sending).await {
-                        Some(done) => settle(done, tally, progress)?,
-                        None => under_way.push(sending),
+        .collect();
+    drop(workers);
+    let reading = std::thread::spawn(move || read_all(source, &work, &order));
+    let mut line = Line {
+        target,
+        under_way: VecDeque::new(),
+        tally,
+        progress,
+    };
+    let issued = line.issue_all(in_order).await;
+    drop(line);
+    // They end when nobody takes what they make; nothing holds the node then.
+    let read = reading.join().expect("reading does not panic");
+    for thread in preparing {
+        thread.join().expect("preparing does not panic");
+    }
+    let mut counts = issued?;
+    counts.add(&read?);
+    Ok(counts)
+}
+
+/// Reads the file; each chunk goes to whichever worker is free, and where its
+/// result will come goes in line.
+fn read_all<R: Read>(
+    mut source: Source<R>,
+    work: &crossbeam_channel::Sender<(Chunk, oneshot::Sender<ReadyChunk>)>,
+    order: &mpsc::Sender<oneshot::Receiver<ReadyChunk>>,
+) -> Result<RowCounts, csv::Error> {
+    let mut chunk = Chunk::new();
+    let send = |chunk: Chunk| {
+        let (ready, when_ready) = oneshot::channel();
+        // The other side is gone when the import has failed.
+        if order.blocking_send(when_ready).is_ok() && work.send((chunk, ready)).is_ok() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    };
+    let watch = source.watch.as_mut().map(|watch| &mut **watch as &mut dyn Watch);
+    let counts = rows::read(&mut source.reader, source.layout.as_ref(), watch, &mut |found| {
+        chunk.push(found);
+        if chunk.len() < limits::IMPORT_CHUNK_LEN {
+            return ControlFlow::Continue(());
+        }
+        send(std::mem::take(&mut chunk))
+    })?;
+    let _ = send(chunk);
+    Ok(counts)
+}
+
+fn prepare_all(work: &Receiver<(Chunk, oneshot::Sender<ReadyChunk>)>, layout: &dyn Layout, target: &Target) {
+    while let Ok((chunk, done)) = work.recv() {
+        let mut ready = Vec::with_capacity(chunk.len());
+        let mut counts = RowCounts::default();
+        for found in chunk {
+            match found {
+                Found::Purchase(purchase) => {
+                    let understood: Understood = purchase.understand(layout);
+                    counts.add(&understood.counts);
+                    ready.extend(understood.rejects.into_iter().map(Ready::Rejected));
+                    ready.extend(understood.sale.map(|mut sale| {
+                        let prepared = target.prepare(&mut sale);
+                        Ready::Receipt(sale, prepared)
+                    }));
+                }
+                Found::Rejected(reject) => ready.push(Ready::Rejected(reject)),
+                Found::Used(used) => ready.push(Ready::Used(used)),
+            }
+        }
+        // Whoever waited for it is gone when the import has failed.
+        let _ = done.send((ready, counts));
+    }
+}
+
+/// What is under way at the node, in the order of the file.
+struct Line<'a> {
+    target: Arc<Target>,
+    under_way: VecDeque<BoxFuture<'static, Done>>,
+    tally: &'a mut Tally,
+    progress: &'a ProgressBar,
+}
+
+impl Line<'_> {
+    /// Issues what comes, in its order, and waits for all of it.
+    async fn issue_all(&mut self, mut in_order: InOrder) -> anyhow::Result<RowCounts> {
+        let mut counts = RowCounts::default();
+        // A coupon takes two commits until it can be redeemed in its place: it is
+        // begun some chunks before its turn.
+        let mut ahead = VecDeque::new();
+        while let Some(chunk) = self.while_waiting(in_order.recv()).await? {
+            // A worker that is gone has panicked, and its thread said so.
+            let chunk: Result<ReadyChunk, _> = self.while_waiting(chunk).await?;
+            let (chunk, of_chunk) = chunk.map_err(|_| anyhow::anyhow!("a thread of the import has ended"))?;
+            counts.add(&of_chunk);
+            let next: Vec<Next> = chunk.into_iter().map(|ready| self.begin(ready)).collect();
+            ahead.push_back(next);
+            if ahead.len() > limits::IMPORT_CHUNKS_AHEAD {
+                self.take_all(ahead.pop_front()).await?;
+            }
+        }
+        while !ahead.is_empty() {
+            self.take_all(ahead.pop_front()).await?;
+        }
+        while !self.under_way.is_empty() {
+            self.settle_first().await?;
+        }
+        Ok(counts)
+    }
+
+    /// Settles what comes back until `what` is there.
+    async fn while_waiting<T>(&mut self, what: impl Future<Output = T>) -> anyhow::Result<T> {
+        tokio::pin!(what);
+        loop {
+            match self.under_way.front_mut() {
+                None => return Ok(what.await),
+                Some(first) => tokio::select! {
+                    biased;
+                    there = &mut what => return Ok(there),
+                    done = first => {
+                        self.under_way.pop_front();
+                        self.settle(done)?;
+                    }
+                },
+            }
+        }
+    }
+
+    async fn settle_first(&mut self) -> anyhow::Result<()> {
+        if let Some(first) = self.under_way.pop_front() {
+            let done = first.await;
+            self.settle(done)?;
+        }
+        Ok(())
+    }
+
+    fn begin(&self, ready: Ready) -> Next {
+        match ready {
+            Ready::Receipt(sale, prepared) => Next::Receipt(sale, prepared),
+            Ready::Rejected(reject) => Next::Rejected(reject),
+            Ready::Used(used) => Next::Used(Arc::clone(&self.target).issue_coupon(used)),
+        }
+    }
+
+    async fn take_all(&mut self, chunk: Option<Vec<Next>>) -> anyhow::Result<()> {
+        for next in chunk.into_iter().flatten() {
+            self.take(next).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, next: Next) -> anyhow::Result<()> {
+        while self.under_way.len() >= self.target.in_flight_max() {
+            self.settle_first().await?;
+        }
+        match next {
+            Next::Rejected(reject) => self.tally.reject(&reject),
+            Next::Receipt(sale, prepared) => {
+                let (line, name) = (sale.first_line, sale.name.clone());
+                let what = What::Receipt(sale.rows);
+                let done = move |result| Done {
+                    line,
+                    name,
+                    what,
+                    result,
+                };
+                match prepared {
+                    Err(failure) => self.settle(done(Err(failure))),
+                    Ok(prepared) => {
+                        let issued = Arc::clone(&self.target).issue(sale, prepared);
+                        self.under_way
+                            .push_back(Box::pin(async move { done(issued.await) }));
+                        Ok(())
                     }
                 }
-            },
+            }
+            Next::Used(issuing) => {
+                let issued = self.while_waiting(issuing).await?;
+                let (used, issued) = issued.context("a coupon could not be issued")?;
+                let redeeming = issued.and_then(|coupon| Arc::clone(&self.target).redeem(&used, coupon));
+                let done = move |result| Done {
+                    line: used.line,
+                    name: used.name.clone(),
+                    what: What::Used(used),
+                    result,
+                };
+                match redeeming {
+                    Err(failure) => self.settle(done(Err(failure))),
+                    Ok(redeeming) => {
+                        self.under_way
+                            .push_back(Box::pin(async move { done(redeeming.await) }));
+                        Ok(())
+                    }
+                }
+            }
         }
     }
-    let read = reading.join().expect("reading does not panic");
-    Ok(read?)
-}
 
-fn send(target: Arc<Target>, sale: Box<Sale>) -> LocalBoxFuture<'static, Done> {
-    Box::pin(async move {
-        let result = target.issue(&sale).await;
-        Done {
-            first_line: sale.first_line,
-            rows: sale.rows,
-            name: sale.name,
+    fn settle(&mut self, done: Done) -> anyhow::Result<()> {
+        let Done {
+            line,
+            name,
+            what,
             result,
-        }
-    })
-}
-
-fn settle(done: Done, tally: &mut Tally, progress: &ProgressBar) -> anyhow::Result<()> {
-    match done.result {
-        Ok(outcome) => tally.issued(outcome, done.rows),
-        Err(Failure::Refused(why)) => tally.refused(done.first_line, &done.name, done.rows, &why)?,
-        Err(Failure::Fatal(error)) => {
+        } = done;
+        if let Err(Failure::Fatal(error)) = result {
             return Err(error.context(format!(
-                "the import stopped at the receipt {} (line {}); importing again goes on from there",
-                done.name, done.first_line
+                "the import stopped at {name} (line {line}); importing again goes on from there"
             )));
         }
+        match (what, result) {
+            (What::Receipt(rows), Ok(outcome)) => self.tally.issued(outcome, rows),
+            (What::Receipt(rows), Err(failure)) => self.tally.refused(line, &name, rows, &failure.why())?,
+            (What::Used(used), Ok(outcome)) => self.tally.used(&used, outcome),
+            (What::Used(used), Err(failure)) => self.tally.unused(&used, &failure.why())?,
+        }
+        if !self.progress.is_hidden() {
+            let receipts = self.tally.issued + self.tally.repeated;
+            self.progress.set_message(format!("{receipts} receipts"));
+        }
+        Ok(())
     }
-    if !progress.is_hidden() {
-        progress.set_message(format!("{} receipts", tally.issued + tally.repeated));
-    }
-    Ok(())
 }

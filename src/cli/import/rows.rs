@@ -1,11 +1,13 @@
 //! Streaming: rows of an export in, purchases and rejected rows out. No more
-//! than one purchase is held at a time.
+//! than one purchase is held at a time. Putting rows together is a step of its
+//! own, so that what they say can be read by several threads.
 
 use std::io::Read;
 use std::ops::ControlFlow;
 
 use csv::{ByteRecord, StringRecord};
 
+use super::replay::Use;
 use super::sale::{Row, Rules, Sale, assemble};
 use crate::primitives::limits;
 
@@ -21,8 +23,9 @@ pub enum Encoding {
     Latin1,
 }
 
-/// Which columns of an export say what.
-pub trait Layout: Send {
+/// Which columns of an export say what. Rows are put together by one thread and
+/// understood by several.
+pub trait Layout: Send + Sync {
     /// How its rows become receipts.
     fn rules(&self) -> &Rules;
 
@@ -58,13 +61,15 @@ pub struct Reject {
     pub whole: bool,
 }
 
-/// What comes out of a file.
+/// What stands in a file, in its order.
 #[derive(Debug)]
 pub enum Found {
-    /// A purchase.
-    Sale(Box<Sale>),
-    /// A bad row, or a receipt that was rejected for one.
+    /// The rows of a purchase.
+    Purchase(Purchase),
+    /// A row that cannot be placed.
     Rejected(Reject),
+    /// A coupon that was used.
+    Used(Box<Use>),
 }
 
 /// What was read. Every row is in exactly one of the purchases, `bad` and
@@ -89,27 +94,119 @@ pub struct RowCounts {
     pub overlaps: u64,
 }
 
-/// The purchase whose rows are being read.
-struct Open {
+impl RowCounts {
+    /// Counts what others counted too.
+    pub fn add(&mut self, other: &Self) {
+        for (count, more) in [
+            (&mut self.rows, other.rows),
+            (&mut self.bad, other.bad),
+            (&mut self.left_out, other.left_out),
+            (&mut self.rejected_receipts, other.rejected_receipts),
+            (&mut self.rounded, other.rounded),
+            (&mut self.cut, other.cut),
+            (&mut self.gaps, other.gaps),
+            (&mut self.overlaps, other.overlaps),
+        ] {
+            *count += more;
+        }
+    }
+}
+
+/// The rows of one purchase, as they stand in the file.
+#[derive(Debug)]
+pub struct Purchase {
     key: Vec<String>,
     first_line: u64,
-    rows: Vec<Row>,
-    count: u64,
-    bad: u64,
+    rows: Vec<(u64, StringRecord)>,
+    /// Rows beyond the most that a receipt takes.
+    too_many: u64,
     spoilt: Option<String>,
 }
 
-/// Reads all rows, giving purchases and rejects to `emit` in their order.
+/// What became of the rows of one purchase.
+#[derive(Debug, Default)]
+pub struct Understood {
+    /// The receipt, unless it was rejected.
+    pub sale: Option<Box<Sale>>,
+    /// Bad rows, and the receipt if it was rejected.
+    pub rejects: Vec<Reject>,
+    /// Its part of the counts.
+    pub counts: RowCounts,
+}
+
+impl Purchase {
+    /// Reads the rows, and makes a receipt of them if all are good.
+    pub fn understand(self, layout: &dyn Layout) -> Understood {
+        let mut out = Understood::default();
+        let name = self.key.join("/");
+        let count = self.rows.len() as u64 + self.too_many;
+        let mut rows = Vec::with_capacity(self.rows.len());
+        for (line, record) in &self.rows {
+            match layout.row(record) {
+                Ok(row) => {
+                    out.counts.rounded += u64::from(row.rounded);
+                    out.counts.cut += u64::from(row.cut);
+                    rows.push(row);
+                }
+                Err(reason) => {
+                    out.counts.bad += 1;
+                    out.rejects.push(Reject {
+                        line: *line,
+                        receipt: Some(name.clone()),
+                        reason,
+                        whole: false,
+                    });
+                }
+            }
+        }
+        let spoilt = if out.counts.bad > 0 {
+            let bad = out.counts.bad;
+            Some(format!("{bad} of its {count} rows cannot be read"))
+        } else if self.too_many > 0 {
+            Some(format!("it has more than {} lines", limits::RECEIPT_LINES_MAX))
+        } else {
+            self.spoilt
+        };
+        let made = match spoilt {
+            Some(reason) => Err(reason),
+            None => assemble(layout.rules(), &self.key, self.first_line, rows),
+        };
+        match made {
+            Ok(sale) => {
+                out.counts.gaps += u64::from(sale.shift.gap);
+                out.counts.overlaps += u64::from(sale.shift.overlap);
+                out.sale = Some(Box::new(sale));
+            }
+            Err(reason) => {
+                out.counts.left_out += count - out.counts.bad;
+                out.counts.rejected_receipts += 1;
+                out.rejects.push(Reject {
+                    line: self.first_line,
+                    receipt: Some(name),
+                    reason: format!("the whole receipt is rejected: {reason}"),
+                    whole: true,
+                });
+            }
+        }
+        out
+    }
+}
+
+/// Reads all rows, giving purchases, coupons and rows that cannot be placed to
+/// `emit` in their order. What is counted is rows, and the bad ones among those
+/// that cannot be placed.
 ///
 /// # Errors
 /// When the file cannot be read on.
-pub fn read<R: Read>(
+pub fn read<'a, R: Read>(
     reader: &mut csv::Reader<R>,
-    layout: &dyn Layout,
-    emit: &mut dyn FnMut(Found) -> ControlFlow<()>,
+    layout: &'a dyn Layout,
+    replay: Option<&'a mut (dyn Watch + 'a)>,
+    emit: &'a mut (dyn FnMut(Found) -> ControlFlow<()> + 'a),
 ) -> Result<RowCounts, csv::Error> {
     let mut walk = Walk {
         layout,
+        replay,
         emit,
         counts: RowCounts::default(),
         open: None,
@@ -118,25 +215,35 @@ pub fn read<R: Read>(
     let mut record = ByteRecord::new();
     while reader.read_byte_record(&mut record)? {
         let line = record.position().map_or(0, csv::Position::line);
-        if walk.take(line, &record).is_break() {
+        if walk.take(line, &mut record).is_break() {
             return Ok(walk.counts);
         }
     }
-    let _ = walk.close();
+    let _ = walk.end();
     Ok(walk.counts)
+}
+
+/// Whoever looks at the rows of purchases to tell which coupons were used.
+pub trait Watch {
+    /// Takes a row; the coupons come whose time is over with it.
+    fn see(&mut self, record: &StringRecord) -> Vec<Use>;
+
+    /// All that are left.
+    fn end(&mut self) -> Vec<Use>;
 }
 
 struct Walk<'a> {
     layout: &'a dyn Layout,
-    emit: &'a mut dyn FnMut(Found) -> ControlFlow<()>,
+    replay: Option<&'a mut (dyn Watch + 'a)>,
+    emit: &'a mut (dyn FnMut(Found) -> ControlFlow<()> + 'a),
     counts: RowCounts,
-    open: Option<Open>,
+    open: Option<Purchase>,
     /// The line of a row that may have belonged to the purchase that follows.
     spoils_next: Option<u64>,
 }
 
 impl Walk<'_> {
-    fn take(&mut self, line: u64, record: &ByteRecord) -> ControlFlow<()> {
+    fn take(&mut self, line: u64, record: &mut ByteRecord) -> ControlFlow<()> {
         self.counts.rows += 1;
         let placed = self
             .text(record)
@@ -147,32 +254,29 @@ impl Walk<'_> {
         };
         if self.open.as_ref().is_none_or(|open| open.key != key) {
             self.close()?;
-            self.begin(key, line);
+            self.open = Some(Purchase {
+                key,
+                first_line: line,
+                rows: Vec::new(),
+                too_many: 0,
+                spoilt: self.spoils_next.take().map(spoilt_by),
+            });
         }
-        let row = self.layout.row(&text);
+        if let Some(replay) = &mut self.replay {
+            for used in replay.see(&text) {
+                (self.emit)(Found::Used(Box::new(used)))?;
+            }
+        }
         let open = self.open.as_mut().expect("begun above");
-        open.count += 1;
-        match row {
-            Ok(row) => {
-                self.counts.rounded += u64::from(row.rounded);
-                self.counts.cut += u64::from(row.cut);
-                if open.rows.len() < limits::RECEIPT_LINES_MAX {
-                    open.rows.push(row);
-                } else {
-                    open.spoilt = Some(format!("it has more than {} lines", limits::RECEIPT_LINES_MAX));
-                }
-                ControlFlow::Continue(())
-            }
-            Err(reason) => {
-                open.bad += 1;
-                self.counts.bad += 1;
-                let receipt = Some(open.key.join("/"));
-                self.reject(line, receipt, reason, false)
-            }
+        if open.rows.len() < limits::RECEIPT_LINES_MAX {
+            open.rows.push((line, text));
+        } else {
+            open.too_many += 1;
         }
+        ControlFlow::Continue(())
     }
 
-    fn text(&self, record: &ByteRecord) -> Result<StringRecord, String> {
+    fn text(&self, record: &mut ByteRecord) -> Result<StringRecord, String> {
         if record.as_slice().len() > limits::IMPORT_ROW_BYTES_MAX {
             return Err(format!(
                 "the row has more than {} bytes; is a quote not closed?",
@@ -184,7 +288,7 @@ impl Walk<'_> {
             return Err(format!("the row has {} columns, {due} are due", record.len()));
         }
         match self.layout.encoding() {
-            Encoding::Utf8 => StringRecord::from_byte_record(record.clone())
+            Encoding::Utf8 => StringRecord::from_byte_record(std::mem::take(record))
                 .map_err(|_| "the row is not UTF-8; is the encoding another one?".to_owned()),
             Encoding::Latin1 => Ok(record
                 .iter()
@@ -200,55 +304,28 @@ impl Walk<'_> {
             open.spoilt.get_or_insert_with(|| spoilt_by(line));
         }
         self.spoils_next = Some(line);
-        self.reject(line, None, reason, false)
-    }
-
-    fn begin(&mut self, key: Vec<String>, line: u64) {
-        self.open = Some(Open {
-            key,
-            first_line: line,
-            rows: Vec::new(),
-            count: 0,
-            bad: 0,
-            spoilt: self.spoils_next.take().map(spoilt_by),
-        });
+        (self.emit)(Found::Rejected(Reject {
+            line,
+            receipt: None,
+            reason,
+            whole: false,
+        }))
     }
 
     fn close(&mut self) -> ControlFlow<()> {
-        let Some(open) = self.open.take() else {
-            return ControlFlow::Continue(());
-        };
-        let spoilt = if open.bad > 0 {
-            Some(format!("{} of its {} rows cannot be read", open.bad, open.count))
-        } else {
-            open.spoilt
-        };
-        let made = match spoilt {
-            Some(reason) => Err(reason),
-            None => assemble(self.layout.rules(), &open.key, open.first_line, open.rows),
-        };
-        match made {
-            Ok(sale) => {
-                self.counts.gaps += u64::from(sale.shift.gap);
-                self.counts.overlaps += u64::from(sale.shift.overlap);
-                (self.emit)(Found::Sale(Box::new(sale)))
-            }
-            Err(reason) => {
-                self.counts.left_out += open.count - open.bad;
-                self.counts.rejected_receipts += 1;
-                let reason = format!("the whole receipt is rejected: {reason}");
-                self.reject(open.first_line, Some(open.key.join("/")), reason, true)
-            }
+        match self.open.take() {
+            Some(purchase) => (self.emit)(Found::Purchase(purchase)),
+            None => ControlFlow::Continue(()),
         }
     }
 
-    fn reject(&mut self, line: u64, receipt: Option<String>, reason: String, whole: bool) -> ControlFlow<()> {
-        (self.emit)(Found::Rejected(Reject {
-            line,
-            receipt,
-            reason,
-            whole,
-        }))
+    fn end(&mut self) -> ControlFlow<()> {
+        self.close()?;
+        let left = self.replay.as_mut().map(|replay| replay.end());
+        for used in left.into_iter().flatten() {
+            (self.emit)(Found::Used(Box::new(used)))?;
+        }
+        ControlFlow::Continue(())
     }
 }
 

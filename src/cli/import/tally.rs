@@ -7,9 +7,107 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
+use super::replay::Use;
 use super::rows::{Reject, RowCounts};
 use super::target::Outcome;
-use crate::primitives::limits;
+use crate::primitives::{Amount, Currency, limits};
+
+/// What became of coupons that were replayed. Every row of the redemptions is
+/// in exactly one of `made`, `repeated`, `refused` and `bad`.
+#[derive(Clone, Debug, Default)]
+pub struct Replayed {
+    /// Campaigns signed now, and by an earlier import.
+    pub campaigns: (u64, u64),
+    /// Rows read.
+    pub rows: u64,
+    /// Rows that are bad themselves.
+    pub bad: u64,
+    /// Rows that are a household's later uses of one coupon.
+    pub later_uses: u64,
+    /// Coupons issued and redeemed now.
+    pub made: u64,
+    /// Redemptions that an earlier import made.
+    pub repeated: u64,
+    /// Redemptions that the node refused.
+    pub refused: u64,
+    /// Redemptions by a household that bought nothing that day.
+    pub without_basket: u64,
+    /// Redemptions by a household that bought without a discount that day.
+    pub without_discount: u64,
+    /// What was redeemed, in minor units.
+    pub value: i64,
+    /// What was shared out but refused, in minor units.
+    pub value_refused: i64,
+    /// The letters of the currency.
+    pub currency: &'static str,
+}
+
+impl Replayed {
+    fn count(&mut self, used: &Use) -> i64 {
+        self.without_basket += u64::from(used.basket.is_none());
+        self.without_discount += u64::from(used.basket.is_some() && used.value == Amount::ZERO);
+        used.value.minor_units()
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "campaigns_signed": self.campaigns.0,
+            "campaigns_repeated": self.campaigns.1,
+            "redemptions": self.rows,
+            "redemptions_made": self.made,
+            "redemptions_repeated": self.repeated,
+            "redemptions_rejected": self.bad + self.refused,
+            "redemptions_without_basket": self.without_basket,
+            "redemptions_without_discount": self.without_discount,
+            "later_uses": self.later_uses,
+            "value": self.value,
+            "value_rejected": self.value_refused,
+            "currency": self.currency,
+        })
+    }
+
+    fn words(&self, text: &mut String) {
+        let shown = |minor: i64| match Currency::from_letters(self.currency) {
+            Ok(currency) => currency.show(Amount::new(minor).unwrap_or(Amount::ZERO)),
+            Err(_) => minor.to_string(),
+        };
+        text.push_str(&format!(
+            "\n{} campaigns signed, {} coupons issued and redeemed, for {} with those of before",
+            self.campaigns.0,
+            self.made,
+            shown(self.value),
+        ));
+        let others = [
+            (self.campaigns.1, "campaigns were signed before"),
+            (self.repeated, "redemptions were imported before"),
+            (
+                self.later_uses,
+                "redemptions are a household's later uses of one coupon, each with a coupon of its own",
+            ),
+            (
+                self.without_basket,
+                "redemptions have no purchase of their household that day: they come to nothing",
+            ),
+            (
+                self.without_discount,
+                "redemptions have a purchase without a coupon discount that day: they come to nothing",
+            ),
+            (self.bad, "rows of redemptions are bad"),
+            (self.refused, "redemptions do not fit and were refused"),
+        ];
+        for (count, what) in others {
+            if count > 0 {
+                text.push_str(&format!("\n{count} {what}"));
+            }
+        }
+        if self.value_refused > 0 {
+            text.push_str(&format!(
+                "\n{} of discount was not redeemed",
+                shown(self.value_refused)
+            ));
+        }
+    }
+}
 
 /// The counts of an import, and where rejects are written.
 pub struct Tally {
@@ -26,6 +124,8 @@ pub struct Tally {
     pub refused: u64,
     /// Their rows.
     pub rows_refused: u64,
+    /// What became of coupons, where the data has them.
+    pub replayed: Option<Replayed>,
 }
 
 impl Tally {
@@ -49,6 +149,7 @@ impl Tally {
             rows_imported: 0,
             refused: 0,
             rows_refused: 0,
+            replayed: None,
         })
     }
 
@@ -59,6 +160,34 @@ impl Tally {
             Outcome::Repeated => self.repeated += 1,
         }
         self.rows_imported += rows;
+    }
+
+    /// Counts a coupon that was redeemed.
+    pub fn used(&mut self, used: &Use, outcome: Outcome) {
+        let replayed = self.replayed.get_or_insert_default();
+        let value = replayed.count(used);
+        replayed.value = replayed.value.saturating_add(value);
+        match outcome {
+            Outcome::Issued => replayed.made += 1,
+            Outcome::Repeated => replayed.repeated += 1,
+        }
+    }
+
+    /// Counts a coupon that the node refused.
+    ///
+    /// # Errors
+    /// When the report cannot be written.
+    pub fn unused(&mut self, used: &Use, why: &str) -> anyhow::Result<()> {
+        let replayed = self.replayed.get_or_insert_default();
+        let value = replayed.count(used);
+        replayed.value_refused = replayed.value_refused.saturating_add(value);
+        replayed.refused += 1;
+        self.reject(&Reject {
+            line: used.line,
+            receipt: Some(used.name.clone()),
+            reason: format!("the node refuses this redemption: {why}"),
+            whole: true,
+        })
     }
 
     /// Counts a receipt that the node refused.
@@ -146,6 +275,7 @@ impl Tally {
             "descriptions_cut": counts.cut,
             "times_in_a_gap": counts.gaps,
             "times_in_an_overlap": counts.overlaps,
+            "coupons": self.replayed.as_ref().map(Replayed::json),
             "seconds": (seconds * 1000.0).round() / 1000.0,
             "receipts_per_second": (self.rate(seconds) * 10.0).round() / 10.0,
         })
@@ -186,6 +316,9 @@ impl Tally {
             if count > 0 {
                 text.push_str(&format!("\n{count} {what}"));
             }
+        }
+        if let Some(replayed) = &self.replayed {
+            replayed.words(&mut text);
         }
         text
     }

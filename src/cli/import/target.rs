@@ -1,16 +1,21 @@
 //! Where receipts go: a node's directory, opened here, or a node's URL.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
+use super::coupons::{self, Signed};
+use super::replay::Use;
 use super::sale::Sale;
 use crate::credential::details::{Line, Tax};
 use crate::ledger::{ReceiptDraft, Refusal};
-use crate::node::{Caller, Node, NodeError, Scope};
+use crate::node::{Caller, IssuedCoupon, Node, NodeError, PreparedReceipt, Scope};
 use crate::primitives::{Decimal, UnixSeconds, limits};
 
 /// How long a node may take to answer one request.
@@ -34,6 +39,17 @@ pub enum Failure {
     Fatal(anyhow::Error),
 }
 
+impl Failure {
+    /// The sentence.
+    #[must_use]
+    pub fn why(&self) -> String {
+        match self {
+            Self::Refused(why) => why.clone(),
+            Self::Fatal(error) => format!("{error:#}"),
+        }
+    }
+}
+
 /// A node to import into.
 pub enum Target {
     /// In this process.
@@ -42,19 +58,22 @@ pub enum Target {
         node: Node,
         /// Its log's size when the import began.
         size: u64,
+        /// The campaigns of coupons that are replayed.
+        campaigns: Option<Signed>,
     },
     /// At a URL.
     Url(Remote),
 }
 
-impl Target {
-    /// A node in this process.
-    #[must_use]
-    pub fn directory(node: Node) -> Self {
-        let size = node.size();
-        Self::Directory { node, size }
-    }
+/// A receipt with what can be done for it beforehand.
+pub enum Prepared {
+    /// Checked and signed.
+    Signed(Box<PreparedReceipt>),
+    /// Nothing: another process does it all.
+    Plain,
+}
 
+impl Target {
     /// Receipts that may be under way at once.
     #[must_use]
     pub fn in_flight_max(&self) -> usize {
@@ -64,63 +83,128 @@ impl Target {
         }
     }
 
-    /// Issues one receipt, trying again while the node is busy.
+    /// Does for a receipt what needs no order; takes its draft where it is not
+    /// needed any more.
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn issue(&self, sale: &Sale) -> Result<Outcome, Failure> {
-        let (entry, size) = match self {
-            Self::Directory { node, size } => (issue_here(node, sale).await?, *size),
-            Self::Url(remote) => (remote.issue(sale).await?, remote.size),
+    pub fn prepare(&self, sale: &mut Sale) -> Result<Prepared, Failure> {
+        let Self::Directory { node, .. } = self else {
+            return Ok(Prepared::Plain);
         };
-        Ok(if entry < size {
-            Outcome::Repeated
-        } else {
-            Outcome::Issued
+        let caller = Caller {
+            // Importing is office work, here as over HTTP.
+            scope: Scope::Office,
+            idempotency_key: sale.idempotency_key.clone(),
+            request: sale.request,
+        };
+        let draft = sale.draft.take().expect("a receipt is prepared once");
+        let prepared = node.prepare_receipt(&caller, draft);
+        prepared
+            .map(|prepared| Prepared::Signed(Box::new(prepared)))
+            .map_err(|error| failure(error, &sale.name))
+    }
+
+    /// Issues one receipt. In a directory those come first in the log that were
+    /// given first; over HTTP a busy node is tried again.
+    pub fn issue(
+        self: Arc<Self>,
+        sale: Box<Sale>,
+        prepared: Prepared,
+    ) -> BoxFuture<'static, Result<Outcome, Failure>> {
+        match (self.as_ref(), prepared) {
+            (Self::Directory { node, size, .. }, Prepared::Signed(prepared)) => {
+                let (waiting, size) = (node.enqueue_receipt(*prepared), *size);
+                Box::pin(async move {
+                    let entry = waiting.await.map_err(|error| failure(error, &sale.name))?;
+                    Ok(outcome(entry.index, size))
+                })
+            }
+            _ => {
+                let asking = tokio::spawn(async move {
+                    match self.as_ref() {
+                        Self::Url(remote) => Ok(outcome(remote.issue(&sale).await?, remote.size)),
+                        Self::Directory { .. } => Err(Failure::Refused("it was not prepared".to_owned())),
+                    }
+                });
+                Box::pin(async move { asking.await.expect("asking does not panic") })
+            }
+        }
+    }
+
+    /// Begins to issue the coupon of `used`.
+    pub fn issue_coupon(
+        self: Arc<Self>,
+        used: Box<Use>,
+    ) -> JoinHandle<(Box<Use>, Result<IssuedCoupon, Failure>)> {
+        tokio::spawn(async move {
+            let issued = match self.replay() {
+                Ok((node, campaigns, _)) => campaigns.issue(node, &used).await,
+                Err(failure) => Err(failure),
+            };
+            (used, issued)
         })
     }
-}
 
-/// The index of the receipt's entry.
-async fn issue_here(node: &Node, sale: &Sale) -> Result<u64, Failure> {
-    let caller = Caller {
-        // Importing is office work, here as over HTTP.
-        scope: Scope::Office,
-        idempotency_key: sale.idempotency_key.clone(),
-        request: sale.request,
-    };
-    let mut attempt = 0;
-    loop {
-        match node.issue_receipt(&caller, sale.draft.clone()).await {
-            Ok(answer) => return Ok(answer.entry.index),
-            Err(NodeError::Refused(Refusal::KeyReused)) => return Err(Failure::Refused(changed(sale))),
-            Err(NodeError::Refused(Refusal::TimeTooFar { seconds, .. })) => {
-                return Err(Failure::Refused(format!(
-                    "its time of sale lies after the node's clock, by {seconds} s"
-                )));
-            }
-            Err(NodeError::Refused(refusal)) => return Err(Failure::Refused(refusal.to_string())),
-            Err(error @ (NodeError::Busy | NodeError::InProgress)) => {
-                attempt += 1;
-                if attempt >= limits::IMPORT_ATTEMPTS_MAX {
-                    return Err(Failure::Fatal(error.into()));
-                }
-                tokio::time::sleep(pause(attempt)).await;
-            }
-            Err(error) => return Err(Failure::Fatal(error.into())),
+    /// Redeems a coupon, behind what was given to the node before.
+    pub fn redeem(
+        self: Arc<Self>,
+        used: &Use,
+        coupon: IssuedCoupon,
+    ) -> Result<impl Future<Output = Result<Outcome, Failure>> + Send + use<>, Failure> {
+        let (node, campaigns, size) = self.replay()?;
+        let waiting = campaigns.redeem(node, used, coupon)?;
+        let used = used.clone();
+        Ok(async move {
+            let entry = waiting.await.map_err(|error| coupons::failure(error, &used))?;
+            Ok(outcome(entry.index, size))
+        })
+    }
+
+    fn replay(&self) -> Result<(&Node, &Signed, u64), Failure> {
+        match self {
+            Self::Directory {
+                node,
+                size,
+                campaigns: Some(campaigns),
+            } => Ok((node, campaigns, *size)),
+            _ => Err(Failure::Refused(
+                "coupons are replayed in a node's directory".to_owned(),
+            )),
         }
     }
 }
 
-fn changed(sale: &Sale) -> String {
+/// Whether an entry was there before the import began.
+fn outcome(entry: u64, size: u64) -> Outcome {
+    if entry < size {
+        Outcome::Repeated
+    } else {
+        Outcome::Issued
+    }
+}
+
+fn failure(error: NodeError, name: &str) -> Failure {
+    match error {
+        NodeError::Refused(Refusal::KeyReused) => Failure::Refused(changed(name)),
+        NodeError::Refused(Refusal::TimeTooFar { seconds, .. }) => Failure::Refused(format!(
+            "its time of sale lies after the node's clock, by {seconds} s"
+        )),
+        NodeError::Refused(refusal) => Failure::Refused(refusal.to_string()),
+        error => Failure::Fatal(error.into()),
+    }
+}
+
+fn changed(name: &str) -> String {
     format!(
         "a receipt {:?} with other content was imported before: the export or its time zone has changed, or its \
          rows do not stand together",
-        sale.name
+        name
     )
 }
 
-fn pause(attempt: u32) -> Duration {
+/// How long to wait before the next attempt.
+pub fn pause(attempt: u32) -> Duration {
     let doubled = limits::IMPORT_PAUSE_MILLISECONDS_MIN << attempt.min(16);
     Duration::from_millis(doubled.min(limits::IMPORT_PAUSE_MILLISECONDS_MAX))
 }
@@ -171,7 +255,8 @@ impl Remote {
     }
 
     async fn issue(&self, sale: &Sale) -> Result<u64, Failure> {
-        let body = body(&sale.draft).to_string();
+        let draft = sale.draft.as_ref().expect("a receipt is sent unprepared");
+        let body = body(draft).to_string();
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -237,7 +322,7 @@ fn understand(status: StatusCode, json: &Value, sale: &Sale) -> Said {
     }
     match status {
         _ if busy => Said::Later(detail),
-        _ if json["code"] == Refusal::KeyReused.code() => Said::Refused(changed(sale)),
+        _ if json["code"] == Refusal::KeyReused.code() => Said::Refused(changed(&sale.name)),
         StatusCode::BAD_REQUEST
         | StatusCode::CONFLICT
         | StatusCode::PAYLOAD_TOO_LARGE

@@ -349,7 +349,11 @@ impl<'a> Pass<'a> {
                 self.references_seen.add(&reference);
             }
         }
-        let marked = matches!(&recorded.event, Event::ReceiptIssued(receipt) if receipt.mark != Mark::Live);
+        let marked = match &recorded.event {
+            Event::ReceiptIssued(receipt) => receipt.mark != Mark::Live,
+            Event::Redeemed(redeemed) => redeemed.mark != Mark::Live,
+            _ => false,
+        };
         if let Some(why) = check_at(recorded.event.at(), recorded.time, marked) {
             self.findings.at(index, Rule::TimeTooFar, why);
         }
