@@ -35,6 +35,15 @@ pub const VALUE_BYTES_MAX: usize = 7_000;
 /// Most bytes of a key in the store: a prefix and the longest name, with room.
 pub const KEY_BYTES_MAX: usize = 256;
 
+/// Bytes of a segment of the store's journal, after which its rows are carried
+/// into the engine below: some ten thousand redemptions, a quarter of a second of
+/// full load; opening after a kill carries down two of them at most.
+pub const JOURNAL_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Bytes of rows that are carried down in one commit: less than a segment of
+/// sled's file, so that no segment is freed and written again before a sync.
+pub const JOURNAL_CARRY_BYTES: usize = 192 * 1024;
+
 /// Page cache given to sled in bytes; the process takes about 2.4 times as much.
 pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 

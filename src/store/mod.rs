@@ -8,15 +8,18 @@
 //! | [`guard`] | the guard file: what was signed last |
 //! | [`scan`] | entries out of the raw files of a damaged store |
 //! | [`disk`] | what the system is asked to make durable |
-//! | [`sled`] | the engine on sled |
+//! | [`sled`] | rows in sled |
+//! | [`journaled`] | a journal before an engine: with sled below it, the node's store |
 //! | [`memory`] | an engine in memory, for tests |
 
 mod engine;
 mod files;
+mod journal;
 
 pub mod beside;
 pub mod disk;
 pub mod guard;
+pub mod journaled;
 pub mod memory;
 pub mod pack;
 pub mod rows;

@@ -26,7 +26,10 @@ use super::{Batch, Engine, StoreError};
 use crate::primitives::CampaignId;
 
 /// The number of the layout that this code writes and reads.
-pub const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 2;
+
+/// The layout of the same rows, all of them in sled: read, and made the other.
+pub const FORMAT_WITHOUT_JOURNAL: u8 = 1;
 
 /// Key of the row that holds [`FORMAT`] as one byte.
 pub const FORMAT_KEY: &[u8] = b"format";

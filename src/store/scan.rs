@@ -6,8 +6,8 @@
 //!
 //! sled writes a value as one run of bytes: when it is put, as the end of a
 //! record of its log, and again whenever it rewrites the page that holds it.
-//! Neither is compressed, and neither crosses a segment of its file. So a
-//! packed row is found by its magic wherever it lies, and believed when its
+//! Neither is compressed, and neither crosses a segment of its file; the journal
+//! holds values as they are too. So a packed row is found by its magic wherever it lies, and believed when its
 //! SHA-256 fits. What follows from it:
 //!
 //! - The same row is found as often as sled has written it; the caller counts
@@ -23,6 +23,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::StoreError;
+use super::journal::SEGMENT_FILES;
 use super::pack::{MAGIC, Packed};
 use crate::primitives::limits::{PACKED_ROW_BYTES_MAX, SCAN_WINDOW_BYTES};
 
@@ -55,6 +56,11 @@ pub struct Scanned {
 pub fn scan_raw(dir: &Path, visit: &mut dyn FnMut(Packed<'_>)) -> Result<Scanned, StoreError> {
     let mut scanned = Scanned::default();
     scan_file(&dir.join("db"), &mut scanned, visit)?;
+    for segment in SEGMENT_FILES.map(|name| dir.join(name)) {
+        if segment.is_file() {
+            scan_file(&segment, &mut scanned, visit)?;
+        }
+    }
     let blobs = dir.join("blobs");
     if !blobs.is_dir() {
         return Ok(scanned);

@@ -1,4 +1,4 @@
-//! The engine on sled 0.34.7: the only file that names it.
+//! Rows in sled 0.34.7: the only file that names it.
 //!
 //! What sled does not do by itself, and is done here (house.md, 'The commit path'):
 //!
@@ -33,7 +33,8 @@ use std::time::Duration;
 
 use super::engine::{check_sizes, floor_row};
 use super::files::{sync_dir, sync_with_parent};
-use super::rows::{FORMAT, FORMAT_KEY};
+use super::journaled::Journaled;
+use super::rows::{FORMAT, FORMAT_KEY, FORMAT_WITHOUT_JOURNAL};
 use super::{Batch, Disk, Engine, OsDisk, Row, StoreError, Visitor};
 use crate::primitives::limits::STORE_CACHE_BYTES;
 
@@ -52,7 +53,7 @@ const LOCK_TRIES: u32 = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Rows in a sled tree, durable at every commit.
-pub struct SledEngine {
+pub struct SledTree {
     // Dropped in this order: sled first, our lock last.
     db: sled::Db,
     /// Held by the one commit under way; the second handle of the data file
@@ -74,14 +75,14 @@ impl DataFile {
     }
 }
 
-impl fmt::Debug for SledEngine {
+impl fmt::Debug for SledTree {
     /// sled's own `Debug` prints every row, and with them what is personal.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SledEngine").finish_non_exhaustive()
+        f.debug_struct("SledTree").finish_non_exhaustive()
     }
 }
 
-impl SledEngine {
+impl SledTree {
     /// Makes an empty store in `dir`, which is created when it is missing.
     ///
     /// File, directory and parent directory are synced before this returns.
@@ -113,9 +114,7 @@ impl SledEngine {
             Err(failure) => return Err(failure.into_error(dir)),
         };
         let engine = Self::with(Arc::clone(&disk), db, dir, lock)?;
-        let mut batch = Batch::default();
-        batch.put(FORMAT_KEY, [FORMAT]);
-        engine.commit(batch)?;
+        engine.commit(format_row())?;
         sync_with_parent(disk.as_ref(), dir)?;
         Ok(engine)
     }
@@ -186,6 +185,8 @@ impl SledEngine {
     fn check_format(&self, dir: &Path) -> Result<(), StoreError> {
         match self.get(FORMAT_KEY)?.as_deref() {
             Some([FORMAT]) => Ok(()),
+            // From here on a program that knows no journal must not open it.
+            Some([FORMAT_WITHOUT_JOURNAL]) => self.commit(format_row()),
             Some(other) => Err(StoreError::Refused(format!(
                 "the store in {} has format {other:?} and this program reads format {FORMAT}; \
                  use the program that wrote it",
@@ -227,7 +228,7 @@ impl SledEngine {
     }
 }
 
-impl Engine for SledEngine {
+impl Engine for SledTree {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.db.get(key).map_err(read_failed)?.map(|value| value.to_vec()))
     }
@@ -282,6 +283,60 @@ impl Engine for SledEngine {
         }
         Ok(())
     }
+}
+
+/// The node's store: rows in sled behind a journal.
+pub type SledEngine = Journaled<SledTree>;
+
+impl Journaled<SledTree> {
+    /// Makes an empty store in `dir`, which is created when it is missing.
+    ///
+    /// # Errors
+    /// As [`SledTree::create`].
+    pub fn create(dir: &Path) -> Result<Self, StoreError> {
+        Self::create_on(Arc::new(OsDisk), dir)
+    }
+
+    /// [`create`](Self::create) on another disk than the system's.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
+        let tree = SledTree::create_on(Arc::clone(&disk), dir)?;
+        Self::before(tree, disk, dir)
+    }
+
+    /// Opens the store in `dir`, with notes on what was repaired on the way.
+    ///
+    /// # Errors
+    /// As [`SledTree::open`]; [`StoreError::Damaged`] when the journal lacks a
+    /// record.
+    pub fn open(dir: &Path) -> Result<(Self, Vec<String>), StoreError> {
+        Self::open_on(Arc::new(OsDisk), dir)
+    }
+
+    /// [`open`](Self::open) on another disk than the system's.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_on(disk: Arc<dyn Disk>, dir: &Path) -> Result<(Self, Vec<String>), StoreError> {
+        let (tree, notes) = SledTree::open_on(Arc::clone(&disk), dir)?;
+        Ok((Self::before(tree, disk, dir)?, notes))
+    }
+
+    /// Bytes that the rows below the journal take on disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Fatal`] when sled cannot say.
+    pub fn size_on_disk(&self) -> Result<u64, StoreError> {
+        self.below().size_on_disk()
+    }
+}
+
+fn format_row() -> Batch {
+    let mut batch = Batch::default();
+    batch.put(FORMAT_KEY, [FORMAT]);
+    batch
 }
 
 const ADVICE: &str = "keep a copy of the directory as it is, run `tallystick audit` on that copy to learn what can \

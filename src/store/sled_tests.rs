@@ -16,9 +16,9 @@ fn one(key: &str, value: &str) -> Batch {
     batch
 }
 
-fn fresh() -> (tempfile::TempDir, SledEngine) {
+fn fresh() -> (tempfile::TempDir, SledTree) {
     let dir = tempfile::tempdir().unwrap();
-    let engine = SledEngine::create(dir.path()).unwrap();
+    let engine = SledTree::create(dir.path()).unwrap();
     (dir, engine)
 }
 
@@ -37,12 +37,12 @@ fn all_rows(engine: &dyn Engine) -> BTreeMap<Vec<u8>, Vec<u8>> {
 fn makes_the_directory_and_opens_what_it_made() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("deep/store");
-    let engine = SledEngine::create(&path).unwrap();
+    let engine = SledTree::create(&path).unwrap();
     engine.commit(one("k", "v")).unwrap();
     assert!(engine.size_on_disk().unwrap() > 0);
     drop(engine);
-    assert!(matches!(SledEngine::create(&path), Err(StoreError::Refused(_))));
-    let (engine, notes) = SledEngine::open(&path).unwrap();
+    assert!(matches!(SledTree::create(&path), Err(StoreError::Refused(_))));
+    let (engine, notes) = SledTree::open(&path).unwrap();
     assert!(notes.is_empty());
     assert_eq!(engine.get(b"k").unwrap().as_deref(), Some(&b"v"[..]));
 }
@@ -51,36 +51,36 @@ fn makes_the_directory_and_opens_what_it_made() {
 fn a_second_opening_is_refused_at_once() {
     let (dir, engine) = fresh();
     for error in [
-        SledEngine::open(dir.path()).map(|_| ()).unwrap_err(),
-        SledEngine::create(dir.path()).map(|_| ()).unwrap_err(),
+        SledTree::open(dir.path()).map(|_| ()).unwrap_err(),
+        SledTree::create(dir.path()).map(|_| ()).unwrap_err(),
     ] {
         assert!(matches!(error, StoreError::Locked { .. }), "{error}");
         assert!(error.to_string().contains("stop that process"), "{error}");
     }
     drop(engine);
-    SledEngine::open(dir.path()).unwrap();
+    SledTree::open(dir.path()).unwrap();
 }
 
 #[test]
 fn what_is_no_store_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let error = SledEngine::open(dir.path()).unwrap_err().to_string();
+    let error = SledTree::open(dir.path()).unwrap_err().to_string();
     assert!(error.contains("tallystick init"), "{error}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     std::fs::write(dir.path().join("photo.jpg"), "x").unwrap();
-    let error = SledEngine::create(dir.path()).unwrap_err().to_string();
+    let error = SledTree::create(dir.path()).unwrap_err().to_string();
     assert!(error.contains("photo.jpg"), "{error}");
 }
 
 #[test]
 fn an_unknown_format_is_refused() {
-    for (format, words) in [(Some(vec![2]), "format [2]"), (None, "is empty")] {
+    for (format, words) in [(Some(vec![3]), "format [3]"), (None, "is empty")] {
         let (dir, engine) = fresh();
         let mut batch = Batch::default();
         batch.writes.push((FORMAT_KEY.to_vec(), format));
         engine.commit(batch).unwrap();
         drop(engine);
-        let error = SledEngine::open(dir.path()).unwrap_err();
+        let error = SledTree::open(dir.path()).unwrap_err();
         assert!(matches!(error, StoreError::Refused(_)));
         assert!(error.to_string().contains(words), "{error}");
     }
@@ -89,10 +89,7 @@ fn an_unknown_format_is_refused() {
     batch.remove(FORMAT_KEY);
     engine.commit(batch).unwrap();
     drop(engine);
-    assert!(matches!(
-        SledEngine::open(dir.path()),
-        Err(StoreError::Damaged(_))
-    ));
+    assert!(matches!(SledTree::open(dir.path()), Err(StoreError::Damaged(_))));
 }
 
 #[test]
@@ -106,7 +103,7 @@ fn full_values_never_become_blob_files() {
         engine.commit(batch).unwrap();
     }
     drop(engine);
-    let (engine, _) = SledEngine::open(dir.path()).unwrap();
+    let (engine, _) = SledTree::open(dir.path()).unwrap();
     assert_eq!(all_rows(&engine).len(), 301);
     assert_eq!(std::fs::read_dir(dir.path().join("blobs")).unwrap().count(), 0);
 }
@@ -125,7 +122,7 @@ fn an_unfinished_snapshot_is_removed() {
     drop(engine);
     let path = dir.path().join("snap.0000000000000000.generating");
     std::fs::write(&path, "cut sh").unwrap();
-    let (engine, notes) = SledEngine::open(dir.path()).unwrap();
+    let (engine, notes) = SledTree::open(dir.path()).unwrap();
     assert_eq!(notes.len(), 1);
     assert!(notes[0].contains("unfinished snapshot"), "{notes:?}");
     assert!(!path.exists());
@@ -137,11 +134,11 @@ fn a_ruined_snapshot_is_kept_aside_and_the_store_rebuilt() {
     let (dir, engine) = fresh();
     engine.commit(one("k", "v")).unwrap();
     drop(engine);
-    drop(SledEngine::open(dir.path()).unwrap());
+    drop(SledTree::open(dir.path()).unwrap());
     let names = snapshots(dir.path());
     assert_eq!(names.len(), 1);
     std::fs::write(dir.path().join(&names[0]), vec![0xab; 200]).unwrap();
-    let (engine, notes) = SledEngine::open(dir.path()).unwrap();
+    let (engine, notes) = SledTree::open(dir.path()).unwrap();
     assert_eq!(notes.len(), 1, "{notes:?}");
     assert!(dir.path().join(format!("kept-{}", names[0])).exists());
     assert_eq!(engine.get(b"k").unwrap().as_deref(), Some(&b"v"[..]));
@@ -175,7 +172,7 @@ fn a_damaged_file_is_told_not_panicked() {
             std::fs::remove_file(dir.path().join(name)).unwrap();
         }
         // What sled opens with fewer rows the node finds by the guard file.
-        if let Err(error) = SledEngine::open(dir.path()) {
+        if let Err(error) = SledTree::open(dir.path()) {
             refused += 1;
             assert!(matches!(error, StoreError::Damaged(_)), "{error}");
             assert!(error.to_string().contains("tallystick audit"), "{error}");
@@ -189,7 +186,7 @@ fn a_damaged_file_is_told_not_panicked() {
     for name in snapshots(dir.path()) {
         std::fs::remove_file(dir.path().join(name)).unwrap();
     }
-    let (engine, _) = SledEngine::open(dir.path()).unwrap();
+    let (engine, _) = SledTree::open(dir.path()).unwrap();
     assert_eq!(rows::last_entry(&engine).unwrap().unwrap().0, 799);
 }
 
@@ -197,7 +194,7 @@ fn a_damaged_file_is_told_not_panicked() {
 fn debug_shows_no_row() {
     let (_dir, engine) = fresh();
     engine.commit(one("key", "a member's name")).unwrap();
-    assert_eq!(format!("{engine:?}"), "SledEngine { .. }");
+    assert_eq!(format!("{engine:?}"), "SledTree { .. }");
 }
 
 /// The sync fails after the write: 'failed but persisted'. Nothing more is
@@ -216,7 +213,7 @@ fn a_failed_sync_poisons_the_engine() {
         assert!(error.to_string().contains("earlier commit"), "{error}");
     }
     drop(engine);
-    let (engine, _) = SledEngine::open(dir.path()).unwrap();
+    let (engine, _) = SledTree::open(dir.path()).unwrap();
     assert_eq!(engine.get(b"b").unwrap(), None);
     engine.commit(one("b", "2")).unwrap();
 }
@@ -245,7 +242,7 @@ proptest! {
             engine.commit(batch).unwrap();
             if number % 4 == 3 {
                 drop(engine);
-                engine = SledEngine::open(dir.path()).unwrap().0;
+                engine = SledTree::open(dir.path()).unwrap().0;
             }
         }
         prop_assert_eq!(all_rows(&engine), model);

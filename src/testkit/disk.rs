@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::Fault;
+use crate::store::journaled::SEGMENT_FILES;
 use crate::store::sled::DATA_FILE;
 use crate::store::{Disk, OsDisk};
 
@@ -177,8 +178,8 @@ fn files_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// A disk that syncs everything but the store's data file: what a node would
-/// be that trusts sled's `flush`. A rig that finds nothing wrong with it finds
+/// A disk that syncs everything but the store's journal and data file: what a
+/// node would be that trusts the system to write them. A rig that finds nothing wrong with it finds
 /// nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UnsyncedDisk;
@@ -189,7 +190,8 @@ impl Disk for UnsyncedDisk {
     }
 
     fn sync_file(&self, file: &File, path: &Path) -> io::Result<()> {
-        if path.file_name().is_some_and(|name| name == DATA_FILE) {
+        let unsynced = |name| name == DATA_FILE || SEGMENT_FILES.iter().any(|segment| name == *segment);
+        if path.file_name().is_some_and(unsynced) {
             return Ok(());
         }
         OsDisk.sync_file(file, path)
