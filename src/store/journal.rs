@@ -126,9 +126,15 @@ impl Journal {
         self.mark(self.first)
     }
 
-    /// Notes that everything is in the engine below.
+    /// Notes that everything is in the engine below: behind the last record, so
+    /// that it is known whatever becomes of the rest, and then at the beginning of
+    /// both segments, so that no damage to what they held before matters.
     pub fn mark_empty(&mut self) -> std::io::Result<()> {
-        self.mark(self.next + 1)
+        for _ in 0..3 {
+            self.mark(self.next + 1)?;
+        }
+        (self.current, self.first, self.end) = (1 - self.current, self.next - 1, HEAD_BYTES as u64);
+        Ok(())
     }
 
     fn mark(&mut self, below: u64) -> std::io::Result<()> {

@@ -144,21 +144,70 @@ fn a_torn_first_record_of_a_turn_leaves_the_segment_before_it() {
     }
 }
 
+/// The files as they are before and after each of the three writes that note
+/// that everything is below.
+fn emptied(dir: &Path) -> Vec<[Vec<u8>; 2]> {
+    let read = || [0, 1].map(|number| std::fs::read(segment(dir, number)).unwrap());
+    let before = read();
+    opened(dir).0.mark_empty().unwrap();
+    let after = read();
+    let mut steps = vec![before];
+    for (number, from, to) in [
+        (1, after[1].len() - HEAD_BYTES, after[1].len()),
+        (0, 0, HEAD_BYTES),
+        (1, 0, HEAD_BYTES),
+    ] {
+        let mut files = steps[steps.len() - 1].clone();
+        let length = files[number].len().max(to);
+        files[number].resize(length, 0);
+        files[number][from..to].copy_from_slice(&after[number][from..to]);
+        steps.push(files);
+    }
+    assert_eq!(steps[3], after);
+    steps
+}
+
 #[test]
-fn a_torn_mark_changes_nothing() {
+fn torn_marks_change_nothing_and_bring_nothing_back() {
     let dir = tempfile::tempdir().unwrap();
     two_segments(dir.path());
-    let before = std::fs::read(segment(dir.path(), 1)).unwrap();
-    let (mut journal, held) = opened(dir.path());
-    journal.mark_empty().unwrap();
-    let after = std::fs::read(segment(dir.path(), 1)).unwrap();
-    assert_eq!(after.len(), before.len() + HEAD_BYTES);
-    for length in before.len()..after.len() {
-        std::fs::write(segment(dir.path(), 1), &after[..length]).unwrap();
-        assert_eq!(opened(dir.path()).1, held, "cut at {length}");
+    let (_, held) = opened(dir.path());
+    let steps = emptied(dir.path());
+    for (step, pair) in steps.windows(2).enumerate() {
+        let changed = usize::from(step != 1);
+        for cut in 0..=HEAD_BYTES {
+            let mut files = pair[0].clone();
+            let from = if step == 0 { pair[0][1].len() } else { 0 };
+            files[changed].resize(pair[1][changed].len(), 0);
+            files[changed][from..from + cut].copy_from_slice(&pair[1][changed][from..from + cut]);
+            for number in [0, 1] {
+                std::fs::write(segment(dir.path(), number), &files[number]).unwrap();
+            }
+            let (_, left) = opened(dir.path());
+            if step == 0 && cut < HEAD_BYTES {
+                assert_eq!(left, held, "cut at {cut}");
+            } else {
+                assert!(left.is_empty(), "step {step}, cut at {cut}: {left:?}");
+            }
+        }
     }
-    std::fs::write(segment(dir.path(), 1), &after).unwrap();
-    assert!(opened(dir.path()).1.is_empty());
+}
+
+#[test]
+fn damage_to_what_was_carried_down_does_not_matter() {
+    let dir = tempfile::tempdir().unwrap();
+    two_segments(dir.path());
+    emptied(dir.path());
+    for number in [0, 1] {
+        let whole = std::fs::read(segment(dir.path(), number)).unwrap();
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 0x10;
+            std::fs::write(segment(dir.path(), number), &flipped).unwrap();
+            assert!(opened(dir.path()).1.is_empty());
+        }
+        std::fs::write(segment(dir.path(), number), &whole).unwrap();
+    }
 }
 
 #[test]

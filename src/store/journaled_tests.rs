@@ -123,6 +123,8 @@ fn write() -> impl Strategy<Value = (u8, Option<u8>)> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
     /// After every commit: reads agree with a plain map, and so does an engine
     /// that is opened on what the disk holds at that moment.
     #[test]
