@@ -25,6 +25,7 @@ mod redeem;
 mod reverse;
 mod revoke;
 mod serve;
+mod sheet;
 pub mod verify;
 
 use std::ffi::OsString;

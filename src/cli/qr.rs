@@ -1,4 +1,4 @@
-//! `tallystick qr`: a QR text as a picture.
+//! `tallystick qr`: a QR text as a picture, or many as a sheet.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -10,15 +10,21 @@ use super::{input, output};
 use crate::credential::qr_code;
 use crate::encoding::qr_text;
 
-/// Draw the QR code of a coupon or receipt: in the terminal, as SVG or as PNG
+/// Draw the QR code of a coupon or receipt: in the terminal, as SVG or as PNG; or a sheet of coupons as PDF
 ///
 /// The code is drawn from the text as it is, link or digits, in the smallest
 /// version at level M. What it says is not checked: see `tallystick verify`.
+///
+/// With --sheet the input is what `tallystick issue` prints, as text or JSON, and
+/// the coupons come on A4 pages, each with its code, what it is worth, until
+/// when, whose page the code opens, and the campaign's terms.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  tallystick qr coupon.txt --svg coupon.svg\n  \
-                        tallystick issue --node shop CAMPAIGN | cut -f2 | tallystick qr -")]
+                        tallystick issue --node shop CAMPAIGN | cut -f2 | tallystick qr -\n  \
+                        tallystick campaign show --node shop CAMPAIGN --json > campaign.json\n  \
+                        tallystick qr coupons.txt --sheet coupons.pdf --campaign campaign.json")]
 pub struct Args {
-    /// The QR text, or a file with it, or - for standard input
+    /// The QR text, or a file with it, or - for standard input; for a sheet a file of coupons, or -
     #[arg(value_name = "TEXT|FILE|-")]
     text: String,
     /// Write an SVG file
@@ -27,6 +33,17 @@ pub struct Args {
     /// Write a PNG file
     #[arg(long, value_name = "FILE")]
     png: Option<PathBuf>,
+    /// Write many coupons as a PDF for printing
+    #[arg(long, value_name = "FILE", requires = "campaign", conflicts_with_all = ["svg", "png"])]
+    sheet: Option<PathBuf>,
+    /// The coupons' campaign, as `tallystick campaign show --json` prints it; may be repeated
+    #[arg(long, value_name = "FILE", requires = "sheet")]
+    campaign: Vec<PathBuf>,
+    /// A TrueType font for letters that the built-in one has not
+    ///
+    /// Built in are Latin, Greek, Cyrillic, Armenian and Georgian letters.
+    #[arg(long, value_name = "FILE", requires = "sheet")]
+    font: Option<PathBuf>,
     /// Pixels to a module in the PNG
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
     scale: u8,
@@ -34,6 +51,12 @@ pub struct Args {
 
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        if let Some(path) = &self.sheet {
+            let (coupons, pages) =
+                super::sheet::write(&self.text, path, &self.campaign, self.font.as_deref())?;
+            output::note(&format!("{coupons} coupons on {pages} pages"));
+            return Ok(ExitCode::SUCCESS);
+        }
         let text = input::qr_text(&self.text)?;
         let code = qr_text::parse(&text)
             .context("this is no QR text of a coupon or receipt (nor a file that holds one)")?;

@@ -7,6 +7,9 @@
 mod trust;
 mod words;
 
+pub(super) use trust::campaigns_in;
+pub(super) use words::{benefit_words, show_time};
+
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -148,7 +151,7 @@ fn content(bytes: Vec<u8>, from: &str) -> anyhow::Result<Input> {
     })
 }
 
-fn read_file(path: &Path, bytes_max: usize) -> anyhow::Result<Vec<u8>> {
+pub(super) fn read_file(path: &Path, bytes_max: usize) -> anyhow::Result<Vec<u8>> {
     let shown = path.display();
     let file = File::open(path).map_err(|error| anyhow::anyhow!("cannot read {shown}: {error}"))?;
     let mut bytes = Vec::new();

@@ -294,6 +294,9 @@ pub const AUDIT_TAGS_HELD_MAX: u64 = 4 * 1024 * 1024;
 /// tampered log can name any.
 pub const AUDIT_LISTS_HELD_MAX: usize = 64;
 
+/// Longest font file of a sheet: the largest of one script have some 20 MB.
+pub const FONT_FILE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Longest `did.json`: hundreds of keys, with room.
 pub const DID_DOCUMENT_BYTES_MAX: usize = 64 * 1024;
 

@@ -69,7 +69,7 @@ impl Place {
 
     /// A command that fails with `code` and says all of `parts`.
     #[track_caller]
-    fn refused(&self, args: &[&str], code: i32, parts: &[&str]) {
+    pub fn refused(&self, args: &[&str], code: i32, parts: &[&str]) {
         let output = self.run(args);
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");

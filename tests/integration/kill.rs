@@ -33,7 +33,7 @@ const ROUNDS_LONG: u32 = 100;
 const TASKS: u64 = 16;
 const COUPONS: u32 = 1_000;
 
-fn open(dir: &Path) -> Node {
+pub fn open(dir: &Path) -> Node {
     let (engine, _) = SledEngine::open(&dir.join("store")).unwrap();
     let (guard, state) = Guard::open(&dir.join("guard")).unwrap();
     let parts = NodeParts {
@@ -48,7 +48,7 @@ fn open(dir: &Path) -> Node {
     Node::open(parts).unwrap().0
 }
 
-fn init(dir: &Path) {
+pub fn init(dir: &Path) {
     let engine = SledEngine::create(&dir.join("store")).unwrap();
     let new = NewNode {
         name: "Dorfladen".to_owned(),

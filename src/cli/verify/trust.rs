@@ -69,6 +69,17 @@ pub fn load_lists(verifier: &mut Verifier, paths: &[PathBuf]) -> anyhow::Result<
     Ok(notes)
 }
 
+/// The campaigns in a file: a signed one, or JSON as the API gives one or many.
+///
+/// # Errors
+/// What cannot be read, and a file without any.
+pub fn campaigns_in(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    match read_trusted(path)? {
+        Some(Trusted::Campaigns(found)) => Ok(found),
+        _ => anyhow::bail!("{} holds no campaign", path.display()),
+    }
+}
+
 enum Trusted {
     Issuer(DidDocument),
     Campaigns(Vec<Vec<u8>>),

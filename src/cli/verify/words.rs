@@ -133,7 +133,8 @@ fn coupon_worth(coupon: &Coupon, campaign: Option<&Campaign>) -> String {
     }
 }
 
-fn benefit_words(terms: &Terms, own: Option<Amount>) -> String {
+/// What a coupon under these terms gives, `own` being its own amount.
+pub fn benefit_words(terms: &Terms, own: Option<Amount>) -> String {
     let show = |amount| terms.currency.show(amount);
     match terms.benefit {
         Benefit::AmountOff { amount } => format!("{} off", show(own.unwrap_or(amount))),
