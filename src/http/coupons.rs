@@ -15,7 +15,7 @@ use super::auth::{Identity, May};
 use super::negotiate::{self, wants_cose, wants_ndjson};
 use super::problem::Problem;
 use super::receipts::LineBody;
-use super::request::{Post, query, read_json};
+use super::request::{NDJSON, Post, query, read_json};
 use super::scalars::{
     Base64Url, CampaignRef, CouponText, Letters, Money, NameOfCoupon, Time, maybe_objects, object,
 };
@@ -93,7 +93,7 @@ impl FromLine {
         match asked.from {
             Some(_) if !streamed => Err(invalid(format!(
                 "`from` goes with a stream: send the header `Accept: {}`",
-                negotiate::NDJSON
+                NDJSON
             ))),
             Some(from) if from > count => Err(invalid(format!(
                 "there are {count} lines, so none follows the first {from}"
@@ -197,9 +197,7 @@ async fn stream(
         }
         Some((piece, coupons))
     });
-    let response = HttpResponse::Created()
-        .content_type(negotiate::NDJSON)
-        .streaming(pieces);
+    let response = HttpResponse::Created().content_type(NDJSON).streaming(pieces);
     Ok(of_batch(response, batch))
 }
 

@@ -4,11 +4,10 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
+use super::request::NDJSON;
+
 /// The media type of a signed credential (RFC 9052, section 11.3.1).
 pub const COSE: &str = "application/cose; cose-type=\"cose-sign1\"";
-
-/// The media type of a stream of JSON objects, one to a line.
-pub const NDJSON: &str = "application/x-ndjson";
 
 /// True when the caller would rather have `application/cose` than JSON.
 pub fn wants_cose(request: &HttpRequest) -> bool {

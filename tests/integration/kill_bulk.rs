@@ -23,10 +23,10 @@ const CHILD: &str = "TALLYSTICK_KILL_BULK_CHILD";
 const FROM: &str = "TALLYSTICK_KILL_BULK_FROM";
 const SEED: &str = "TALLYSTICK_KILL_BULK_SEED";
 const MARK: &str = "PIECE ";
-const ROUNDS: u32 = 6;
+const ROUNDS: u32 = 4;
 /// In CI.
 const ROUNDS_LONG: u32 = 30;
-const COUNT: u32 = 6_000;
+const COUNT: u32 = 5_000;
 
 async fn campaign(node: &Node) -> CampaignId {
     let office = caller(Scope::Office, "campaign", "campaign");
