@@ -25,6 +25,10 @@ use std::process::{Command, Stdio};
 use generator::Round;
 use servers::{ServedNode, Server, median};
 
+/// The bare loop gets the node's allocator too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Workers of either server: as many as the cores of the machine that the
 /// figures are asked for.
 const WORKERS: usize = 2;

@@ -114,7 +114,7 @@ struct UsageError(String);
 pub fn main() -> ExitCode {
     // The provider is chosen once for the process; a second choice would fail,
     // and there is none.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match Cli::parse_from(std::env::args_os().map(spell_out)).command.run() {
         Ok(code) => code,
         Err(error) => {

@@ -127,7 +127,7 @@ pub struct Served {
 
 impl Served {
     fn checkpoint(&self) -> String {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let answer = reqwest::blocking::get(format!("{}/checkpoint", self.url)).unwrap();
         answer.text().unwrap()
     }

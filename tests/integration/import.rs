@@ -362,7 +362,7 @@ fn over_http_the_same_and_the_receipts_verify() {
         passphrase: None,
     };
     let made = NodeDir::create(&dir.path().join("shop"), &new).unwrap();
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let opened = made.directory.open(&Overrides::default(), None).unwrap();
     let serving = Serving::start(opened).unwrap();
     let (url, journey) = (serving.url(), Journey::new(GOOD));

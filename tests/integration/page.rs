@@ -63,7 +63,7 @@ impl Browser {
         let port = port_in(&mut output);
         // The client is made with rustls inside, which wants a provider even
         // where nothing is encrypted; another test may have named it already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = reqwest::blocking::Client::builder()
             .no_proxy()
             .timeout(PAGE_DEADLINE * 2)

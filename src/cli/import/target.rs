@@ -224,7 +224,7 @@ impl Remote {
     /// When it is not.
     pub async fn connect(url: &str, key: String) -> anyhow::Result<Self> {
         // A second time this fails, and the first one's choice holds.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let base = url.trim_end_matches('/').to_owned();
         let mut builder = reqwest::Client::builder()
             .timeout(TIMEOUT)
