@@ -4,6 +4,7 @@
 
 mod any_till;
 mod complete_journey;
+mod core_pos;
 mod coupons;
 mod mapping;
 mod number;
@@ -30,7 +31,6 @@ use self::any_till::AnyTill;
 use self::complete_journey::{CompleteJourney, TRANSACTIONS};
 use self::coupons::Signed;
 use self::mapping::{Format, Mapping};
-use self::pipeline::Source;
 use self::replay::{Loaded, REDEMPTIONS};
 use self::rows::{Layout, Watch};
 use self::tally::{Replayed, Tally};
@@ -47,6 +47,9 @@ const JOURNEY_HELP: &str = "Example:\n  scripts/complete-journey-csv journey\n  
 tallystick import complete-journey journey --node shop --report rejected.csv";
 const CSV_HELP: &str =
     "Example:\n  tallystick import csv sales.csv --map till.toml --node shop --report rejected.csv";
+const CORE_POS_HELP: &str = "Example:\n  tallystick import core-pos dtransactions.csv.gz --time-zone America/Chicago \
+--no-member 11 \\\n    --node shop --report left-out.csv\n\n\
+Of codes that are not known, and of what cannot be told apart, no receipt is made: the report says which and why.";
 
 /// Turn real purchases into signed receipts
 #[derive(clap::Args, Clone, Debug)]
@@ -77,6 +80,17 @@ enum From {
         /// Which columns say what: see docs/import.md
         #[arg(long, value_name = "MAP.toml")]
         map: PathBuf,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// CORE-POS: exports of its table dtransactions, plain or packed with gzip
+    #[command(after_help = CORE_POS_HELP)]
+    CorePos {
+        /// The exports
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        settings: core_pos::Settings,
         #[command(flatten)]
         common: Common,
     },
@@ -115,20 +129,34 @@ pub fn run(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> anyhow::Result<u8> {
-    let (export, common) = match &args.from {
-        From::CompleteJourney { directory, common } => (journey(directory, common)?, common),
-        From::Csv { file, map, common } => (any_till(file, map, common)?, common),
-    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("no runtime")?;
-    runtime.block_on(import(export, common, open, stdout, stderr))
+    match &args.from {
+        From::CompleteJourney { directory, common } => {
+            let export = journey(directory, common)?;
+            runtime.block_on(import(export, common, open, stdout, stderr))
+        }
+        From::Csv { file, map, common } => {
+            let export = any_till(file, map, common)?;
+            runtime.block_on(import(export, common, open, stdout, stderr))
+        }
+        From::CorePos {
+            files,
+            settings,
+            common,
+        } => runtime.block_on(core_pos::import(files, settings, common, open, stdout, stderr)),
+    }
 }
 
 /// A file, and how it is read.
 struct Export {
-    source: Source<Box<dyn Read + Send>>,
+    path: PathBuf,
+    reader: Reader,
+    layout: Arc<dyn Layout>,
+    /// Tells which coupons were used.
+    watch: Option<Box<dyn Watch + Send>>,
     progress: ProgressBar,
     /// Coupons to replay, with what was read of them and their currency.
     coupons: Option<(Loaded, Currency)>,
@@ -137,13 +165,17 @@ struct Export {
 }
 
 impl Export {
-    fn of_receipts(reader: Reader, layout: impl Layout + 'static, progress: ProgressBar) -> Self {
+    fn of_receipts(
+        path: PathBuf,
+        reader: Reader,
+        layout: impl Layout + 'static,
+        progress: ProgressBar,
+    ) -> Self {
         Self {
-            source: Source {
-                reader,
-                layout: Arc::new(layout),
-                watch: None,
-            },
+            path,
+            reader,
+            layout: Arc::new(layout),
+            watch: None,
             progress,
             coupons: None,
             note: None,
@@ -163,31 +195,37 @@ async fn import(
     if let Some(note) = &export.note {
         writeln!(stderr, "{note}")?;
     }
-    let target = Arc::new(if is_url(common) {
-        let key = common.key.clone().context(
-            "importing over HTTP takes an office key: --key KEY, or TALLYSTICK_KEY in the environment",
-        )?;
-        Target::Url(Remote::connect(&common.node, key).await?)
-    } else {
-        let node = open(Path::new(&common.node))?;
-        let size = node.size();
-        let campaigns = match &export.coupons {
-            Some((loaded, currency)) => Some(campaigns(&node, loaded, *currency, &mut tally).await?),
-            None => None,
-        };
+    let mut target = connect(common, open).await?;
+    if let (
         Target::Directory {
             node,
-            size,
-            campaigns,
-        }
-    });
-    let result = pipeline::run(export.source, Arc::clone(&target), &mut tally, &export.progress).await;
-    export.progress.finish_and_clear();
-    if let Target::Directory { node, .. } = target.as_ref() {
-        node.shut_down().await;
+            campaigns: signed,
+            ..
+        },
+        Some((loaded, currency)),
+    ) = (&mut target, &export.coupons)
+    {
+        let file = export.path.with_file_name(REDEMPTIONS);
+        *signed = Some(campaigns(node, loaded, *currency, &file, &mut tally).await?);
     }
+    let target = Arc::new(target);
+    tally.begin(&export.path);
+    let (mut reader, layout, mut watch) = (export.reader, export.layout, export.watch);
+    let result = pipeline::run(
+        move |emit| {
+            let watch = watch.as_mut().map(|watch| &mut **watch as &mut dyn Watch);
+            Ok(rows::read(&mut reader, &layout, watch, emit)?)
+        },
+        Arc::clone(&target),
+        &mut tally,
+        &export.progress,
+    )
+    .await;
+    export.progress.finish_and_clear();
+    close(&target).await;
     tally.finish(stderr)?;
-    let counts = result?;
+    let (mut counts, after) = result?;
+    counts.add(&after);
     let seconds = began.elapsed().as_secs_f64();
     if common.json {
         writeln!(stdout, "{}", tally.json(&counts, seconds))?;
@@ -195,6 +233,29 @@ async fn import(
         writeln!(stdout, "{}", tally.words(&counts, seconds))?;
     }
     Ok(if tally.is_whole() { 0 } else { SOME_REJECTED })
+}
+
+/// The node that receipts go to.
+async fn connect(common: &Common, open: &dyn Fn(&Path) -> anyhow::Result<Node>) -> anyhow::Result<Target> {
+    if is_url(common) {
+        let key = common.key.clone().context(
+            "importing over HTTP takes an office key: --key KEY, or TALLYSTICK_KEY in the environment",
+        )?;
+        return Ok(Target::Url(Remote::connect(&common.node, key).await?));
+    }
+    let node = open(Path::new(&common.node))?;
+    let size = node.size();
+    Ok(Target::Directory {
+        node,
+        size,
+        campaigns: None,
+    })
+}
+
+async fn close(target: &Target) {
+    if let Target::Directory { node, .. } = target {
+        node.shut_down().await;
+    }
 }
 
 fn journey(directory: &Path, common: &Common) -> anyhow::Result<Export> {
@@ -221,12 +282,9 @@ fn journey(directory: &Path, common: &Common) -> anyhow::Result<Export> {
             coupons = Some((loaded, currency));
         }
     }
-    let export = Export::of_receipts(reader, layout, progress);
+    let export = Export::of_receipts(path, reader, layout, progress);
     Ok(Export {
-        source: Source {
-            watch,
-            ..export.source
-        },
+        watch,
         coupons,
         note,
         ..export
@@ -242,8 +300,10 @@ async fn campaigns(
     node: &Node,
     loaded: &Loaded,
     currency: Currency,
+    file: &Path,
     tally: &mut Tally,
 ) -> anyhow::Result<Signed> {
+    tally.begin(file);
     let signed = coupons::sign(node, &loaded.plans, currency).await?;
     tally.replayed = Some(Replayed {
         campaigns: (signed.issued, signed.repeated),
@@ -251,6 +311,7 @@ async fn campaigns(
         bad: loaded.rejects.len() as u64,
         later_uses: loaded.later_uses,
         currency: currency.letters(),
+        file: file.display().to_string(),
         ..Replayed::default()
     });
     for reject in &loaded.rejects {
@@ -277,7 +338,7 @@ fn any_till(file: &Path, map: &Path, common: &Common) -> anyhow::Result<Export> 
     };
     let layout = AnyTill::new(&mapping, &header, zone, common.register.clone())
         .with_context(|| format!("{} does not go with {shown}", file.display()))?;
-    Ok(Export::of_receipts(reader, layout, progress))
+    Ok(Export::of_receipts(file.to_owned(), reader, layout, progress))
 }
 
 type Reader = csv::Reader<Box<dyn Read + Send>>;
@@ -286,11 +347,7 @@ fn open_csv(path: &Path, format: &Format) -> anyhow::Result<(Reader, ProgressBar
     let shown = path.display();
     let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
     let bytes = file.metadata().map_or(0, |metadata| metadata.len());
-    // Hidden by itself where standard error is no terminal.
-    let progress = ProgressBar::new(bytes).with_style(
-        ProgressStyle::with_template("{bar:30} {percent}% of {total_bytes} {msg} {eta} left")
-            .expect("a template that is known to be right"),
-    );
+    let progress = progress(bytes);
     let ascii = |name: &str, given: Option<char>, default: char| {
         u8::try_from(given.unwrap_or(default))
             .ok()
@@ -312,6 +369,14 @@ fn open_csv(path: &Path, format: &Format) -> anyhow::Result<(Reader, ProgressBar
         .has_headers(format.columns.is_none())
         .from_reader(reader);
     Ok((reader, progress))
+}
+
+/// How far a file is read. Hidden by itself where standard error is no terminal.
+fn progress(bytes: u64) -> ProgressBar {
+    ProgressBar::new(bytes).with_style(
+        ProgressStyle::with_template("{bar:30} {percent}% of {total_bytes} {msg} {eta} left")
+            .expect("a template that is known to be right"),
+    )
 }
 
 fn header(reader: &mut Reader, path: &Path) -> anyhow::Result<StringRecord> {

@@ -311,6 +311,16 @@ pub const TRUST_FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// forty columns; a row that runs on has a quote that was not closed.
 pub const IMPORT_ROW_BYTES_MAX: usize = 64 * 1024;
 
+/// Rows that an import holds of days that go on later in the file, some 200
+/// bytes each: a hundred shops' day, or a shop's quarter in any order.
+pub const IMPORT_ROWS_HELD_MAX: usize = 1_000_000;
+
+/// Most days in one file of an import: a century. More is another column.
+pub const IMPORT_DAYS_MAX: usize = 36_600;
+
+/// Rows from which the order of a file's columns is told, where it has no header.
+pub const IMPORT_FIRST_ROWS_MAX: usize = 64;
+
 /// Most products whose names an import keeps in memory: ten times the largest
 /// assortment of a shop.
 pub const IMPORT_PRODUCTS_MAX: usize = 1_000_000;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser as _;
 use serde_json::Value;
-use tallystick::cli::import::{ImportArgs, SOME_REJECTED, run};
+pub use tallystick::cli::import::SOME_REJECTED;
+use tallystick::cli::import::{ImportArgs, run};
 use tallystick::credential::verify::{DidDocument, Verdict, Verifier};
 use tallystick::ledger::Mark;
 use tallystick::node::{Node, ReceiptAnswer};
@@ -31,7 +32,7 @@ pub fn import(world: &World, arguments: &[&str]) -> Ran {
     try_import(world, arguments).unwrap()
 }
 
-fn try_import(world: &World, arguments: &[&str]) -> anyhow::Result<Ran> {
+pub fn try_import(world: &World, arguments: &[&str]) -> anyhow::Result<Ran> {
     let all = [&["import"], arguments, &["--node", "shop", "--json"]].concat();
     let cli = Cli::try_parse_from(all)?;
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -51,7 +52,7 @@ pub fn world() -> World {
     world
 }
 
-fn receipt(world: &World, register: &str, reference: &str) -> Option<ReceiptAnswer> {
+pub fn receipt(world: &World, register: &str, reference: &str) -> Option<ReceiptAnswer> {
     let register = Register::new(register).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let node = world.open();

@@ -7,6 +7,7 @@ mod cli;
 mod coset;
 mod http;
 mod import;
+mod import_core_pos;
 mod import_kill;
 mod kill;
 mod kill_bulk;

@@ -3,7 +3,6 @@
 //! under way.
 
 use std::collections::VecDeque;
-use std::io::Read;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -15,12 +14,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::replay::Use;
-use super::rows::{self, Found, Layout, Reject, RowCounts, Understood, Watch};
+use super::rows::{Found, Reject, RowCounts, Understood};
 use super::sale::Sale;
 use super::tally::Tally;
 use super::target::{Failure, Outcome, Prepared, Target};
 use crate::node::IssuedCoupon;
-use crate::primitives::limits;
+use crate::primitives::{Amount, limits};
 
 /// What is issued: its place in the file, name and size, and what became of it.
 struct Done {
@@ -31,8 +30,8 @@ struct Done {
 }
 
 enum What {
-    /// A receipt of so many rows.
-    Receipt(u64),
+    /// A receipt of so many rows, and its total.
+    Receipt(u64, Amount),
     /// A redemption.
     Used(Box<Use>),
 }
@@ -42,6 +41,7 @@ enum Ready {
     Receipt(Box<Sale>, Result<Prepared, Failure>),
     Used(Box<Use>),
     Rejected(Reject),
+    SetAside(Reject),
 }
 
 /// The same with coupons that are being issued.
@@ -49,6 +49,7 @@ enum Next {
     Receipt(Box<Sale>, Result<Prepared, Failure>),
     Used(JoinHandle<(Box<Use>, Result<IssuedCoupon, Failure>)>),
     Rejected(Reject),
+    SetAside(Reject),
 }
 
 /// A few neighbours in the file: handing them on together spares the threads
@@ -59,39 +60,32 @@ type ReadyChunk = (Vec<Ready>, RowCounts);
 /// Where the result of each chunk will come, in the order of the file.
 type InOrder = mpsc::Receiver<oneshot::Receiver<ReadyChunk>>;
 
-/// A file, and how it is understood.
-pub struct Source<R> {
-    /// Its rows.
-    pub reader: csv::Reader<R>,
-    /// What they say.
-    pub layout: Arc<dyn Layout>,
-    /// Tells which coupons were used.
-    pub watch: Option<Box<dyn Watch + Send>>,
-}
+/// Where what is read goes.
+pub type Emit<'a> = &'a mut dyn FnMut(Found) -> ControlFlow<()>;
 
-/// Imports everything that `source` holds.
+/// Imports everything that `read` finds, and gives what it says at its end
+/// beside what was counted after it.
 ///
 /// # Errors
 /// When the file cannot be read on, the report not be written, or the node
 /// fails: what was issued until then stays, and importing again goes on.
-pub async fn run<R: Read + Send + 'static>(
-    source: Source<R>,
+pub async fn run<T: Send + 'static>(
+    read: impl FnOnce(Emit<'_>) -> anyhow::Result<T> + Send + 'static,
     target: Arc<Target>,
     tally: &mut Tally,
     progress: &ProgressBar,
-) -> anyhow::Result<RowCounts> {
+) -> anyhow::Result<(T, RowCounts)> {
     let (work, workers) = crossbeam_channel::bounded(limits::IMPORT_CHUNKS_MAX);
     let (order, in_order) = mpsc::channel(limits::IMPORT_CHUNKS_MAX);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let preparing: Vec<_> = (0..cores)
         .map(|_| {
             let (workers, target) = (workers.clone(), Arc::clone(&target));
-            let layout = Arc::clone(&source.layout);
-            std::thread::spawn(move || prepare_all(&workers, layout.as_ref(), &target))
+            std::thread::spawn(move || prepare_all(&workers, &target))
         })
         .collect();
     drop(workers);
-    let reading = std::thread::spawn(move || read_all(source, &work, &order));
+    let reading = std::thread::spawn(move || read_all(read, &work, &order));
     let mut line = Line {
         target,
         under_way: VecDeque::new(),
@@ -105,18 +99,17 @@ pub async fn run<R: Read + Send + 'static>(
     for thread in preparing {
         thread.join().expect("preparing does not panic");
     }
-    let mut counts = issued?;
-    counts.add(&read?);
-    Ok(counts)
+    let counts = issued?;
+    Ok((read?, counts))
 }
 
 /// Reads the file; each chunk goes to whichever worker is free, and where its
 /// result will come goes in line.
-fn read_all<R: Read>(
-    mut source: Source<R>,
+fn read_all<T>(
+    read: impl FnOnce(Emit<'_>) -> anyhow::Result<T>,
     work: &crossbeam_channel::Sender<(Chunk, oneshot::Sender<ReadyChunk>)>,
     order: &mpsc::Sender<oneshot::Receiver<ReadyChunk>>,
-) -> Result<RowCounts, csv::Error> {
+) -> anyhow::Result<T> {
     let mut chunk = Chunk::new();
     let send = |chunk: Chunk| {
         let (ready, when_ready) = oneshot::channel();
@@ -127,8 +120,7 @@ fn read_all<R: Read>(
             ControlFlow::Break(())
         }
     };
-    let watch = source.watch.as_mut().map(|watch| &mut **watch as &mut dyn Watch);
-    let counts = rows::read(&mut source.reader, source.layout.as_ref(), watch, &mut |found| {
+    let said = read(&mut |found| {
         chunk.push(found);
         if chunk.len() < limits::IMPORT_CHUNK_LEN {
             return ControlFlow::Continue(());
@@ -136,24 +128,27 @@ fn read_all<R: Read>(
         send(std::mem::take(&mut chunk))
     })?;
     let _ = send(chunk);
-    Ok(counts)
+    Ok(said)
 }
 
-fn prepare_all(work: &Receiver<(Chunk, oneshot::Sender<ReadyChunk>)>, layout: &dyn Layout, target: &Target) {
+fn prepare_all(work: &Receiver<(Chunk, oneshot::Sender<ReadyChunk>)>, target: &Target) {
     while let Ok((chunk, done)) = work.recv() {
         let mut ready = Vec::with_capacity(chunk.len());
         let mut counts = RowCounts::default();
+        let prepare = |mut sale: Box<Sale>| {
+            let prepared = target.prepare(&mut sale);
+            Ready::Receipt(sale, prepared)
+        };
         for found in chunk {
             match found {
                 Found::Purchase(purchase) => {
-                    let understood: Understood = purchase.understand(layout);
+                    let understood: Understood = purchase.understand();
                     counts.add(&understood.counts);
                     ready.extend(understood.rejects.into_iter().map(Ready::Rejected));
-                    ready.extend(understood.sale.map(|mut sale| {
-                        let prepared = target.prepare(&mut sale);
-                        Ready::Receipt(sale, prepared)
-                    }));
+                    ready.extend(understood.sale.map(prepare));
                 }
+                Found::Sale(sale) => ready.push(prepare(sale)),
+                Found::SetAside(reject) => ready.push(Ready::SetAside(reject)),
                 Found::Rejected(reject) => ready.push(Ready::Rejected(reject)),
                 Found::Used(used) => ready.push(Ready::Used(used)),
             }
@@ -228,6 +223,7 @@ impl Line<'_> {
         match ready {
             Ready::Receipt(sale, prepared) => Next::Receipt(sale, prepared),
             Ready::Rejected(reject) => Next::Rejected(reject),
+            Ready::SetAside(reject) => Next::SetAside(reject),
             Ready::Used(used) => Next::Used(Arc::clone(&self.target).issue_coupon(used)),
         }
     }
@@ -245,9 +241,10 @@ impl Line<'_> {
         }
         match next {
             Next::Rejected(reject) => self.tally.reject(&reject),
+            Next::SetAside(reject) => self.tally.set_aside(&reject),
             Next::Receipt(sale, prepared) => {
                 let (line, name) = (sale.first_line, sale.name.clone());
-                let what = What::Receipt(sale.rows);
+                let what = What::Receipt(sale.rows, sale.total);
                 let done = move |result| Done {
                     line,
                     name,
@@ -299,8 +296,10 @@ impl Line<'_> {
             )));
         }
         match (what, result) {
-            (What::Receipt(rows), Ok(outcome)) => self.tally.issued(outcome, rows),
-            (What::Receipt(rows), Err(failure)) => self.tally.refused(line, &name, rows, &failure.why())?,
+            (What::Receipt(rows, _), Ok(outcome)) => self.tally.issued(outcome, rows),
+            (What::Receipt(rows, total), Err(failure)) => {
+                self.tally.refused(line, &name, (rows, total), &failure.why())?;
+            }
             (What::Used(used), Ok(outcome)) => self.tally.used(&used, outcome),
             (What::Used(used), Err(failure)) => self.tally.unused(&used, &failure.why())?,
         }

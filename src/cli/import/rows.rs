@@ -4,6 +4,7 @@
 
 use std::io::Read;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use csv::{ByteRecord, StringRecord};
 
@@ -62,12 +63,15 @@ pub struct Reject {
 }
 
 /// What stands in a file, in its order.
-#[derive(Debug)]
 pub enum Found {
     /// The rows of a purchase.
     Purchase(Purchase),
     /// A row that cannot be placed.
     Rejected(Reject),
+    /// A purchase that is understood already.
+    Sale(Box<Sale>),
+    /// Rows that are no sale by the export's own rules.
+    SetAside(Reject),
     /// A coupon that was used.
     Used(Box<Use>),
 }
@@ -113,8 +117,8 @@ impl RowCounts {
 }
 
 /// The rows of one purchase, as they stand in the file.
-#[derive(Debug)]
 pub struct Purchase {
+    layout: Arc<dyn Layout>,
     key: Vec<String>,
     first_line: u64,
     rows: Vec<(u64, StringRecord)>,
@@ -136,7 +140,8 @@ pub struct Understood {
 
 impl Purchase {
     /// Reads the rows, and makes a receipt of them if all are good.
-    pub fn understand(self, layout: &dyn Layout) -> Understood {
+    pub fn understand(self) -> Understood {
+        let layout = self.layout.as_ref();
         let mut out = Understood::default();
         let name = self.key.join("/");
         let count = self.rows.len() as u64 + self.too_many;
@@ -192,6 +197,31 @@ impl Purchase {
     }
 }
 
+/// Takes a row as text.
+///
+/// # Errors
+/// A sentence, for a row that is too long, of another width than `due`, or in
+/// another encoding.
+pub fn text(record: &mut ByteRecord, due: usize, encoding: Encoding) -> Result<StringRecord, String> {
+    if record.as_slice().len() > limits::IMPORT_ROW_BYTES_MAX {
+        return Err(format!(
+            "the row has more than {} bytes; is a quote not closed?",
+            limits::IMPORT_ROW_BYTES_MAX
+        ));
+    }
+    if record.len() != due {
+        return Err(format!("the row has {} columns, {due} are due", record.len()));
+    }
+    match encoding {
+        Encoding::Utf8 => StringRecord::from_byte_record(std::mem::take(record))
+            .map_err(|_| "the row is not UTF-8; is the encoding another one?".to_owned()),
+        Encoding::Latin1 => Ok(record
+            .iter()
+            .map(|field| field.iter().copied().map(char::from).collect::<String>())
+            .collect()),
+    }
+}
+
 /// Reads all rows, giving purchases, coupons and rows that cannot be placed to
 /// `emit` in their order. What is counted is rows, and the bad ones among those
 /// that cannot be placed.
@@ -200,7 +230,7 @@ impl Purchase {
 /// When the file cannot be read on.
 pub fn read<'a, R: Read>(
     reader: &mut csv::Reader<R>,
-    layout: &'a dyn Layout,
+    layout: &'a Arc<dyn Layout>,
     replay: Option<&'a mut (dyn Watch + 'a)>,
     emit: &'a mut (dyn FnMut(Found) -> ControlFlow<()> + 'a),
 ) -> Result<RowCounts, csv::Error> {
@@ -233,7 +263,7 @@ pub trait Watch {
 }
 
 struct Walk<'a> {
-    layout: &'a dyn Layout,
+    layout: &'a Arc<dyn Layout>,
     replay: Option<&'a mut (dyn Watch + 'a)>,
     emit: &'a mut (dyn FnMut(Found) -> ControlFlow<()> + 'a),
     counts: RowCounts,
@@ -255,6 +285,7 @@ impl Walk<'_> {
         if self.open.as_ref().is_none_or(|open| open.key != key) {
             self.close()?;
             self.open = Some(Purchase {
+                layout: Arc::clone(self.layout),
                 key,
                 first_line: line,
                 rows: Vec::new(),
@@ -277,24 +308,7 @@ impl Walk<'_> {
     }
 
     fn text(&self, record: &mut ByteRecord) -> Result<StringRecord, String> {
-        if record.as_slice().len() > limits::IMPORT_ROW_BYTES_MAX {
-            return Err(format!(
-                "the row has more than {} bytes; is a quote not closed?",
-                limits::IMPORT_ROW_BYTES_MAX
-            ));
-        }
-        let due = self.layout.columns();
-        if record.len() != due {
-            return Err(format!("the row has {} columns, {due} are due", record.len()));
-        }
-        match self.layout.encoding() {
-            Encoding::Utf8 => StringRecord::from_byte_record(std::mem::take(record))
-                .map_err(|_| "the row is not UTF-8; is the encoding another one?".to_owned()),
-            Encoding::Latin1 => Ok(record
-                .iter()
-                .map(|field| field.iter().copied().map(char::from).collect::<String>())
-                .collect()),
-        }
+        text(record, self.layout.columns(), self.layout.encoding())
     }
 
     /// A row of unknown purchase: the ones before and after it may lack it.

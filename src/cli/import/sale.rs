@@ -63,6 +63,8 @@ pub struct Sale {
     pub name: String,
     /// The receipt, until it is prepared.
     pub draft: Option<ReceiptDraft>,
+    /// What it comes to.
+    pub total: Amount,
     /// The same for every import of this purchase from this kind of export.
     pub idempotency_key: String,
     /// Of everything that it says: another content under the same key is noticed.
@@ -73,6 +75,30 @@ pub struct Sale {
     pub rows: u64,
     /// What became of its time.
     pub shift: Shift,
+}
+
+impl Sale {
+    /// A purchase of the export `name`, known by `key`; `first_line` and `rows`
+    /// say where it stands in the file.
+    #[must_use]
+    pub fn new(
+        name: &str,
+        key: &[String],
+        draft: ReceiptDraft,
+        shift: Shift,
+        (first_line, rows): (u64, u64),
+    ) -> Self {
+        Self {
+            name: key.join("/"),
+            idempotency_key: idempotency_key(name, key),
+            request: digest(&draft),
+            total: draft.total,
+            draft: Some(draft),
+            first_line,
+            rows,
+            shift,
+        }
+    }
 }
 
 /// Makes a receipt of the rows of one purchase, in their order.
@@ -108,7 +134,6 @@ pub fn assemble(rules: &Rules, key: &[String], first_line: u64, rows: Vec<Row>) 
         kind: head.tender,
         amount: total,
     });
-    let name = key.join("/");
     let draft = ReceiptDraft {
         register: Register::new(head.register).map_err(|error| error.to_string())?,
         kind: head.kind.unwrap_or(by_sign),
@@ -123,19 +148,11 @@ pub fn assemble(rules: &Rules, key: &[String], first_line: u64, rows: Vec<Row>) 
             taxes,
             cashier: head.cashier,
             member: head.member,
-            till_reference: Some(name.clone()),
+            till_reference: Some(key.join("/")),
             refers_to: None,
         },
     };
-    Ok(Sale {
-        idempotency_key: idempotency_key(&rules.name, key),
-        request: digest(&draft),
-        name,
-        draft: Some(draft),
-        first_line,
-        rows: count,
-        shift,
-    })
+    Ok(Sale::new(&rules.name, key, draft, shift, (first_line, count)))
 }
 
 fn difference(one: &Head, other: &Head) -> String {

@@ -40,6 +40,8 @@ pub struct Replayed {
     pub value_refused: i64,
     /// The letters of the currency.
     pub currency: &'static str,
+    /// Their file.
+    pub file: String,
 }
 
 impl Replayed {
@@ -112,6 +114,7 @@ impl Replayed {
 /// The counts of an import, and where rejects are written.
 pub struct Tally {
     report: Option<csv::Writer<File>>,
+    file: String,
     rejects: u64,
     shown: Vec<String>,
     /// Receipts issued now.
@@ -124,6 +127,8 @@ pub struct Tally {
     pub refused: u64,
     /// Their rows.
     pub rows_refused: u64,
+    /// What they come to, in minor units.
+    pub refused_total: i128,
     /// What became of coupons, where the data has them.
     pub replayed: Option<Replayed>,
 }
@@ -137,11 +142,12 @@ impl Tally {
         let open = |path: &Path| -> anyhow::Result<csv::Writer<File>> {
             let mut writer =
                 csv::Writer::from_path(path).with_context(|| format!("cannot write {}", path.display()))?;
-            writer.write_record(["line", "receipt", "what", "reason"])?;
+            writer.write_record(["file", "line", "receipt", "what", "reason"])?;
             Ok(writer)
         };
         Ok(Self {
             report: report.map(open).transpose()?,
+            file: String::new(),
             rejects: 0,
             shown: Vec::new(),
             issued: 0,
@@ -149,8 +155,14 @@ impl Tally {
             rows_imported: 0,
             refused: 0,
             rows_refused: 0,
+            refused_total: 0,
             replayed: None,
         })
+    }
+
+    /// Says which file is read from now on.
+    pub fn begin(&mut self, file: &Path) {
+        self.file = file.display().to_string();
     }
 
     /// Counts a receipt of so many rows.
@@ -182,21 +194,31 @@ impl Tally {
         let value = replayed.count(used);
         replayed.value_refused = replayed.value_refused.saturating_add(value);
         replayed.refused += 1;
-        self.reject(&Reject {
+        let of_receipts = std::mem::replace(&mut self.file, replayed.file.clone());
+        let written = self.reject(&Reject {
             line: used.line,
             receipt: Some(used.name.clone()),
             reason: format!("the node refuses this redemption: {why}"),
             whole: true,
-        })
+        });
+        self.file = of_receipts;
+        written
     }
 
     /// Counts a receipt that the node refused.
     ///
     /// # Errors
     /// When the report cannot be written.
-    pub fn refused(&mut self, line: u64, receipt: &str, rows: u64, why: &str) -> anyhow::Result<()> {
+    pub fn refused(
+        &mut self,
+        line: u64,
+        receipt: &str,
+        (rows, total): (u64, Amount),
+        why: &str,
+    ) -> anyhow::Result<()> {
         self.refused += 1;
         self.rows_refused += rows;
+        self.refused_total += i128::from(total.minor_units());
         self.reject(&Reject {
             line,
             receipt: Some(receipt.to_owned()),
@@ -222,11 +244,29 @@ impl Tally {
             self.shown
                 .push(format!("line {}{of}: {}", reject.line, reject.reason));
         }
+        self.report(what, reject)
+    }
+
+    /// Writes what is no sale to the report; it is no reject.
+    ///
+    /// # Errors
+    /// When the report cannot be written.
+    pub fn set_aside(&mut self, reject: &Reject) -> anyhow::Result<()> {
+        self.report("no sale", reject)
+    }
+
+    fn report(&mut self, what: &str, reject: &Reject) -> anyhow::Result<()> {
+        let receipt = reject.receipt.as_deref().unwrap_or_default();
         if let Some(report) = &mut self.report {
             let line = reject.line.to_string();
-            report
-                .write_record([line.as_str(), receipt, what, reject.reason.as_str()])
-                .context("cannot write the report")?;
+            let record = [
+                self.file.as_str(),
+                line.as_str(),
+                receipt,
+                what,
+                reject.reason.as_str(),
+            ];
+            report.write_record(record).context("cannot write the report")?;
         }
         Ok(())
     }
