@@ -201,7 +201,9 @@ impl Decimal {
         if !plain || places > places_max {
             return Err(DecimalError);
         }
-        let units: i64 = format!("{whole}{part}").parse().map_err(|_| DecimalError)?;
+        let digits = whole.bytes().chain(part.bytes());
+        // At most 15 of them: an i64 holds 18.
+        let units = digits.fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
         let units = if negative { -units } else { units };
         Ok(Self { units, places })
     }
@@ -217,11 +219,12 @@ impl Decimal {
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.units < 0 { "-" } else { "" };
-        let places = usize::from(self.places);
-        let plain = format!("{:0>width$}", self.units.unsigned_abs(), width = places + 1);
-        let (whole, part) = plain.split_at(plain.len() - places);
-        let point = if places == 0 { "" } else { "." };
-        write!(f, "{sign}{whole}{point}{part}")
+        let (units, places) = (self.units.unsigned_abs(), usize::from(self.places));
+        match 10_u64.checked_pow(u32::from(self.places)) {
+            Some(1) => write!(f, "{sign}{units}"),
+            Some(scale) => write!(f, "{sign}{}.{:0>places$}", units / scale, units % scale),
+            None => write!(f, "{sign}0.{units:0>places$}"),
+        }
     }
 }
 

@@ -209,6 +209,10 @@ impl Layout for CompleteJourney {
         Ok(vec![self.field(record, 2)?.to_owned()])
     }
 
+    fn continues(&self, record: &StringRecord, key: &[String]) -> bool {
+        self.field(record, 2).is_ok_and(|basket| *key == [basket])
+    }
+
     fn row(&self, record: &StringRecord) -> Result<Row, String> {
         let household = self.field(record, 0)?;
         let store = self.field(record, 1)?;

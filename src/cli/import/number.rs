@@ -61,13 +61,13 @@ pub fn money(text: &str, exponent: u32, comma: bool) -> Result<Money, String> {
     let places = exponent as usize;
     let kept = &parts.part[..parts.part.len().min(places)];
     let rest = &parts.part[kept.len()..];
-    let digits = format!("{}{kept:0<places$}", parts.whole);
-    let minor: i64 = match digits.trim_start_matches('0') {
-        "" => 0,
-        digits => digits
-            .parse()
-            .map_err(|_| format!("{text:?} is too large an amount"))?,
-    };
+    let missing = std::iter::repeat_n(b'0', places - kept.len());
+    let mut minor = parts.whole.bytes().chain(kept.bytes()).chain(missing);
+    // Read digit by digit: there are millions of them, and a text of them is not needed.
+    let minor = minor.try_fold(0_i64, |sum, digit| {
+        sum.checked_mul(10)?.checked_add(i64::from(digit - b'0'))
+    });
+    let minor = minor.ok_or_else(|| format!("{text:?} is too large an amount"))?;
     // Half away from zero, as tills round.
     let up = rest.starts_with(|first: char| first >= '5');
     let minor = minor.saturating_add(i64::from(up));
@@ -85,6 +85,13 @@ pub fn money(text: &str, exponent: u32, comma: bool) -> Result<Money, String> {
 /// # Errors
 /// A sentence.
 pub fn decimal(text: &str, places_max: u8, comma: bool) -> Result<Decimal, String> {
+    // Most are written as the node does already.
+    if let Some(decimal) = (!comma)
+        .then(|| Decimal::parse(text.trim(), places_max).ok())
+        .flatten()
+    {
+        return Ok(decimal);
+    }
     let parts = split(text, comma)?;
     // Zeros after the point are kept as written, as far as they fit.
     let written = text.trim().split_once(if comma { ',' } else { '.' });

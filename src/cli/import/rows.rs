@@ -42,6 +42,12 @@ pub trait Layout: Send + Sync {
     /// A sentence; it is not known then to which purchase the row belongs.
     fn key(&self, record: &StringRecord) -> Result<Vec<String>, String>;
 
+    /// Whether the row belongs to the purchase of `key`: asked for every row, so
+    /// that most need no key of their own.
+    fn continues(&self, record: &StringRecord, key: &[String]) -> bool {
+        self.key(record).is_ok_and(|own| own == key)
+    }
+
     /// The row.
     ///
     /// # Errors
@@ -116,12 +122,17 @@ impl RowCounts {
     }
 }
 
-/// The rows of one purchase, as they stand in the file.
+/// The rows of one purchase, as they stand in the file: their text in one piece,
+/// since a million small ones cost more than reading them.
 pub struct Purchase {
     layout: Arc<dyn Layout>,
     key: Vec<String>,
     first_line: u64,
-    rows: Vec<(u64, StringRecord)>,
+    text: String,
+    /// Where each field ends in `text`.
+    ends: Vec<usize>,
+    /// The line of each row, and where its last field stands in `ends`.
+    rows: Vec<(u64, usize)>,
     /// Rows beyond the most that a receipt takes.
     too_many: u64,
     spoilt: Option<String>,
@@ -139,6 +150,34 @@ pub struct Understood {
 }
 
 impl Purchase {
+    fn begin(layout: Arc<dyn Layout>, key: Vec<String>, first_line: u64, spoilt: Option<String>) -> Self {
+        Self {
+            layout,
+            key,
+            first_line,
+            text: String::new(),
+            ends: Vec::new(),
+            rows: Vec::new(),
+            too_many: 0,
+            spoilt,
+        }
+    }
+
+    fn push(&mut self, line: u64, record: &StringRecord) {
+        if self.rows.len() >= limits::RECEIPT_LINES_MAX {
+            self.too_many += 1;
+            return;
+        }
+        let start = self.text.len();
+        self.text.push_str(record.as_slice());
+        let mut fields = 0;
+        self.ends.extend((0..record.len()).map(|field| {
+            fields += record.get(field).map_or(0, str::len);
+            start + fields
+        }));
+        self.rows.push((line, self.ends.len()));
+    }
+
     /// Reads the rows, and makes a receipt of them if all are good.
     pub fn understand(self) -> Understood {
         let layout = self.layout.as_ref();
@@ -146,8 +185,15 @@ impl Purchase {
         let name = self.key.join("/");
         let count = self.rows.len() as u64 + self.too_many;
         let mut rows = Vec::with_capacity(self.rows.len());
-        for (line, record) in &self.rows {
-            match layout.row(record) {
+        let (mut record, mut from, mut first) = (StringRecord::new(), 0, 0);
+        for (line, after) in &self.rows {
+            record.clear();
+            for end in &self.ends[first..*after] {
+                record.push_field(&self.text[from..*end]);
+                from = *end;
+            }
+            first = *after;
+            match layout.row(&record) {
                 Ok(row) => {
                     out.counts.rounded += u64::from(row.rounded);
                     out.counts.cut += u64::from(row.cut);
@@ -275,23 +321,19 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn take(&mut self, line: u64, record: &mut ByteRecord) -> ControlFlow<()> {
         self.counts.rows += 1;
-        let placed = self
-            .text(record)
-            .and_then(|text| Ok((self.layout.key(&text)?, text)));
-        let (key, text) = match placed {
-            Ok(placed) => placed,
+        let text = match self.text(record) {
+            Ok(text) => text,
             Err(reason) => return self.unplaced(line, reason),
         };
-        if self.open.as_ref().is_none_or(|open| open.key != key) {
+        let open = self.open.as_ref();
+        if !open.is_some_and(|open| self.layout.continues(&text, &open.key)) {
+            let key = match self.layout.key(&text) {
+                Ok(key) => key,
+                Err(reason) => return self.unplaced(line, reason),
+            };
             self.close()?;
-            self.open = Some(Purchase {
-                layout: Arc::clone(self.layout),
-                key,
-                first_line: line,
-                rows: Vec::new(),
-                too_many: 0,
-                spoilt: self.spoils_next.take().map(spoilt_by),
-            });
+            let spoilt = self.spoils_next.take().map(spoilt_by);
+            self.open = Some(Purchase::begin(Arc::clone(self.layout), key, line, spoilt));
         }
         if let Some(replay) = &mut self.replay {
             for used in replay.see(&text) {
@@ -299,11 +341,9 @@ impl Walk<'_> {
             }
         }
         let open = self.open.as_mut().expect("begun above");
-        if open.rows.len() < limits::RECEIPT_LINES_MAX {
-            open.rows.push((line, text));
-        } else {
-            open.too_many += 1;
-        }
+        open.push(line, &text);
+        // The next row is read into the same memory.
+        *record = text.into_byte_record();
         ControlFlow::Continue(())
     }
 
