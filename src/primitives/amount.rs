@@ -201,7 +201,9 @@ impl Decimal {
         if !plain || places > places_max {
             return Err(DecimalError);
         }
-        let units: i64 = format!("{whole}{part}").parse().map_err(|_| DecimalError)?;
+        // At most DECIMAL_DIGITS_MAX digits, so it fits.
+        let digits = whole.bytes().chain(part.bytes());
+        let units = digits.fold(0, |units, digit| units * 10 + i64::from(digit - b'0'));
         let units = if negative { -units } else { units };
         Ok(Self { units, places })
     }
@@ -214,14 +216,57 @@ impl Decimal {
     }
 }
 
+/// Bytes of the longest decimal that its fields could hold: a sign, a point,
+/// and one digit more than it has places.
+const DECIMAL_TEXT_BYTES: usize = 2 + 1 + u8::MAX as usize;
+
+/// A decimal's text, without allocation.
+#[derive(Clone, Debug)]
+pub struct DecimalText {
+    bytes: [u8; DECIMAL_TEXT_BYTES],
+    start: usize,
+}
+
+impl DecimalText {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[self.start..]).expect("digits, a point and a sign")
+    }
+}
+
+impl Decimal {
+    /// How it is written, with its places.
+    #[must_use]
+    pub fn text(self) -> DecimalText {
+        let mut text = DecimalText {
+            bytes: [0; DECIMAL_TEXT_BYTES],
+            start: DECIMAL_TEXT_BYTES,
+        };
+        let mut put = |byte| {
+            text.start -= 1;
+            text.bytes[text.start] = byte;
+        };
+        let places = u16::from(self.places);
+        let (mut rest, mut written) = (self.units.unsigned_abs(), 0_u16);
+        while rest > 0 || written <= places {
+            if written == places && written > 0 {
+                put(b'.');
+            }
+            put(b'0' + (rest % 10).to_le_bytes()[0]);
+            rest /= 10;
+            written += 1;
+        }
+        if self.units < 0 {
+            put(b'-');
+        }
+        text
+    }
+}
+
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.units < 0 { "-" } else { "" };
-        let places = usize::from(self.places);
-        let plain = format!("{:0>width$}", self.units.unsigned_abs(), width = places + 1);
-        let (whole, part) = plain.split_at(plain.len() - places);
-        let point = if places == 0 { "" } else { "." };
-        write!(f, "{sign}{whole}{point}{part}")
+        f.write_str(self.text().as_str())
     }
 }
 
@@ -277,6 +322,16 @@ mod tests {
         ] {
             assert_eq!(Decimal::parse(text, 6), Err(DecimalError), "{text}");
         }
+        let least = Decimal {
+            units: i64::MIN,
+            places: 3,
+        };
+        assert_eq!(least.to_string(), "-9223372036854775.808");
+        let most_places = Decimal {
+            units: -1,
+            places: u8::MAX,
+        };
+        assert_eq!(most_places.to_string().len(), DECIMAL_TEXT_BYTES);
         assert_eq!(Decimal::parse("7.5", 2).unwrap().scaled(2), Some(750));
     }
 }
