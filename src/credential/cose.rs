@@ -10,11 +10,12 @@
 use serde_cbor::Value;
 
 use crate::encoding::cbor::{self, GateError};
+use crate::encoding::cbor_read::Reader;
 use crate::encoding::cbor_write as write;
 use crate::primitives::KeyId;
 
 use super::error::CredentialError;
-use super::keys::{PublicKey, SecretKey};
+use super::keys::{SecretKey, Verifies};
 
 /// The type of coupons, receipts, memberships and campaigns (RFC 9596).
 pub const TYP_CREDENTIAL: &str = "application/coop+cwt";
@@ -211,13 +212,38 @@ impl Sign1 {
     ///
     /// # Errors
     /// [`CredentialError::BadSignature`].
-    pub fn verify(&self, key: &PublicKey, external_aad: &[u8]) -> Result<(), CredentialError> {
+    pub fn verify(&self, key: &impl Verifies, external_aad: &[u8]) -> Result<(), CredentialError> {
         if key.verify_strict(&self.sig_structure(external_aad), &self.signature) {
             Ok(())
         } else {
             Err(CredentialError::BadSignature)
         }
     }
+}
+
+/// Protected header, payload and signature of what looks like a COSE_Sign1. The
+/// caller writes it again with [`assemble`] and compares.
+pub(super) fn parts(bytes: &[u8]) -> Option<(&[u8], &[u8], [u8; SIGNATURE_LEN])> {
+    let mut reader = Reader::new(bytes);
+    let tagged = reader.tag()? == TAG_SIGN1;
+    reader.tuple(4)?;
+    let protected = reader.bytes()?;
+    let bare = reader.map()? == 0;
+    let payload = reader.bytes()?;
+    let signature = reader.byte_array()?;
+    (tagged && bare && reader.is_done()).then_some((protected, payload, signature))
+}
+
+/// alg and kid of a protected header with this `typ`. The caller writes it
+/// again with [`protected_header`] and compares.
+pub(super) fn read_header_quickly(header: &[u8], typ: &str) -> Option<(Algorithm, KeyId)> {
+    let mut reader = Reader::new(header);
+    let in_order = reader.map()? == 3 && reader.uint()? == LABEL_ALG;
+    let alg = Algorithm::from_number(reader.int()?).ok()?;
+    let in_order = in_order && reader.uint()? == LABEL_KID;
+    let kid = KeyId(reader.byte_array()?);
+    let in_order = in_order && reader.uint()? == LABEL_TYP && reader.text()? == typ;
+    (in_order && reader.is_done()).then_some((alg, kid))
 }
 
 fn read_header(header: &Value) -> Result<(Algorithm, KeyId, String), CredentialError> {

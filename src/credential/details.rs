@@ -8,8 +8,10 @@
 //! receipt. Values are arrays in the order of the JSON members (formats,
 //! section 6), null for what is absent, decimals as text as written.
 //!
-//! Writing is a hot path: leaves are written as bytes, and the tests prove them
-//! equal to what the CBOR library writes.
+//! Reading and writing are hot paths: leaves are written as bytes, and the tests
+//! prove them equal to what the CBOR library writes; `stored` reads them back.
+
+mod stored;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_cbor::Value;
@@ -117,14 +119,39 @@ impl ReceiptDetails {
     /// The stored form, deterministic CBOR: `[secret, [[label, value], …]]`.
     #[must_use]
     pub fn encode(&self, secret: &[u8; 32]) -> Vec<u8> {
+        self.write_stored(secret, |_| {})
+    }
+
+    /// The stored form and the details root, with every value written once.
+    #[must_use]
+    pub fn encode_with_root(&self, secret: &[u8; 32]) -> (Vec<u8>, Digest) {
+        // A leaf is a stored item with its salt put before the label.
+        const LEAF_HEAD: [u8; 2] = [0x83, 0x50];
+        let salts = Salts::new(secret);
+        let mut hashes = Vec::with_capacity(self.leaf_count());
+        let stored = self.write_stored(secret, |item| {
+            let index = u32::try_from(hashes.len()).expect("the limits are far below 2^32 leaves");
+            hashes.push(merkle::leaf_hash_of_parts(&[
+                &LEAF_HEAD,
+                &salts.salt(index),
+                &item[1..],
+            ]));
+        });
+        (stored, Digest(merkle::root_of(&hashes)))
+    }
+
+    /// Writes the stored form and shows each `[label, value]` as it is written.
+    fn write_stored(&self, secret: &[u8; 32], mut each: impl FnMut(&[u8])) -> Vec<u8> {
         let mut out = Vec::with_capacity(64 + 96 * self.leaf_count());
         write::head(&mut out, write::ARRAY, 2);
         write::bytes(&mut out, secret);
         write::head(&mut out, write::ARRAY, self.leaf_count() as u64);
         self.for_each_value(|label, write_value| {
+            let start = out.len();
             write::head(&mut out, write::ARRAY, 2);
             write::uint(&mut out, label);
             write_value(&mut out);
+            each(&out[start..]);
         });
         out
     }
@@ -134,6 +161,31 @@ impl ReceiptDetails {
     /// # Errors
     /// [`CredentialError`].
     pub fn decode(bytes: &[u8]) -> Result<(Self, [u8; 32]), CredentialError> {
+        match stored::read(bytes) {
+            Some((details, secret)) if details.encode(&secret) == bytes => Ok((details, secret)),
+            _ => Self::decode_slowly(bytes),
+        }
+    }
+
+    /// As [`ReceiptDetails::decode`], and the details root.
+    ///
+    /// # Errors
+    /// [`CredentialError`].
+    pub fn decode_with_root(bytes: &[u8]) -> Result<(Self, [u8; 32], Digest), CredentialError> {
+        if let Some((details, secret)) = stored::read(bytes) {
+            let (written, root) = details.encode_with_root(&secret);
+            if written == bytes {
+                return Ok((details, secret, root));
+            }
+        }
+        let (details, secret) = Self::decode_slowly(bytes)?;
+        let root = details.root(&secret);
+        Ok((details, secret, root))
+    }
+
+    /// Through the gate: for whatever [`stored::read`] does not take, and to say
+    /// what is wrong with it.
+    fn decode_slowly(bytes: &[u8]) -> Result<(Self, [u8; 32]), CredentialError> {
         const WHAT: &str = "stored details are [secret, [[label, value], …]]";
         let stored = cbor::decode(bytes, limits::DETAILS_BYTES_MAX)?;
         let [secret, items] = cbor::as_tuple::<2>(&stored, WHAT)?;
@@ -267,7 +319,7 @@ fn write_tax(out: &mut Vec<u8>, tax: &Tax) {
 }
 
 fn write_decimal(out: &mut Vec<u8>, decimal: Decimal) {
-    write::text(out, &decimal.to_string());
+    write::text(out, decimal.text().as_str());
 }
 
 fn write_optional_decimal(out: &mut Vec<u8>, decimal: Option<Decimal>) {
@@ -304,13 +356,10 @@ impl Builder {
             LABEL_REFERS_TO => details.refers_to = Some(read_single(value)?),
             _ => return Err(CredentialError::Content("a leaf with an unknown label")),
         }
-        let too_many = details.lines.len() > limits::RECEIPT_LINES_MAX
-            || details.tenders.len() > limits::RECEIPT_TENDERS_MAX
-            || details.taxes.len() > limits::RECEIPT_TENDERS_MAX;
-        if too_many {
-            Err(CredentialError::Content("too many leaves"))
-        } else {
+        if has_room(details) {
             Ok(())
+        } else {
+            Err(CredentialError::Content("too many leaves"))
         }
     }
 
@@ -320,6 +369,13 @@ impl Builder {
         }
         Ok(self.details)
     }
+}
+
+/// Whether there are no more leaves of each kind than a receipt may have.
+fn has_room(details: &ReceiptDetails) -> bool {
+    details.lines.len() <= limits::RECEIPT_LINES_MAX
+        && details.tenders.len() <= limits::RECEIPT_TENDERS_MAX
+        && details.taxes.len() <= limits::RECEIPT_TENDERS_MAX
 }
 
 fn read_line(value: &Value) -> Result<Line, GateError> {
@@ -385,7 +441,7 @@ fn read_decimal(value: &Value, places_max: u8) -> Result<Decimal, GateError> {
     let text = cbor::as_text(value, WHAT)?;
     let decimal = Decimal::parse(text, places_max).map_err(|_| GateError::Shape(WHAT))?;
     // A negative zero would not come back as written.
-    if decimal.to_string() == text {
+    if decimal.text().as_str() == text {
         Ok(decimal)
     } else {
         Err(GateError::Shape(WHAT))

@@ -139,6 +139,28 @@ fn crooked_leaves_are_refused() {
     assert!(ReceiptDetails::from_leaves(&[vec![0x80]]).is_err());
 }
 
+/// What the quick reader takes and only writing it again shows to be crooked.
+#[test]
+fn crooked_stored_forms_are_refused() {
+    let good = sample().encode(&SECRET);
+    let quantity = good.windows(6).position(|bytes| bytes == b"\x650.482").unwrap();
+    let mut long_head = good.clone();
+    long_head.splice(quantity..=quantity, [0x78, 5]);
+    let mut negative_zero = good.clone();
+    negative_zero.splice(quantity..quantity + 6, *b"\x62-0");
+    let trailing = [&good[..], &[0]].concat();
+    for bytes in [
+        long_head,
+        negative_zero,
+        trailing,
+        good[..good.len() - 1].to_vec(),
+    ] {
+        assert!(ReceiptDetails::decode(&bytes).is_err());
+        assert!(ReceiptDetails::decode_with_root(&bytes).is_err());
+    }
+    assert!(ReceiptDetails::decode(&good).is_ok());
+}
+
 #[test]
 fn tender_kinds() {
     for kind in ["cash", "gift_card", "a", "b2b", "store_credit_2"] {
@@ -220,7 +242,38 @@ proptest! {
     fn leaves_and_stored_form_come_back(details in any_details(), secret: [u8; 32]) {
         prop_assert_eq!(&ReceiptDetails::from_leaves(&details.leaves(&secret)).unwrap(), &details);
         let stored = details.encode(&secret);
+        let root = details.root(&secret);
+        prop_assert_eq!(details.encode_with_root(&secret), (stored.clone(), root));
+        prop_assert_eq!(stored::read(&stored).unwrap(), (details.clone(), secret));
+        prop_assert_eq!(ReceiptDetails::decode_with_root(&stored).unwrap(), (details.clone(), secret, root));
         prop_assert_eq!(ReceiptDetails::decode(&stored).unwrap(), (details, secret));
+    }
+
+    /// The quick way accepts nothing that the gate would not, and reads it as
+    /// the gate does.
+    #[test]
+    fn changed_bytes_are_judged_as_the_gate_judges_them(
+        details in any_details(),
+        secret: [u8; 32],
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 1..4),
+    ) {
+        let mut bytes = details.encode(&secret);
+        for (place, byte, how) in changes {
+            let place = place.index(bytes.len());
+            match how {
+                0 => bytes[place] = byte,
+                1 => bytes[place] ^= 1 << (byte % 8),
+                2 => bytes.insert(place, byte),
+                _ => drop(bytes.remove(place)),
+            }
+        }
+        let slow = ReceiptDetails::decode_slowly(&bytes);
+        prop_assert_eq!(&ReceiptDetails::decode(&bytes), &slow);
+        let with_root = slow.map(|(details, secret)| {
+            let root = details.root(&secret);
+            (details, secret, root)
+        });
+        prop_assert_eq!(ReceiptDetails::decode_with_root(&bytes), with_root);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::signature::Ed25519KeyPair;
+use curve25519_dalek::edwards::EdwardsPoint;
 use data_encoding::BASE64URL_NOPAD;
 use ed25519_dalek::pkcs8::ALGORITHM_ID;
 use ed25519_dalek::{Signature, SigningKey, VerifyingKey};
@@ -275,6 +276,25 @@ impl PublicKey {
         self.inner
             .verify_strict(message, &Signature::from_bytes(signature))
             .is_ok()
+    }
+
+    /// The point.
+    pub(super) fn point(&self) -> EdwardsPoint {
+        self.inner.to_edwards()
+    }
+}
+
+/// A public key, as it is or with a table of its multiples
+/// ([`KnownKey`](super::KnownKey)): both accept the same signatures.
+pub trait Verifies {
+    /// As [`PublicKey::verify_strict`].
+    #[must_use]
+    fn verify_strict(&self, message: &[u8], signature: &[u8; 64]) -> bool;
+}
+
+impl Verifies for PublicKey {
+    fn verify_strict(&self, message: &[u8], signature: &[u8; 64]) -> bool {
+        PublicKey::verify_strict(self, message, signature)
     }
 }
 

@@ -14,6 +14,7 @@ pub mod coupon_series;
 pub mod details;
 mod error;
 pub mod keys;
+pub mod known_key;
 mod membership;
 pub mod qr_code;
 mod receipt;
@@ -25,9 +26,10 @@ pub use campaign::{Benefit, Campaign, Terms};
 pub use cose::{Algorithm, Sign1};
 pub use coupon::{Coupon, StatusRef};
 pub use error::CredentialError;
-pub use keys::{KeyError, PublicKey, SecretKey};
+pub use keys::{KeyError, PublicKey, SecretKey, Verifies};
+pub use known_key::KnownKey;
 pub use membership::Membership;
-pub use receipt::{ReceiptKind, ReceiptStub};
+pub use receipt::{ReceiptKind, ReceiptStub, StubToVerify};
 pub use signed::{Content, Credential, Signed, coupon_tag, receipt_tag};
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::claims;
 use super::cose::{self, Algorithm, Sign1, TYP_CREDENTIAL};
 use super::coupon::Coupon;
 use super::error::CredentialError;
-use super::keys::{PublicKey, SecretKey};
+use super::keys::{SecretKey, Verifies};
 use super::membership::Membership;
 use super::receipt::ReceiptStub;
 
@@ -27,6 +27,11 @@ pub trait Content: Sized {
 
     /// The claims map.
     fn to_value(&self) -> Value;
+
+    /// The claims map's deterministic encoding.
+    fn to_payload(&self) -> Vec<u8> {
+        cbor::encode(&self.to_value())
+    }
 
     /// Reads the claims map; the kind has been checked.
     ///
@@ -47,8 +52,14 @@ pub trait Content: Sized {
     /// its fields is signed too, but not read back: see [`Content::check`].
     #[must_use]
     fn sign(&self, key: &SecretKey, alg: Algorithm) -> Vec<u8> {
-        let payload = cbor::encode(&self.to_value());
-        cose::sign1(key, alg, TYP_CREDENTIAL, key.public().kid(), &payload, &[])
+        cose::sign1(
+            key,
+            alg,
+            TYP_CREDENTIAL,
+            key.public().kid(),
+            &self.to_payload(),
+            &[],
+        )
     }
 }
 
@@ -125,7 +136,7 @@ impl<T> Signed<T> {
     ///
     /// # Errors
     /// [`CredentialError::BadSignature`].
-    pub fn verify(&self, key: &PublicKey) -> Result<(), CredentialError> {
+    pub fn verify(&self, key: &impl Verifies) -> Result<(), CredentialError> {
         self.sign1.verify(key, &[])
     }
 }
@@ -270,7 +281,7 @@ impl Credential {
     ///
     /// # Errors
     /// [`CredentialError::BadSignature`].
-    pub fn verify(&self, key: &PublicKey) -> Result<(), CredentialError> {
+    pub fn verify(&self, key: &impl Verifies) -> Result<(), CredentialError> {
         self.sign1().verify(key, &[])
     }
 }

@@ -13,7 +13,7 @@ use crate::primitives::{UnixSeconds, limits};
 use super::claims::{self, Claims, EXP, IAT};
 use super::cose::{self, Algorithm, Sign1, TYP_STATUS_LIST};
 use super::error::CredentialError;
-use super::keys::{PublicKey, SecretKey};
+use super::keys::{SecretKey, Verifies};
 
 const SUB: i64 = 2;
 const STATUS_LIST: i64 = 65_533;
@@ -262,7 +262,7 @@ impl StatusListToken {
     ///
     /// # Errors
     /// [`CredentialError::BadSignature`].
-    pub fn verify(&self, key: &PublicKey) -> Result<(), CredentialError> {
+    pub fn verify(&self, key: &impl Verifies) -> Result<(), CredentialError> {
         self.sign1.verify(key, &[])
     }
 }

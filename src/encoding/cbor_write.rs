@@ -20,7 +20,8 @@ pub const MAP: u8 = 5;
 /// Tag.
 pub const TAG: u8 = 6;
 
-const NULL: u8 = 0xf6;
+/// Null, a whole item.
+pub const NULL: u8 = 0xf6;
 
 /// Writes the head of an item: its major type and argument, in the shortest form.
 pub fn head(out: &mut Vec<u8>, major: u8, argument: u64) {

@@ -14,6 +14,17 @@ pub fn leaf_hash(leaf: &[u8]) -> Hash {
     hasher.finalize().into()
 }
 
+/// [`leaf_hash`] of a leaf that stands in parts.
+#[must_use]
+pub fn leaf_hash_of_parts(parts: &[&[u8]]) -> Hash {
+    let mut hasher = Sha256::new();
+    hasher.update([0x00]);
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
 /// `SHA-256(0x01 || left || right)`.
 #[must_use]
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {

@@ -13,7 +13,7 @@ mod tiles;
 mod view;
 
 pub use frontier::Frontier;
-pub use hash::{Hash, leaf_hash, node_hash, root_of};
+pub use hash::{Hash, leaf_hash, leaf_hash_of_parts, node_hash, root_of};
 pub use proof::{
     ProofError, consistency_proof, inclusion_proof, path_in, path_over, root_of_path, verify_consistency,
     verify_inclusion,

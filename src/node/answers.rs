@@ -4,10 +4,11 @@
 
 use crate::credential::Terms;
 use crate::credential::details::ReceiptDetails;
-use crate::encoding::{cbor, cbor_write};
+use crate::encoding::cbor_read::Reader;
+use crate::encoding::cbor_write;
 use crate::ledger::{Event, Mark, Quote, Recorded};
 use crate::primitives::{
-    Amount, CampaignId, CouponName, Currency, Digest, RedemptionId, Register, Tag, UnixSeconds,
+    Amount, CampaignId, CouponName, Currency, Digest, RedemptionId, Register, Tag, UnixSeconds, limits,
 };
 
 use super::NodeError;
@@ -259,14 +260,36 @@ impl ReceiptRecord {
     }
 
     pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let value = cbor::decode(bytes, crate::primitives::limits::DETAIL_RECORD_BYTES_MAX).ok()?;
-        let [stub, details] = cbor::as_tuple(&value, "receipt record").ok()?;
-        let (details, secret) = ReceiptDetails::decode(cbor::as_bytes(details, "details").ok()?).ok()?;
-        let stub = cbor::as_bytes(stub, "stub").ok()?.to_vec();
+        let (stub, details) = Self::parts(bytes)?;
+        let (details, secret) = ReceiptDetails::decode(details).ok()?;
         Some(Self {
-            stub,
+            stub: stub.to_vec(),
             secret,
             details,
         })
+    }
+
+    /// As [`ReceiptRecord::decode`], with the root that the details give.
+    pub fn decode_with_root(bytes: &[u8]) -> Option<(Self, Digest)> {
+        let (stub, details) = Self::parts(bytes)?;
+        let (details, secret, root) = ReceiptDetails::decode_with_root(details).ok()?;
+        let record = Self {
+            stub: stub.to_vec(),
+            secret,
+            details,
+        };
+        Some((record, root))
+    }
+
+    /// Stub and stored details. Two byte strings have but one deterministic
+    /// encoding: what is read is written again and compared.
+    fn parts(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+        if bytes.len() > limits::DETAIL_RECORD_BYTES_MAX {
+            return None;
+        }
+        let mut reader = Reader::new(bytes);
+        reader.tuple(2)?;
+        let (stub, details) = (reader.bytes()?, reader.bytes()?);
+        (Self::encode(stub, details) == bytes).then_some((stub, details))
     }
 }

@@ -358,15 +358,13 @@ impl Node {
             draft.check(shared.clock.now())?;
         }
         let secret = shared.entropy.bytes();
-        let signed = (!known).then(|| {
-            let guess = shared.next_numbers.take(&draft.register);
-            let stub = shared.sign_stub(&draft, &secret, guess.number);
-            (guess, stub)
-        });
-        let details = if known {
-            Vec::new()
+        let (details, signed) = if known {
+            (Vec::new(), None)
         } else {
-            draft.details.encode(&secret)
+            let (details, root) = draft.details.encode_with_root(&secret);
+            let guess = shared.next_numbers.take(&draft.register);
+            let stub = shared.sign_stub(&draft, root, guess.number);
+            (details, Some((guess, stub)))
         };
         let command = Box::new(ReceiptCommand {
             draft: Arc::new(draft),
@@ -646,7 +644,12 @@ impl Node {
 
 impl Shared {
     /// Signs a receipt's stub under the number `sequence_number`.
-    pub(super) fn sign_stub(&self, draft: &ReceiptDraft, secret: &[u8; 32], sequence_number: u64) -> Vec<u8> {
+    pub(super) fn sign_stub(
+        &self,
+        draft: &ReceiptDraft,
+        details_root: Digest,
+        sequence_number: u64,
+    ) -> Vec<u8> {
         ReceiptStub {
             issued_at: draft.issued_at,
             total: draft.total,
@@ -654,7 +657,7 @@ impl Shared {
             register: draft.register.clone(),
             sequence_number,
             kind: draft.kind,
-            details_root: draft.details.root(secret),
+            details_root,
         }
         .sign(&self.keyring.credential, self.options.algorithm)
     }

@@ -577,9 +577,8 @@ impl Writer {
             Some((guess, stub)) if guess.number == sequence_number => (Some(guess), stub),
             // The caller's guess was overtaken: signing again here costs one signature.
             other => {
-                let stub = self
-                    .shared
-                    .sign_stub(&receipt.draft, &receipt.secret, sequence_number);
+                let root = receipt.draft.details.root(&receipt.secret);
+                let stub = self.shared.sign_stub(&receipt.draft, root, sequence_number);
                 (other.map(|(guess, _)| guess), stub)
             }
         };

@@ -201,9 +201,9 @@ impl Decimal {
         if !plain || places > places_max {
             return Err(DecimalError);
         }
+        // At most DECIMAL_DIGITS_MAX digits, so it fits.
         let digits = whole.bytes().chain(part.bytes());
-        // At most 15 of them: an i64 holds 18.
-        let units = digits.fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
+        let units = digits.fold(0, |units, digit| units * 10 + i64::from(digit - b'0'));
         let units = if negative { -units } else { units };
         Ok(Self { units, places })
     }
@@ -216,15 +216,57 @@ impl Decimal {
     }
 }
 
+/// Bytes of the longest decimal that its fields could hold: a sign, a point,
+/// and one digit more than it has places.
+const DECIMAL_TEXT_BYTES: usize = 2 + 1 + u8::MAX as usize;
+
+/// A decimal's text, without allocation.
+#[derive(Clone, Debug)]
+pub struct DecimalText {
+    bytes: [u8; DECIMAL_TEXT_BYTES],
+    start: usize,
+}
+
+impl DecimalText {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[self.start..]).expect("digits, a point and a sign")
+    }
+}
+
+impl Decimal {
+    /// How it is written, with its places.
+    #[must_use]
+    pub fn text(self) -> DecimalText {
+        let mut text = DecimalText {
+            bytes: [0; DECIMAL_TEXT_BYTES],
+            start: DECIMAL_TEXT_BYTES,
+        };
+        let mut put = |byte| {
+            text.start -= 1;
+            text.bytes[text.start] = byte;
+        };
+        let places = u16::from(self.places);
+        let (mut rest, mut written) = (self.units.unsigned_abs(), 0_u16);
+        while rest > 0 || written <= places {
+            if written == places && written > 0 {
+                put(b'.');
+            }
+            put(b'0' + (rest % 10).to_le_bytes()[0]);
+            rest /= 10;
+            written += 1;
+        }
+        if self.units < 0 {
+            put(b'-');
+        }
+        text
+    }
+}
+
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.units < 0 { "-" } else { "" };
-        let (units, places) = (self.units.unsigned_abs(), usize::from(self.places));
-        match 10_u64.checked_pow(u32::from(self.places)) {
-            Some(1) => write!(f, "{sign}{units}"),
-            Some(scale) => write!(f, "{sign}{}.{:0>places$}", units / scale, units % scale),
-            None => write!(f, "{sign}0.{units:0>places$}"),
-        }
+        f.write_str(self.text().as_str())
     }
 }
 
@@ -280,6 +322,16 @@ mod tests {
         ] {
             assert_eq!(Decimal::parse(text, 6), Err(DecimalError), "{text}");
         }
+        let least = Decimal {
+            units: i64::MIN,
+            places: 3,
+        };
+        assert_eq!(least.to_string(), "-9223372036854775.808");
+        let most_places = Decimal {
+            units: -1,
+            places: u8::MAX,
+        };
+        assert_eq!(most_places.to_string().len(), DECIMAL_TEXT_BYTES);
         assert_eq!(Decimal::parse("7.5", 2).unwrap().scaled(2), Some(750));
     }
 }

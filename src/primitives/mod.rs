@@ -11,7 +11,7 @@ mod names;
 
 pub mod limits;
 
-pub use amount::{Amount, AmountError, Currency, Decimal, DecimalError};
+pub use amount::{Amount, AmountError, Currency, Decimal, DecimalError, DecimalText};
 pub use clock::{Clock, SystemClock, UnixSeconds};
 pub use digest::{CampaignId, Digest, KeyId, RedemptionId, Tag};
 pub use entropy::{Entropy, OsEntropy};

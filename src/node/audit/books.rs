@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::credential::{Campaign, PublicKey, Signed};
+use crate::credential::{Campaign, KnownKey, Signed};
 use crate::ledger::{
     Basket, BatchIssued, BatchOrder, CampaignDraft, CampaignSigned, CouponState, Presented, ReceiptIssued,
     Recorded, Redeemed, RedemptionOrder, RedemptionState, Refusal, ReversalOrder, Reversed, State,
@@ -142,7 +142,7 @@ impl Books {
         &mut self,
         recorded: &Recorded,
         signed: &CampaignSigned,
-        key: Option<&PublicKey>,
+        key: Option<&KnownKey>,
         findings: &mut Findings,
     ) {
         let index = recorded.index;
@@ -204,7 +204,7 @@ impl Books {
         &mut self,
         recorded: &Recorded,
         batch: &BatchIssued,
-        key: Option<&PublicKey>,
+        key: Option<&KnownKey>,
         findings: &mut Findings,
     ) {
         let index = recorded.index;

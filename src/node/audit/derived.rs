@@ -4,12 +4,15 @@
 //! (see `node::snapshot`).
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZero;
 use std::ops::ControlFlow;
+use std::panic::resume_unwind;
+use std::thread::ScopedJoinHandle;
 
 use crate::ledger::{Event, Recorded, State, StatusFlags};
 use crate::node::batches::{Reservation, left_reservations};
 use crate::node::find::keys_of;
-use crate::node::index::Index;
+use crate::node::index::{Index, IndexReader};
 use crate::node::pending::BatchRow;
 use crate::node::snapshot::{CampaignRow, campaign_row, load_state_row, register_row};
 use crate::primitives::{CampaignId, CouponName, Position, Register, limits};
@@ -510,30 +513,64 @@ impl<'a> Derived<'a> {
         Ok(lists)
     }
 
+    /// Looks the sample up, in as many threads as there are cores.
     fn look_up(&mut self, findings: &mut Findings) -> Result<(), StoreError> {
         let Some((index, _)) = &self.index else {
             return Ok(());
         };
-        for (key, expected) in &self.sample {
-            match index.lookup(self.engine, *key) {
-                Ok(Some(found)) if found == *expected => {}
-                Ok(found) => findings.at(
-                    *expected,
-                    Rule::StoredIndex,
-                    match found {
-                        Some(found) => format!("the index leads to entry {found} where it should lead here"),
-                        None => "the index does not know this entry under one of its keys".to_owned(),
-                    },
-                ),
-                Err(StoreError::Damaged(why)) => {
-                    findings.store(Rule::StoredIndex, format!("the index cannot be read: {why}"));
-                    break;
+        let (engine, reader) = (self.engine, index.reader());
+        let sample: Vec<([u8; 16], u64)> = self.sample.drain().collect();
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let looking: Vec<_> = sample
+                .chunks(sample.len().div_ceil(threads).max(1))
+                .map(|part| scope.spawn(|| led_astray(engine, &reader, part)))
+                .collect();
+            // A panic of the engine is caught further up.
+            let join =
+                |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+            looking.into_iter().map(join).collect()
+        });
+        let mut damaged = None;
+        for outcome in outcomes {
+            match outcome {
+                Ok(astray) => {
+                    for (expected, found) in astray {
+                        let why = match found {
+                            Some(found) => {
+                                format!("the index leads to entry {found} where it should lead here")
+                            }
+                            None => "the index does not know this entry under one of its keys".to_owned(),
+                        };
+                        findings.at(expected, Rule::StoredIndex, why);
+                    }
                 }
+                Err(StoreError::Damaged(why)) => damaged = Some(why),
                 Err(error) => return Err(error),
             }
         }
+        if let Some(why) = damaged {
+            findings.store(Rule::StoredIndex, format!("the index cannot be read: {why}"));
+        }
         Ok(())
     }
+}
+
+/// The keys that the index leads elsewhere: the entry that each should lead to,
+/// and the one that it leads to.
+fn led_astray(
+    engine: &dyn Engine,
+    reader: &IndexReader,
+    sample: &[([u8; 16], u64)],
+) -> Result<Vec<(u64, Option<u64>)>, StoreError> {
+    let mut astray = Vec::new();
+    for (key, expected) in sample {
+        let found = reader.lookup(engine, *key)?;
+        if found != Some(*expected) {
+            astray.push((*expected, found));
+        }
+    }
+    Ok(astray)
 }
 
 /// The batches' positions with their entries, in order.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use serde_cbor::Value;
 
-use crate::credential::PublicKey;
+use crate::credential::{KnownKey, PublicKey};
 use crate::ledger::{Event, Genesis, Mark, Recorded, kind_has_tag};
 use crate::log::{Entry, KeyKind, VerifierKey, entry_hash};
 use crate::merkle::TileBuilder;
@@ -27,7 +27,7 @@ const PROGRESS_ENTRIES: u64 = 10_000;
 /// What the genesis entry says of the log.
 pub(super) struct LogKeys {
     pub origin: Origin,
-    pub credential: PublicKey,
+    pub credential: KnownKey,
     pub log: VerifierKey,
 }
 
@@ -63,7 +63,7 @@ impl LogKeys {
             .map_err(|error| format!("the log key in entry 0: {error}"))?;
         Ok(Self {
             origin,
-            credential,
+            credential: KnownKey::new(credential),
             log,
         })
     }

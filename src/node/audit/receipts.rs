@@ -6,15 +6,15 @@ use std::ops::ControlFlow;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use crate::credential::{PublicKey, ReceiptKind, ReceiptStub, Signed, receipt_tag};
+use crate::credential::{CredentialError, KnownKey, ReceiptKind, ReceiptStub, StubToVerify, receipt_tag};
 use crate::ledger::{ReceiptDraft, ReceiptIssued};
 use crate::node::answers::ReceiptRecord;
-use crate::primitives::{Amount, Currency, Register, UnixSeconds, limits};
+use crate::primitives::{Amount, Currency, Digest, Register, UnixSeconds, limits};
 use crate::store::{Engine, beside};
 
 use super::finding::{Findings, Rule};
 
-/// Receipts handed to a worker at a time.
+/// Receipts handed to a worker at a time, whose signatures share a division.
 const JOBS_MAX: usize = 32;
 
 /// Entries whose records are read together.
@@ -59,31 +59,70 @@ pub(super) struct Outcome {
 }
 
 /// Checks jobs until the other side hangs up.
-pub(super) fn work(jobs: &Receiver<Vec<Job>>, key: &PublicKey) -> Outcome {
+pub(super) fn work(jobs: &Receiver<Vec<Job>>, key: &KnownKey) -> Outcome {
     let mut outcome = Outcome::default();
     for batch in jobs {
-        for job in batch {
-            if let Some(stub) = check(&job, key, &mut outcome.findings) {
-                let total = outcome
-                    .totals
-                    .entry(TotalKey {
-                        register: stub.register,
-                        currency: stub.currency.letters(),
-                        kind: stub.kind.word(),
-                    })
-                    .or_default();
-                total.count += 1;
-                total.sum += i128::from(stub.total.minor_units());
-            }
+        let read: Vec<_> = batch.iter().map(read).collect();
+        let good = verify(&read, key);
+        for ((job, read), good) in batch.iter().zip(read).zip(good) {
+            let Some(stub) = check(job, read, key, good, &mut outcome.findings) else {
+                continue;
+            };
+            let total = outcome
+                .totals
+                .entry(TotalKey {
+                    register: stub.register,
+                    currency: stub.currency.letters(),
+                    kind: stub.kind.word(),
+                })
+                .or_default();
+            total.count += 1;
+            total.sum += i128::from(stub.total.minor_units());
         }
     }
     outcome
 }
 
+/// What lies beside a receipt's entry, decoded.
+struct Read {
+    record: ReceiptRecord,
+    /// The root that the details give.
+    root: Digest,
+    stub: Result<StubToVerify, CredentialError>,
+}
+
+fn read(job: &Job) -> Option<Read> {
+    let (record, root) = ReceiptRecord::decode_with_root(&job.record)?;
+    let stub = StubToVerify::parse(&record.stub);
+    Some(Read { record, root, stub })
+}
+
+/// Whether each stub's signature is good; stubs that cannot be read have none.
+fn verify(read: &[Option<Read>], key: &KnownKey) -> Vec<bool> {
+    let stubs = || {
+        read.iter()
+            .map(|read| read.as_ref().and_then(|read| read.stub.as_ref().ok()))
+    };
+    let signed: Vec<(&[u8], &[u8; 64])> = stubs()
+        .flatten()
+        .map(|stub| (&stub.message[..], &stub.signature))
+        .collect();
+    let mut good = key.verify_each(&signed).into_iter();
+    stubs()
+        .map(|stub| stub.is_some() && good.next() == Some(true))
+        .collect()
+}
+
 /// Checks one receipt; its stub comes back where it can be counted.
-fn check(job: &Job, key: &PublicKey, findings: &mut Findings) -> Option<ReceiptStub> {
+fn check(
+    job: &Job,
+    read: Option<Read>,
+    key: &KnownKey,
+    good: bool,
+    findings: &mut Findings,
+) -> Option<ReceiptStub> {
     let index = job.index;
-    let Some(record) = ReceiptRecord::decode(&job.record) else {
+    let Some(Read { record, root, stub }) = read else {
         findings.at(
             index,
             Rule::DetailsUnreadable,
@@ -99,8 +138,8 @@ fn check(job: &Job, key: &PublicKey, findings: &mut Findings) -> Option<ReceiptS
                 .to_owned(),
         );
     }
-    let signed = match Signed::<ReceiptStub>::parse(&record.stub) {
-        Ok(signed) => signed,
+    let StubToVerify { stub, kid, .. } = match stub {
+        Ok(stub) => stub,
         Err(error) => {
             note(
                 Rule::ReceiptSignature,
@@ -109,22 +148,20 @@ fn check(job: &Job, key: &PublicKey, findings: &mut Findings) -> Option<ReceiptS
             return None;
         }
     };
-    if signed.kid() != key.kid() {
+    if kid != key.kid() {
         note(
             Rule::ReceiptSignature,
             format!(
-                "the stub is signed under the key {}, this log's credential key is {}",
-                signed.kid(),
+                "the stub is signed under the key {kid}, this log's credential key is {}",
                 key.kid()
             ),
         );
-    } else if signed.verify(key).is_err() {
+    } else if !good {
         note(
             Rule::ReceiptSignature,
             "the stub's signature does not fit this log's credential key".to_owned(),
         );
     }
-    let stub = signed.into_content();
     let at = job.receipt.at.unwrap_or(job.time);
     for (what, differs) in [
         ("register", stub.register != job.receipt.register),
@@ -141,7 +178,7 @@ fn check(job: &Job, key: &PublicKey, findings: &mut Findings) -> Option<ReceiptS
             );
         }
     }
-    if record.details.root(&record.secret) != stub.details_root {
+    if root != stub.details_root {
         note(
             Rule::DetailsRoot,
             "lines, tenders and taxes beside this entry do not give the details root that the stub signs"
