@@ -216,7 +216,7 @@ impl Postgres {
                 continue;
             }
             let text = std::fs::read_to_string(file.path()).expect("a log of pgbench");
-            let third = |line: &str| line.split(' ').nth(2)?.parse().ok();
+            let third = |line: &str| line.split(' ').nth(2)?.parse::<u64>().ok();
             latencies.extend(text.lines().filter_map(third));
             std::fs::remove_file(file.path()).expect("the bench's own directory");
         }
