@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use tallystick::node::audit::{AuditOptions, audit};
-use tallystick::node::{IssuedCoupon, Node, NodeError, Scope};
-use tallystick::primitives::CampaignId;
-use tallystick::testkit;
+use tallystick::node::{IssuedCoupon, NewNode, Node, NodeError, NodeParts, Scope, create_log};
+use tallystick::primitives::{CampaignId, OsEntropy, UnixSeconds};
+use tallystick::store::{Guard, SledEngine};
+use tallystick::testkit::{self, ManualClock};
 
-use crate::kill::{init, open};
 use crate::node::world::*;
 
 const CHILD: &str = "TALLYSTICK_KILL_BULK_CHILD";
@@ -27,6 +27,31 @@ const ROUNDS: u32 = 4;
 /// In CI.
 const ROUNDS_LONG: u32 = 30;
 const COUNT: u32 = 5_000;
+
+fn open(dir: &Path) -> Node {
+    let (engine, _) = SledEngine::open(&dir.join("store")).unwrap();
+    let (guard, state) = Guard::open(&dir.join("guard")).unwrap();
+    let parts = NodeParts {
+        engine: Arc::new(engine),
+        guard: (Box::new(guard), state),
+        keyring: keyring(10),
+        options: options(),
+        clock: Arc::new(ManualClock::new(START)),
+        entropy: Arc::new(OsEntropy),
+        registry: prometheus::Registry::new(),
+    };
+    Node::open(parts).unwrap().0
+}
+
+fn init(dir: &Path) {
+    let engine = SledEngine::create(&dir.join("store")).unwrap();
+    let new = NewNode {
+        name: "Dorfladen".to_owned(),
+        origin: origin(),
+    };
+    let state = create_log(&engine, &new, &keyring(10), UnixSeconds(START)).unwrap();
+    Guard::create(&dir.join("guard"), &state).unwrap();
+}
 
 async fn campaign(node: &Node) -> CampaignId {
     let office = caller(Scope::Office, "campaign", "campaign");

@@ -1,0 +1,1 @@
+//! Full disks, read-only directories, wrong clocks.
