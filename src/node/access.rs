@@ -69,7 +69,7 @@ pub enum AccessError {
     #[error("a key's label is text of 1 to 128 bytes on one line")]
     Label,
     /// The operating system refused.
-    #[error("{path}: {source}")]
+    #[error("{path}: {}", crate::primitives::WithRemedy(source))]
     Io {
         /// Where.
         path: PathBuf,

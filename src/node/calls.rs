@@ -118,7 +118,7 @@ impl Node {
         draft.check()?;
         let answers = shared.hasher.answers(caller, None);
         let campaign = Campaign {
-            issued_at: shared.clock.now(),
+            issued_at: shared.now(),
             not_before: draft.not_before,
             not_after: draft.not_after,
             terms: draft.terms,
@@ -355,7 +355,7 @@ impl Node {
         };
         let known = shared.newest(answers.key)?.is_some() || by_reference()?.is_some();
         if !known {
-            draft.check(shared.clock.now())?;
+            draft.check(shared.now())?;
         }
         let secret = shared.entropy.bytes();
         let (details, signed) = if known {

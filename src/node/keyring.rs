@@ -71,7 +71,7 @@ pub enum KeyringError {
         source: KeyError,
     },
     /// The operating system refused.
-    #[error("{path}: {source}")]
+    #[error("{path}: {}", crate::primitives::WithRemedy(source))]
     Io {
         /// Where.
         path: PathBuf,

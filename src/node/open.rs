@@ -228,6 +228,7 @@ impl Writer {
         let engine = parts.engine;
         let (size, last) = log_end(engine.as_ref())?;
         report.size = size;
+        report.notes.extend(clock_behind(parts.clock.now(), last.time));
         if size < signed.size {
             return Err(behind(size, signed.size));
         }
@@ -257,6 +258,7 @@ impl Writer {
             log_key,
             head: RwLock::new(Head {
                 size: 0,
+                time: last.time,
                 note: Arc::from(""),
             }),
             campaigns: RwLock::default(),
@@ -294,6 +296,19 @@ impl Writer {
         writer.resume(&signed, &mut report)?;
         Ok((writer, report))
     }
+}
+
+/// A clock that was set back does no damage: times never decrease. But sales
+/// are dated wrong, and tills whose clocks are right are refused.
+fn clock_behind(now: UnixSeconds, last: UnixSeconds) -> Option<String> {
+    let behind = last.0.saturating_sub(now.0);
+    (behind > limits::CLOCK_SKEW_SECONDS_MAX).then(|| {
+        format!(
+            "this machine's clock is {behind} s behind the last entry of the log: set it right. Until it has caught \
+             up, entries get the time of that last entry, and tills whose clocks are right are refused as being \
+             ahead"
+        )
+    })
 }
 
 pub(super) fn verifying_key(bytes: &[u8; 32]) -> Result<VerifyingKey, NodeError> {
@@ -507,7 +522,7 @@ impl Writer {
             self.guard.write(&self.signed)?;
         }
         *shared.head.write().expect("no holder of this lock panics") =
-            shared.sign_head(size, Digest(self.tree.root()))?;
+            shared.sign_head(size, Digest(self.tree.root()), self.last_time)?;
         shared
             .metrics
             .log_entries

@@ -194,9 +194,9 @@ impl Node {
         *self.inner.shared.keyring.credential.public()
     }
 
-    /// The present time, by the node's clock.
+    /// The present time, by the node's clock; never before the last entry.
     #[must_use]
     pub fn now(&self) -> UnixSeconds {
-        self.inner.shared.clock.now()
+        self.inner.shared.now()
     }
 }

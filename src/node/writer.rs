@@ -149,6 +149,8 @@ pub(crate) enum Reply {
 #[derive(Clone, Debug)]
 pub(super) struct Head {
     pub size: u64,
+    /// When the last entry was made.
+    pub time: UnixSeconds,
     pub note: Arc<str>,
 }
 
@@ -178,6 +180,13 @@ impl Shared {
     fn set_stopped(&self, why: &str) {
         let mut stopped = self.stopped.write().unwrap_or_else(PoisonError::into_inner);
         *stopped = Some(why.to_owned());
+    }
+
+    /// The present time, by the node's clock, but never before the last entry:
+    /// so a clock that was set back makes no sale that lies before its entry.
+    pub(super) fn now(&self) -> UnixSeconds {
+        let head = self.head.read().expect("no holder of this lock panics");
+        self.clock.now().max(head.time)
     }
 
     pub(super) fn campaign(&self, id: &CampaignId) -> Result<Arc<CampaignView>, NodeError> {
@@ -683,7 +692,7 @@ impl Writer {
             self.signed.size = size;
             self.signed.root = root;
             self.guard.write(&self.signed)?;
-            let head = shared.sign_head(size, Digest(root))?;
+            let head = shared.sign_head(size, Digest(root), self.last_time)?;
             *shared.head.write().expect("no holder of this lock panics") = head;
             shared
                 .metrics
@@ -727,12 +736,13 @@ impl Writer {
 
 impl Shared {
     /// Signs the checkpoint of a log whose entries and guard are durable.
-    pub(super) fn sign_head(&self, size: u64, root: Digest) -> Result<Head, NodeError> {
+    pub(super) fn sign_head(&self, size: u64, root: Digest, time: UnixSeconds) -> Result<Head, NodeError> {
         let note = Checkpoint::new(self.options.origin.authority(), size, root)
             .sign(&self.log_key, |message| self.keyring.log.sign(message))
             .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
         Ok(Head {
             size,
+            time,
             note: note.to_string().into(),
         })
     }

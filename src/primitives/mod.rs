@@ -8,6 +8,7 @@ mod clock;
 mod digest;
 mod entropy;
 mod names;
+mod os_error;
 
 pub mod limits;
 
@@ -16,3 +17,4 @@ pub use clock::{Clock, SystemClock, UnixSeconds};
 pub use digest::{CampaignId, Digest, KeyId, RedemptionId, Tag};
 pub use entropy::{Entropy, OsEntropy};
 pub use names::{CouponName, NameError, Origin, Position, Register};
+pub use os_error::WithRemedy;

@@ -246,7 +246,7 @@ impl NodeDir {
     /// [`ServerError::Refused`] for another directory or one half made;
     /// [`ServerError::Config`].
     pub fn config(&self, overrides: &Overrides) -> Result<Config, ServerError> {
-        if self.root.join(UNFINISHED).exists() {
+        if is_there(&self.root.join(UNFINISHED))? {
             return Err(ServerError::Refused(format!(
                 "`tallystick init` of {} did not finish. {}",
                 self.root.display(),
@@ -254,7 +254,7 @@ impl NodeDir {
             )));
         }
         let file = self.config_file();
-        if !file.exists() && !self.store().exists() {
+        if !is_there(&file)? && !is_there(&self.store())? {
             return Err(ServerError::Refused(format!(
                 "{} is no node's directory: it holds no {CONFIG_FILE}. Name the right one, or make a node with \
                  `tallystick init`",
@@ -439,6 +439,11 @@ impl NodeDir {
             self.root.display()
         )
     }
+}
+
+/// A directory that may not be looked into is not an empty one.
+fn is_there(path: &Path) -> Result<bool, ServerError> {
+    path.try_exists().map_err(ServerError::io("cannot look at", path))
 }
 
 /// Refuses a directory that holds something.

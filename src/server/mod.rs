@@ -43,7 +43,7 @@ pub enum ServerError {
     #[error(transparent)]
     Access(#[from] crate::node::access::AccessError),
     /// The operating system refused.
-    #[error("{what} {path}: {source}")]
+    #[error("{what} {path}: {}", crate::primitives::WithRemedy(source))]
     Io {
         /// What was being done.
         what: &'static str,

@@ -2,6 +2,7 @@
 
 use std::ops::{Bound, ControlFlow};
 
+use crate::primitives::WithRemedy;
 use crate::primitives::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// A key and its value.
@@ -43,7 +44,7 @@ pub enum StoreError {
         path: String,
     },
     /// An operating-system error outside the commit path.
-    #[error("{context}: {source}")]
+    #[error("{context}: {}", WithRemedy(source))]
     Io {
         /// What was being done.
         context: String,

@@ -23,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::files::{parent_of, sync_dir};
 use super::{Disk, OsDisk, StoreError};
+use crate::primitives::WithRemedy;
 use crate::primitives::limits::GUARD_WITNESSED_MAX;
 
 /// Bytes of a slot: a page, so that a torn write of one never reaches the other.
@@ -202,8 +203,9 @@ impl Guard {
                 )),
                 _ => StoreError::io(format!("could not create {}", path.display()))(source),
             })?;
-        file.set_len(2 * SLOT_BYTES as u64)
-            .map_err(StoreError::io(format!("could not size {}", path.display())))?;
+        // Both slots get their blocks now: later a full disk cannot keep the guard from being written.
+        disk.write_at(&file, path, &[0; 2 * SLOT_BYTES], 0)
+            .map_err(StoreError::io(format!("could not write {}", path.display())))?;
         let mut guard = Self {
             disk,
             file,
@@ -282,8 +284,9 @@ impl GuardFile for Guard {
         if let Err(error) = written {
             self.failed = true;
             return Err(StoreError::Fatal(format!(
-                "could not write the guard file {}: {error}",
-                self.path.display()
+                "could not write the guard file {}: {}",
+                self.path.display(),
+                WithRemedy(&error)
             )));
         }
         self.sequence = sequence;

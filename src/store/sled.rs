@@ -36,6 +36,7 @@ use super::files::{sync_dir, sync_with_parent};
 use super::journaled::Journaled;
 use super::rows::{FORMAT, FORMAT_KEY, FORMAT_WITHOUT_JOURNAL};
 use super::{Batch, Disk, Engine, OsDisk, Row, StoreError, Visitor};
+use crate::primitives::WithRemedy;
 use crate::primitives::limits::STORE_CACHE_BYTES;
 
 /// The lock file inside the store's directory.
@@ -220,11 +221,12 @@ impl SledTree {
     fn write(&self, batch: sled::Batch, data: &DataFile) -> Result<(), String> {
         self.db
             .apply_batch(batch)
-            .map_err(|error| format!("writing a batch: {error}"))?;
+            .map_err(|error| format!("writing a batch: {}", in_words(&error)))?;
         self.db
             .flush()
-            .map_err(|error| format!("flushing a batch: {error}"))?;
-        data.sync().map_err(|error| format!("syncing a batch: {error}"))
+            .map_err(|error| format!("flushing a batch: {}", in_words(&error)))?;
+        data.sync()
+            .map_err(|error| format!("syncing a batch: {}", WithRemedy(&error)))
     }
 }
 
@@ -349,7 +351,14 @@ fn panicked() -> StoreError {
 fn read_failed(error: sled::Error) -> StoreError {
     match error {
         sled::Error::Corruption { .. } => StoreError::Damaged(format!("{error}; {ADVICE}")),
-        other => StoreError::Fatal(format!("sled: {other}")),
+        other => StoreError::Fatal(format!("sled: {}", in_words(&other))),
+    }
+}
+
+fn in_words(error: &sled::Error) -> String {
+    match error {
+        sled::Error::Io(error) => WithRemedy(error).to_string(),
+        other => other.to_string(),
     }
 }
 

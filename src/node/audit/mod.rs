@@ -44,7 +44,7 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::{Path, PathBuf};
 
 use crate::log::Checkpoint;
-use crate::primitives::Digest;
+use crate::primitives::{Digest, WithRemedy};
 use crate::store::{Engine, Guard, SledEngine, StoreError, rows};
 
 use self::pass::{LogKeys, Pass};
@@ -82,7 +82,7 @@ pub enum AuditError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The operating system refused.
-    #[error("{context}: {source}")]
+    #[error("{context}: {}", WithRemedy(source))]
     Io {
         /// What was being done.
         context: String,

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tallystick::node::access::Role;
 use tallystick::primitives::{Clock as _, OsEntropy, Register, SystemClock};
 use tallystick::server::NodeDir;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 /// Calls under way at once.
@@ -183,6 +184,25 @@ impl Load {
             other.extend(repeated.await.into_iter().flatten());
         }
         other
+    }
+
+    /// Posts one sale that a till dates itself; the answer, or the problem.
+    pub fn post_sale(&self, runtime: &Runtime, url: &str, issued_at: String) -> Value {
+        let mut body = receipt(SETUP, 0, 0);
+        body["issued_at"] = issued_at.into();
+        let exchange = Exchange {
+            path: "/v1/receipts".to_owned(),
+            bearer: self.tills[0].clone(),
+            key: "dated".to_owned(),
+            body: body.to_string(),
+            answer: Vec::new(),
+        };
+        match runtime.block_on(send(&client(), url, &exchange)) {
+            Ok((_, Reply::Answered(answer))) => {
+                serde_json::from_slice(&answer).expect("the node answers JSON")
+            }
+            _ => panic!("the node does not answer"),
+        }
     }
 
     /// Blocks that were cut off come first.

@@ -140,3 +140,49 @@ fn run(command: &mut Command) -> Result<(), String> {
         String::from_utf8_lossy(&output.stderr).trim()
     ))
 }
+
+/// A file system in memory of a given size, mounted.
+pub struct TmpFs {
+    dir: TempDir,
+}
+
+impl TmpFs {
+    /// # Errors
+    /// Why it cannot be made here.
+    pub fn fresh(kibibytes: u64) -> Result<Self, String> {
+        let fs = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        std::fs::create_dir(fs.root()).unwrap();
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", &format!("size={kibibytes}k"), "tmpfs"]);
+        run(command.arg(fs.root()))?;
+        Ok(fs)
+    }
+
+    /// Its root directory.
+    pub fn root(&self) -> PathBuf {
+        self.dir.path().join("root")
+    }
+
+    /// Makes it as large as this.
+    pub fn grow(&self, kibibytes: u64) {
+        self.remount(&format!("size={kibibytes}k"));
+    }
+
+    /// Mounts it in another way: `ro`, `rw`.
+    pub fn remount(&self, how: &str) {
+        let options = format!("remount,{how}");
+        run(Command::new("mount").args(["-o", &options]).arg(self.root())).unwrap();
+    }
+}
+
+impl Drop for TmpFs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount")
+            .arg("--lazy")
+            .arg(self.root())
+            .env("PATH", PATHS)
+            .output();
+    }
+}

@@ -14,7 +14,7 @@ use tallystick::log::{Entry, entry_hash};
 use tallystick::merkle::{self, Frontier};
 use tallystick::node::audit::{AuditOptions, Verdict, audit};
 use tallystick::primitives::Digest;
-use tallystick::server::{NodeDir, OpenedNode, Overrides, Serving};
+use tallystick::server::{NodeDir, OpenedNode, Overrides, Serving, System};
 use tallystick::store::{Guard, SledEngine, scan_entries};
 use tokio::runtime::Runtime;
 
@@ -35,12 +35,20 @@ const EFFECTS: [&str; 6] = [
 /// # Errors
 /// Everything that is wrong, in sentences.
 pub fn judge(dir: &Path, load: &Load, runtime: &Runtime) -> Result<u64, String> {
+    judge_at(dir, load, runtime, &System::default())
+}
+
+/// [`judge`], with another system's clock.
+///
+/// # Errors
+/// As [`judge`].
+pub fn judge_at(dir: &Path, load: &Load, runtime: &Runtime, system: &System) -> Result<u64, String> {
     let dir = NodeDir::at(dir).map_err(|error| error.to_string())?;
     let overrides = Overrides {
         workers: Some(1),
         ..Overrides::default()
     };
-    let opened = dir.open(&overrides, None);
+    let opened = dir.open_in(system, &overrides, None);
     let opened = opened.map_err(|error| format!("the node does not open: {error}"))?;
     let guard = dir.guard_file(&opened.config);
     answers_again(opened, load, runtime)?;
