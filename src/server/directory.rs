@@ -14,7 +14,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -174,7 +174,7 @@ impl NodeDir {
     pub fn create_in(system: &System, root: &Path, new: &NewDir) -> Result<Initialised, ServerError> {
         check_root(root)?;
         let guard = guard_of_new(root, new.guard.as_deref())?;
-        make_root(root)?;
+        make_root(system.disk.as_ref(), root)?;
         let dir = Self::at(root)?;
         dir.fill(system, new, &guard)
             .map_err(|error| ServerError::Refused(format!("{error}. {}", dir.clean_up(&guard))))
@@ -361,14 +361,15 @@ impl NodeDir {
     }
 
     fn fill(&self, system: &System, new: &NewDir, guard: &Path) -> Result<Initialised, ServerError> {
-        self.write_new(UNFINISHED, b"tallystick init has not finished\n")?;
+        let disk = system.disk.as_ref();
+        self.write_new(disk, UNFINISHED, b"tallystick init has not finished\n")?;
         let text = Config::commented(
             &new.base_url,
             &new.name,
             listen_of(&new.base_url),
             new.guard.as_ref().map(|_| guard),
         );
-        self.write_new(CONFIG_FILE, text.as_bytes())?;
+        self.write_new(disk, CONFIG_FILE, text.as_bytes())?;
         let passphrase = new.passphrase.as_ref().map(|text| text.0.as_str());
         let entropy = system.entropy.as_ref();
         let keyring = keyring::create(&self.keys(), entropy, passphrase)?;
@@ -378,10 +379,10 @@ impl NodeDir {
         let office_key = access.add(Role::Office, "first office key", now, entropy)?.key;
         let signed = self.create_store(system, new, &keyring)?;
         Guard::create_on(Arc::clone(&system.disk), guard, &signed)?;
-        sync_dir(&self.root)?;
+        sync_dir(disk, &self.root)?;
         let unfinished = self.root.join(UNFINISHED);
         fs::remove_file(&unfinished).map_err(ServerError::io("cannot remove", unfinished))?;
-        sync_dir(&self.root)?;
+        sync_dir(disk, &self.root)?;
         Ok(Initialised {
             directory: self.clone(),
             guard: guard.to_owned(),
@@ -414,7 +415,7 @@ impl NodeDir {
     }
 
     /// Writes a file that only its owner can read, durably.
-    fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), ServerError> {
+    fn write_new(&self, disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), ServerError> {
         let path = self.root.join(name);
         OpenOptions::new()
             .write(true)
@@ -423,9 +424,9 @@ impl NodeDir {
             .open(&path)
             .and_then(|mut file| {
                 file.write_all(bytes)?;
-                file.sync_all()
+                disk.sync_file(&file, &path)
             })
-            .map_err(ServerError::io("cannot write", path))
+            .map_err(ServerError::io("cannot write", path.clone()))
     }
 
     fn clean_up(&self, guard: &Path) -> String {
@@ -471,9 +472,9 @@ fn check_root(root: &Path) -> Result<(), ServerError> {
 }
 
 /// Makes the directory, or takes an empty one.
-fn make_root(root: &Path) -> Result<(), ServerError> {
+fn make_root(disk: &dyn Disk, root: &Path) -> Result<(), ServerError> {
     match DirBuilder::new().mode(0o700).create(root) {
-        Ok(()) => sync_dir(&root.parent().map_or_else(PathBuf::new, Path::to_owned)),
+        Ok(()) => sync_dir(disk, &root.parent().map_or_else(PathBuf::new, Path::to_owned)),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let owner_only = fs::Permissions::from_mode(0o700);
             fs::set_permissions(root, owner_only).map_err(ServerError::io("cannot make owner-only", root))
@@ -544,14 +545,12 @@ pub fn verifier_key(base_url: &Origin, kind: KeyKind, key: &PublicKey) -> Verifi
     VerifierKey::new(base_url.authority(), kind, key).expect("an authority holds no space and no plus")
 }
 
-fn sync_dir(dir: &Path) -> Result<(), ServerError> {
+fn sync_dir(disk: &dyn Disk, dir: &Path) -> Result<(), ServerError> {
     // The parent of a relative path of one name is the working directory.
     let dir = if dir.as_os_str().is_empty() {
         Path::new(".")
     } else {
         dir
     };
-    File::open(dir)
-        .and_then(|open| open.sync_all())
-        .map_err(ServerError::io("cannot sync", dir))
+    disk.sync_dir(dir).map_err(ServerError::io("cannot sync", dir))
 }

@@ -2,14 +2,17 @@
 //! that was answered is missing afterwards, and there is one history.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 use tallystick::ledger::NewStatus;
 use tallystick::merkle;
-use tallystick::node::{Caller, Node, NodeError, RevocationTarget, Scope};
-use tallystick::primitives::Digest;
-use tallystick::store::{Engine, Guard, scan_entries};
-use tallystick::testkit::{Fault, FaultHandle, FaultyEngine, FaultyGuard};
+use tallystick::node::audit::{AuditOptions, Verdict, audit};
+use tallystick::node::{Caller, Node, NodeError, RevocationTarget, Scope, Upkeep};
+use tallystick::primitives::{Digest, Register};
+use tallystick::server::{NewDir, NodeDir, Overrides, ServerError, System};
+use tallystick::store::{Engine, Guard, SledEngine, scan_entries};
+use tallystick::testkit::{self, Fault, FaultHandle, FaultyDisk, FaultyEngine, FaultyGuard, ManualClock};
 
 use super::world::*;
 
@@ -57,13 +60,38 @@ async fn steps(node: &Node, seen: &mut Seen) -> Result<(), NodeError> {
     note(seen, node, &node.reverse(&till("reverse"), back).await?);
     let again = redemption(coupon(0), &lane, "t", 900);
     note(seen, node, &node.redeem(&till("again"), again).await?);
+    let cards = node.sign_campaign(&office("cards"), gift_card("b")).await?;
+    note(seen, node, &cards);
+    let card = node.issue_coupons(&office("card"), order(cards.id, 1)).await?;
+    note(seen, node, &card);
+    let mut part = redemption(&card.coupons[0].credential, &lane, "p", 900);
+    part.amount = Some(cents(700));
+    let part = node.redeem(&till("part"), part).await?;
+    note(seen, node, &part);
+    for (n, give_back) in [true, false].into_iter().enumerate() {
+        let some = reversal(part.id, &format!("p{n}"), Some(300), give_back);
+        note(
+            seen,
+            node,
+            &node.reverse(&till(&format!("some-{n}")), some).await?,
+        );
+    }
     let name = RevocationTarget::Name(coupons.coupons[1].name);
     let revoked = node
         .set_status(&office("revoke"), &name, NewStatus::Revoked, None)
         .await?;
     note(seen, node, &revoked);
+    node.status_list(0).await?;
     Ok(())
 }
+
+/// Every how many-th call to the disk fails.
+const STRIDE: &str = "TALLYSTICK_FAULT_STRIDE";
+
+/// Index checkpoints all the time, so that their writes fail too.
+const UPKEEP: Upkeep = Upkeep {
+    checkpoint_entries: 3,
+};
 
 fn roots(engine: &dyn Engine) -> Vec<merkle::Hash> {
     let (mut leaves, mut roots) = (Vec::new(), vec![merkle::root_of(&[])]);
@@ -81,7 +109,8 @@ pub fn broken(world: &World) -> (Node, FaultHandle, FaultHandle) {
     let (guard, state) = Guard::open(&world.guard).unwrap();
     let (guard, guard_faults) = FaultyGuard::new(guard);
     let parts = world.parts(Arc::new(engine), (Box::new(guard), state));
-    (Node::open(parts).unwrap().0, engine_faults, guard_faults)
+    let (node, _) = Node::open_with(parts, UPKEEP).unwrap();
+    (node, engine_faults, guard_faults)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,14 +126,19 @@ async fn each_write_fails_once() {
                 let what = format!("write {nth}, guard {on_guard}, {fault:?}");
                 let world = World::memory();
                 let (node, engine, guard) = broken(&world);
-                if on_guard { &guard } else { &engine }.fail(nth, fault);
+                let faults = if on_guard { &guard } else { &engine };
+                faults.fail(nth, fault);
                 let before = play(&node).await;
-                let Some(error) = before.failed else {
+                // A clean stop writes too.
+                node.shut_down().await;
+                if !faults.has_failed() {
                     assert_eq!(before.answers.len(), whole);
                     break;
-                };
+                }
                 failures += 1;
-                assert!(matches!(error, NodeError::Stopped(_)), "{what}: {error:?}");
+                if let Some(error) = &before.failed {
+                    assert!(matches!(error, NodeError::Stopped(_)), "{what}: {error:?}");
+                }
                 assert!(node.stopped().is_some(), "{what}");
                 let refused = node
                     .issue_receipt(&till(&lane(1)), receipt(&lane(1), "late", START))
@@ -120,7 +154,6 @@ async fn each_write_fails_once() {
                 for (size, root) in before.heads.iter().chain(&after.heads) {
                     assert_eq!(roots[*size as usize], root.0, "{what}: two histories");
                 }
-                // Campaign, batch, 3 receipts, 2 redemptions, reversal, revocation.
                 let effects = node
                     .metrics()
                     .recorded_total
@@ -136,7 +169,7 @@ async fn each_write_fails_once() {
                 );
             }
             assert!(
-                failures >= 9,
+                failures >= whole,
                 "only {failures} writes of {on_guard} {fault:?} failed"
             );
         }
@@ -219,4 +252,118 @@ async fn a_campaign_closed_between_the_passes_closes_the_batch_too() {
     );
     let again = node.issue_coupons(&caller, order(campaign.id, 2)).await.unwrap();
     assert_eq!(again, coupons, "what was issued is still shown");
+}
+
+/// The life of a node in `shop` on `system`'s disk, from its making to a second
+/// clean stop; what it answered until then, or until the disk failed.
+async fn live(system: &System, shop: &Path) -> (Seen, Option<ServerError>) {
+    let new = NewDir {
+        base_url: origin(),
+        name: "Dorfladen".to_owned(),
+        register: Register::new("till-1").unwrap(),
+        guard: None,
+        passphrase: None,
+    };
+    let mut seen = Seen::default();
+    // An empty directory is taken, as after an `init` that was cut off at once.
+    if !shop.join("config.toml").exists()
+        && let Err(error) = NodeDir::create_in(system, shop, &new)
+    {
+        return (seen, Some(error));
+    }
+    let dir = NodeDir::at(shop).unwrap();
+    for _ in 0..2 {
+        let opened = match dir.open_in(system, &Overrides::default(), None) {
+            Ok(opened) => opened,
+            Err(error) => return (seen, Some(error)),
+        };
+        let again = play(&opened.node).await;
+        opened.node.shut_down().await;
+        let shared = again.answers.len().min(seen.answers.len());
+        assert_eq!(again.answers[..shared], seen.answers[..shared]);
+        seen.heads.extend(&again.heads);
+        if again.answers.len() > seen.answers.len() {
+            seen.answers = again.answers;
+        }
+        if let Some(error) = again.failed {
+            return (seen, Some(error.into()));
+        }
+    }
+    (seen, None)
+}
+
+/// What was answered in `before` is answered again, in the same history.
+async fn lives_on(shop: &Path, before: &Seen, whole: usize, what: &str) {
+    let system = System {
+        clock: Arc::new(ManualClock::new(START)),
+        ..System::default()
+    };
+    let (after, failed) = live(&system, shop).await;
+    assert!(failed.is_none(), "{what}: {failed:?}");
+    assert_eq!(after.answers[..before.answers.len()], before.answers, "{what}");
+    assert_eq!(after.answers.len(), whole, "{what}");
+    let (engine, _) = SledEngine::open(&shop.join("store")).unwrap();
+    let roots = roots(&engine);
+    drop(engine);
+    for (size, root) in before.heads.iter().chain(&after.heads) {
+        assert_eq!(roots[*size as usize], root.0, "{what}: two histories");
+    }
+    let options = AuditOptions {
+        dir: shop.to_owned(),
+        ..AuditOptions::default()
+    };
+    let report = audit(&options, &mut |_, _| {}).unwrap();
+    assert_eq!(report.verdict(), Verdict::Clean, "{what}: {:?}", report.findings);
+}
+
+/// On a disk that loses what was not synced: each sync of the store, of the
+/// guard and of their directories, and each write of a guard slot, over the
+/// whole life of a node. A call that fails 'not persisted' is followed by the
+/// loss of everything that was not synced.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_call_to_the_disk_fails_once() {
+    let whole = {
+        let world = World::memory();
+        play(&world.open()).await.answers.len()
+    };
+    // A few of them, another few each time; all of them where the stride is set to 1.
+    let stride = std::env::var(STRIDE).ok().map(|stride| stride.parse().unwrap());
+    let stride = stride.unwrap_or_else(|| u64::from(testkit::repeats(16, 4)));
+    for fault in [Fault::NotPersisted, Fault::Persisted] {
+        let mut nth = 1 + u64::from(std::process::id()) % stride;
+        let mut failures = 0;
+        loop {
+            let place = tempfile::tempdir().unwrap();
+            let shop = place.path().join("shop");
+            let disk = FaultyDisk::over(&[place.path()]);
+            disk.fail(nth, fault);
+            let system = System {
+                disk: Arc::new(disk.clone()),
+                clock: Arc::new(ManualClock::new(START)),
+                ..System::default()
+            };
+            let (before, error) = live(&system, &shop).await;
+            let Some(call) = disk.failed() else {
+                assert!(error.is_none(), "{error:?}");
+                assert_eq!(before.answers.len(), whole);
+                break;
+            };
+            let what = format!("call {nth} ({call}), {fault:?}");
+            failures += 1;
+            if fault == Fault::NotPersisted {
+                disk.cut_power();
+            }
+            let unfinished = matches!(NodeDir::at(&shop).map(|dir| dir.config(&Overrides::default())),
+                Ok(Err(ServerError::Refused(why))) if why.contains("did not finish"));
+            if unfinished {
+                assert!(before.answers.is_empty(), "{what}");
+                std::fs::remove_dir_all(&shop).unwrap();
+                let _ = std::fs::remove_file(shop.with_extension("guard"));
+            }
+            lives_on(&shop, &before, whole, &what).await;
+            nth += stride;
+        }
+        println!("{failures} calls failed, {fault:?}: nothing lost");
+        assert!(failures > 40 / stride, "only {failures} calls failed");
+    }
 }

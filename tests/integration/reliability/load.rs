@@ -349,7 +349,7 @@ impl Caller {
             body: body.to_string(),
             answer: Vec::new(),
         };
-        let copies = if (block + 3 * step) % COPIED == 0 {
+        let copies = if (block + 3 * step).is_multiple_of(COPIED) {
             COPIES
         } else {
             1
