@@ -25,6 +25,7 @@ use super::engine::{check_sizes, floor_row};
 pub use super::journal::SEGMENT_FILES;
 use super::journal::{Journal, Table};
 use super::{Batch, Disk, Engine, Row, StoreError, Visitor};
+use crate::primitives::WithRemedy;
 use crate::primitives::limits::{JOURNAL_CARRY_BYTES, JOURNAL_SEGMENT_BYTES};
 
 /// `E` behind a journal.
@@ -132,7 +133,7 @@ impl<E: Engine> Journaled<E> {
 }
 
 fn unwritten(error: std::io::Error) -> String {
-    format!("writing the journal: {error}")
+    format!("writing the journal: {}", WithRemedy(&error))
 }
 
 impl Carrying {
