@@ -59,10 +59,18 @@ pub fn judge_at(dir: &Path, load: &Load, runtime: &Runtime, system: &System) -> 
 
 fn answers_again(opened: OpenedNode, load: &Load, runtime: &Runtime) -> Result<(), String> {
     let node = opened.node.clone();
+    let effects = || -> u64 {
+        let recorded = &node.metrics().recorded_total;
+        EFFECTS
+            .iter()
+            .map(|kind| recorded.with_label_values(&[*kind]).get())
+            .sum()
+    };
+    // Opening finishes the batches that were cut off between their passes.
+    let at_opening = effects();
     let serving = Serving::start(opened).map_err(|error| error.to_string())?;
     let other = runtime.block_on(load.repeat_all(&serving.url()));
-    let effects = |kind: &&str| node.metrics().recorded_total.with_label_values(&[*kind]).get();
-    let anew: u64 = EFFECTS.iter().map(effects).sum();
+    let anew = effects() - at_opening;
     drop(node);
     serving.stop().map_err(|error| error.to_string())?;
     if let Some(first) = other.first() {
