@@ -16,6 +16,7 @@ use super::directory::{NodeDir, make_store_dir};
 use super::{Overrides, ServerError, System};
 use crate::node::compact::{Copied, check_copy, copy_live};
 use crate::store::exchange::{exchange, free_bytes, sync_names};
+use crate::store::sled::SledTree;
 use crate::store::{Disk, Guard, GuardState, SledEngine, StoreError};
 
 /// What a compaction has reached.
@@ -116,7 +117,8 @@ impl NodeDir {
     ) -> Result<(SledEngine, Copied), ServerError> {
         let fresh = self.compacting();
         make_store_dir(&fresh)?;
-        let target = SledEngine::create_on(Arc::clone(disk), &fresh)?;
+        // Without a journal: what is written here counts only once it is all there.
+        let target = SledTree::create_on(Arc::clone(disk), &fresh)?;
         let copied = copy_live(source, &target, signed, &mut |done, size| {
             progress(Step::Copied(done, size));
         })?;

@@ -255,7 +255,7 @@ fn closing_writes_the_snapshot_when_much_was_written() {
         let names = names_in(dir).unwrap();
         names.into_iter().filter(|name| name.starts_with("snap.")).count()
     };
-    let write = |engine: &SledEngine, first: u64, bytes: u64| {
+    let write = |engine: &SledTree, first: u64, bytes: u64| {
         let row = vec![7; VALUE_BYTES_MAX];
         let mut batch = Batch::default();
         for number in first..first + bytes / VALUE_BYTES_MAX as u64 {
@@ -267,7 +267,7 @@ fn closing_writes_the_snapshot_when_much_was_written() {
     write(&engine, 0, STORE_SNAPSHOT_BYTES / 2);
     drop(engine);
     assert_eq!(snapshots(dir.path()), 0, "little was written");
-    let (engine, _) = SledEngine::open(dir.path()).unwrap();
+    let (engine, _) = SledTree::open(dir.path()).unwrap();
     assert_eq!(snapshots(dir.path()), 1, "opening writes it");
     let of_opening = names_in(dir.path()).unwrap();
     write(
@@ -279,7 +279,7 @@ fn closing_writes_the_snapshot_when_much_was_written() {
     drop(engine);
     let of_closing = names_in(dir.path()).unwrap();
     assert_ne!(of_closing, of_opening);
-    let (engine, notes) = SledEngine::open(dir.path()).unwrap();
+    let (engine, notes) = SledTree::open(dir.path()).unwrap();
     assert_eq!(
         names_in(dir.path()).unwrap(),
         of_closing,

@@ -176,8 +176,9 @@ async fn a_sync_that_fails_leaves_the_old_store_or_the_new_one() {
                 ..system()
             };
             let outcome = dir.compact_in(&faulty, &Overrides::default(), &mut |_| {});
-            assert_eq!(outcome.is_err(), disk.failed().is_some(), "{outcome:?}");
-            if outcome.is_ok() {
+            // What fails when a store is closed the next opening makes up for.
+            assert!(outcome.is_ok() || disk.failed().is_some(), "{outcome:?}");
+            if disk.failed().is_none() {
                 assert!(failed > 8, "only {failed} syncs were made to fail");
                 return;
             }
