@@ -9,6 +9,7 @@
 mod audit;
 mod campaign;
 mod client;
+mod compact;
 mod demo;
 mod health;
 pub mod import;
@@ -63,6 +64,7 @@ enum Command {
     Import(import::ImportArgs),
     Verify(verify::VerifyArgs),
     Audit(audit::Args),
+    Compact(compact::Args),
     Recover(recover::Args),
     Health(health::Args),
     Demo(demo::Args),
@@ -83,6 +85,7 @@ impl Command {
             Self::Receipt(args) => args.run(),
             Self::Import(args) => import_into(&args),
             Self::Audit(args) => args.run(),
+            Self::Compact(args) => args.run(),
             Self::Recover(args) => args.run(),
             Self::Health(args) => args.run(),
             Self::Demo(args) => args.run(),

@@ -29,6 +29,14 @@ pub(super) fn receipt_key(tag: &Tag) -> [u8; 16] {
 /// # Errors
 /// [`NodeError::Inconsistent`] when they are not an entry of this log.
 pub(super) fn recorded(index: u64, bytes: &[u8]) -> Result<Recorded, NodeError> {
+    Ok(linked(index, bytes)?.0)
+}
+
+/// [`recorded`], with the hash that the entry names as the one before it.
+///
+/// # Errors
+/// As [`recorded`].
+pub(super) fn linked(index: u64, bytes: &[u8]) -> Result<(Recorded, Digest), NodeError> {
     let broken = |why: String| NodeError::Inconsistent(format!("entry {index}: {why}"));
     let entry = Entry::decode(bytes).map_err(|error| broken(error.to_string()))?;
     if entry.index != index {
@@ -36,13 +44,14 @@ pub(super) fn recorded(index: u64, bytes: &[u8]) -> Result<Recorded, NodeError> 
     }
     let (event, answers) =
         Event::from_body(entry.kind, &entry.body).map_err(|error| broken(error.to_string()))?;
-    Ok(Recorded {
+    let recorded = Recorded {
         index,
         hash: entry_hash(bytes),
         time: entry.time,
         event,
         answers,
-    })
+    };
+    Ok((recorded, entry.previous))
 }
 
 /// Whatever can give an entry by its index and an index value by its key: the

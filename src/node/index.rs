@@ -55,6 +55,7 @@
 //! [`INDEX_FAN_IN`]: crate::primitives::limits::INDEX_FAN_IN
 //! [`INDEX_CHECKPOINT_ENTRIES`]: crate::primitives::limits::INDEX_CHECKPOINT_ENTRIES
 
+mod copy;
 mod filter;
 mod key;
 mod manifest;
@@ -75,6 +76,7 @@ use self::run::Run;
 use self::upkeep::Upkeep;
 use crate::store::{Batch, Engine, StoreError};
 
+pub use self::copy::copy;
 pub use self::reader::IndexReader;
 
 /// What a [`step`](Index::step) added to the batch.

@@ -11,6 +11,7 @@ mod answers;
 pub mod audit;
 mod batches;
 mod calls;
+pub mod compact;
 mod coupons;
 mod damage;
 mod find;

@@ -316,7 +316,7 @@ pub(super) fn verifying_key(bytes: &[u8; 32]) -> Result<VerifyingKey, NodeError>
         .map_err(|error| NodeError::Refuse(format!("a key of the keyring: {error}")))
 }
 
-fn behind(size: u64, signed: u64) -> NodeError {
+pub(super) fn behind(size: u64, signed: u64) -> NodeError {
     NodeError::Refuse(format!(
         "the store holds {size} entries, but {signed} were signed (so says the guard file). \
          Starting would give out a second history. If the store was restored from a backup, \
@@ -325,7 +325,7 @@ fn behind(size: u64, signed: u64) -> NodeError {
 }
 
 /// Size of the log and its last entry.
-fn log_end(engine: &dyn Engine) -> Result<(u64, Recorded), NodeError> {
+pub(super) fn log_end(engine: &dyn Engine) -> Result<(u64, Recorded), NodeError> {
     let last = rows::last_entry(engine)?;
     let Some((at, bytes)) = last else {
         return Err(NodeError::Refuse(

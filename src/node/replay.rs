@@ -1,16 +1,16 @@
 //! Opening: what index and derived state do not cover yet is read again.
 
+use std::cell::OnceCell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::ledger::{Event, Recorded, State, StatusTarget};
-use crate::log;
 use crate::primitives::{Digest, UnixSeconds};
 use crate::store::scan_entries;
 
 use super::NodeError;
 use super::coupons::Covered;
-use super::find::{keys_of, recorded};
+use super::find::{keys_of, linked};
 use super::open::{OpenReport, all_batches, campaign_state, campaign_view};
 use super::pending::BatchRow;
 use super::requests::occurrence;
@@ -27,7 +27,8 @@ impl Writer {
         report: &mut OpenReport,
     ) -> Result<(), NodeError> {
         let engine = Arc::clone(&self.shared.engine);
-        let batches = all_batches(engine.as_ref())?;
+        // Read only when they are needed: there may be as many as entries.
+        let batches = OnceCell::new();
         let size = report.size;
         let mut from = index_covers.min(state_covers);
         self.applied = from;
@@ -93,26 +94,24 @@ impl Writer {
         index: u64,
         bytes: &[u8],
         index_covers: u64,
-        batches: &[BatchRow],
+        batches: &OnceCell<Vec<BatchRow>>,
         previous: &mut Option<(Digest, UnixSeconds)>,
     ) -> Result<(), NodeError> {
-        let entry = log::Entry::decode(bytes)
-            .map_err(|error| NodeError::Inconsistent(format!("entry {index}: {error}")))?;
+        let (recorded, names) = linked(index, bytes)?;
         if let Some((hash, time)) = previous
-            && (entry.previous != *hash || entry.time < *time)
+            && (names != *hash || recorded.time < *time)
         {
             return Err(NodeError::Inconsistent(format!(
                 "entry {index} does not follow the one before it"
             )));
         }
-        let recorded = recorded(index, bytes)?;
         *previous = Some((recorded.hash, recorded.time));
         let campaign = match &recorded.event {
             Event::CampaignSigned(signed) => Some(campaign_state(&campaign_view(signed, &recorded)?, index)),
             _ => None,
         };
         let covered = match &recorded.event {
-            Event::StatusSet(set) => covered(&set.target, index, batches),
+            Event::StatusSet(set) => self.covered(&set.target, index, batches)?,
             Event::BatchIssued(batch) => self.covered_if_closed(batch),
             _ => Covered::default(),
         };
@@ -147,14 +146,29 @@ impl Writer {
         }
         Ok(())
     }
-}
 
-/// The coupons that a change of status in entry `index` covered then.
-fn covered(target: &StatusTarget, index: u64, batches: &[BatchRow]) -> Covered {
-    let of = |wanted: &dyn Fn(&BatchRow) -> bool| Covered::batches(batches.iter().filter(|row| wanted(row)));
-    match target {
-        StatusTarget::Coupon(name) => Covered::from(*name),
-        StatusTarget::Batch(entry) => of(&|row| row.entry == *entry),
-        StatusTarget::Campaign(id) => of(&|row| row.campaign == *id && row.entry < index),
+    /// The coupons that a change of status in entry `index` covered then.
+    fn covered(
+        &self,
+        target: &StatusTarget,
+        index: u64,
+        batches: &OnceCell<Vec<BatchRow>>,
+    ) -> Result<Covered, NodeError> {
+        if let StatusTarget::Coupon(name) = target {
+            return Ok(Covered::from(*name));
+        }
+        let batches = match batches.get() {
+            Some(batches) => batches,
+            None => {
+                let read = all_batches(self.shared.engine.as_ref())?;
+                batches.get_or_init(|| read)
+            }
+        };
+        let wanted = |row: &&BatchRow| match target {
+            StatusTarget::Coupon(_) => false,
+            StatusTarget::Batch(entry) => row.entry == *entry,
+            StatusTarget::Campaign(id) => row.campaign == *id && row.entry < index,
+        };
+        Ok(Covered::batches(batches.iter().filter(wanted)))
     }
 }

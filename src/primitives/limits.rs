@@ -206,6 +206,17 @@ pub const INDEX_FILTER_BITS_PER_KEY: u64 = 10;
 /// is held.
 pub const INDEX_WIPE_ROWS_MAX: usize = 512;
 
+/// Entries that a compaction copies before it copies the records beside them:
+/// their tags take 4 MB.
+pub const COMPACT_STRETCH_ENTRIES: u64 = 65_536;
+
+/// Bytes of rows that a compaction writes in one batch: few syncs, little memory.
+pub const COMPACT_BATCH_BYTES: usize = 1024 * 1024;
+
+/// Bytes written since the last opening from which on closing a store opens it
+/// once more for sled's snapshot: reading as many takes some 0.1 s.
+pub const STORE_SNAPSHOT_BYTES: u64 = 32 * 1024 * 1024;
+
 /// Commands that one batch of the writer gathers: bounds the time until the
 /// first of them is answered.
 pub const BATCH_COMMANDS_MAX: usize = 512;

@@ -9,6 +9,7 @@
 //! DIR.guard            what was signed last; outside backups
 //! ```
 //!
+//! A compaction makes its new store in `DIR/store.compacting` ([`super::compact`]).
 //! While `init` is at work there is also `DIR/init-unfinished`, so that a
 //! directory that was left half made is told apart from a damaged one.
 
@@ -36,6 +37,7 @@ use crate::store::{Disk, Engine, Guard, GuardState, OsDisk, SledEngine};
 const UNFINISHED: &str = "init-unfinished";
 const KEYS: &str = "keys";
 const STORE: &str = "store";
+const COMPACTING: &str = "store.compacting";
 
 /// The passphrase of the key files. Wiped from memory when dropped, never shown.
 #[derive(Clone)]
@@ -218,6 +220,11 @@ impl NodeDir {
         self.root.join(STORE)
     }
 
+    /// Where a compaction makes the new store.
+    pub(super) fn compacting(&self) -> PathBuf {
+        self.root.join(COMPACTING)
+    }
+
     /// The keys' directory.
     #[must_use]
     pub fn keys(&self) -> PathBuf {
@@ -318,6 +325,7 @@ impl NodeDir {
         let keyring = self.keyring(passphrase)?;
         let access = AccessKeys::open(self.access_file())?;
         let (engine, mut notes) = SledEngine::open_on(Arc::clone(&system.disk), &self.store())?;
+        notes.extend(self.remove_left_over()?);
         let (guard, state) = Guard::open_on(Arc::clone(&system.disk), &self.guard_file(&config))?;
         let registry = Registry::new();
         let (node, mut report) = Node::open(NodeParts {
@@ -401,10 +409,7 @@ impl NodeDir {
         keyring: &Keyring,
     ) -> Result<GuardState, ServerError> {
         let store = self.store();
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&store)
-            .map_err(ServerError::io("cannot make", store.clone()))?;
+        make_store_dir(&store)?;
         let engine = SledEngine::create_on(Arc::clone(&system.disk), &store)?;
         let begun = NewNode {
             name: new.name.clone(),
@@ -485,6 +490,14 @@ fn make_root(disk: &dyn Disk, root: &Path) -> Result<(), ServerError> {
         ))),
         Err(source) => Err(ServerError::io("cannot make", root)(source)),
     }
+}
+
+/// Makes the directory of a store, for its owner alone.
+pub(super) fn make_store_dir(store: &Path) -> Result<(), ServerError> {
+    DirBuilder::new()
+        .mode(0o700)
+        .create(store)
+        .map_err(ServerError::io("cannot make", store))
 }
 
 /// Where the guard of a new directory goes; refuses one that is there.

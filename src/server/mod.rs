@@ -3,16 +3,19 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`compact`] | a new store in the place of one that has grown |
 //! | [`config`] | `config.toml`: every setting, where it may come from, what is wrong with it |
 //! | [`directory`] | a node's directory: making it and opening it |
 //! | [`run`] | serving a node until it is told to stop |
 //! | [`telemetry`] | log lines on standard error |
 
+pub mod compact;
 pub mod config;
 pub mod directory;
 pub mod run;
 pub mod telemetry;
 
+pub use compact::{Compacted, Step};
 pub use config::{CONFIG_FILE, Config, Overrides};
 pub use directory::{Initialised, NewDir, NodeDir, OpenedNode, Passphrase, System};
 pub use run::{Serving, serve};

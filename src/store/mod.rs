@@ -5,6 +5,7 @@
 //! | [`rows`] | the key layout, readers and appender of entries |
 //! | [`pack`] | packed rows of entries that describe themselves |
 //! | [`beside`] | records beside the log, which can be erased |
+//! | [`exchange`] | a new store in the place of an old one, in one step |
 //! | [`guard`] | the guard file: what was signed last |
 //! | [`scan`] | entries out of the raw files of a damaged store |
 //! | [`disk`] | what the system is asked to make durable |
@@ -18,6 +19,7 @@ mod journal;
 
 pub mod beside;
 pub mod disk;
+pub mod exchange;
 pub mod guard;
 pub mod journaled;
 pub mod memory;

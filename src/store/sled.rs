@@ -12,6 +12,8 @@
 //! - `open` may panic on a damaged file, so it runs inside `catch_unwind`. The
 //!   panic's message still goes to standard error: a hook that hides it would
 //!   hide those of other threads too.
+//! - sled writes its snapshot only while opening, and opening reads all that was
+//!   written since: so closing a store opens it once more, if it was much.
 //!
 //! A batch can be read a moment before it is durable; what must not be told
 //! before it is durable waits for [`Engine::commit`] to return. A scan is no
@@ -37,7 +39,7 @@ use super::journaled::Journaled;
 use super::rows::{FORMAT, FORMAT_KEY, FORMAT_WITHOUT_JOURNAL};
 use super::{Batch, Disk, Engine, OsDisk, Row, StoreError, Visitor};
 use crate::primitives::WithRemedy;
-use crate::primitives::limits::STORE_CACHE_BYTES;
+use crate::primitives::limits::{STORE_CACHE_BYTES, STORE_SNAPSHOT_BYTES};
 
 /// The lock file inside the store's directory.
 pub const LOCK_FILE: &str = "lock";
@@ -55,12 +57,21 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Rows in a sled tree, durable at every commit.
 pub struct SledTree {
-    // Dropped in this order: sled first, our lock last.
-    db: sled::Db,
-    /// Held by the one commit under way; the second handle of the data file
-    /// lies in it. `Err` says why the engine is poisoned.
-    committing: Mutex<Result<DataFile, String>>,
+    /// `None` only while the engine is dropped: sled first, our lock last.
+    db: Option<sled::Db>,
+    /// Held by the one commit under way.
+    committing: Mutex<Committing>,
+    dir: PathBuf,
     _lock: StoreLock,
+}
+
+/// What commits one after the other share.
+struct Committing {
+    /// The second handle of the data file; `Err` says why the engine is
+    /// poisoned.
+    data: Result<DataFile, String>,
+    /// Bytes written since the store was opened: what the next opening reads.
+    written: u64,
 }
 
 /// The second handle of sled's data file, with the disk it is synced on.
@@ -166,7 +177,11 @@ impl SledTree {
     /// # Errors
     /// [`StoreError::Fatal`] when sled cannot say.
     pub fn size_on_disk(&self) -> Result<u64, StoreError> {
-        self.db.size_on_disk().map_err(read_failed)
+        self.db().size_on_disk().map_err(read_failed)
+    }
+
+    fn db(&self) -> &sled::Db {
+        self.db.as_ref().expect("it is taken out by `drop` alone")
     }
 
     fn with(disk: Arc<dyn Disk>, db: sled::Db, dir: &Path, lock: StoreLock) -> Result<Self, StoreError> {
@@ -177,8 +192,12 @@ impl SledTree {
             .open(&path)
             .map_err(StoreError::io(format!("could not open {}", path.display())))?;
         Ok(Self {
-            db,
-            committing: Mutex::new(Ok(DataFile { file, path, disk })),
+            db: Some(db),
+            committing: Mutex::new(Committing {
+                data: Ok(DataFile { file, path, disk }),
+                written: 0,
+            }),
+            dir: dir.to_owned(),
             _lock: lock,
         })
     }
@@ -193,7 +212,7 @@ impl SledTree {
                  use the program that wrote it",
                 dir.display()
             ))),
-            None if self.db.is_empty() => Err(StoreError::Refused(format!(
+            None if self.db().is_empty() => Err(StoreError::Refused(format!(
                 "the store in {} is empty: its creation was cut short, or all of it was lost; if nothing was \
                  ever written, remove the directory and run `tallystick init` again, otherwise restore a copy",
                 dir.display()
@@ -206,11 +225,12 @@ impl SledTree {
     }
 
     fn sync_now(&self, dir: &Path) -> Result<(), StoreError> {
-        let mut committing = self.committing.lock().map_err(|_| panicked())?;
+        let committing = self.committing.lock().map_err(|_| panicked())?;
         let data = committing
-            .as_mut()
+            .data
+            .as_ref()
             .map_err(|why| StoreError::Fatal(why.clone()))?;
-        self.db.flush().map_err(read_failed)?;
+        self.db().flush().map_err(read_failed)?;
         data.sync()
             .map_err(|error| StoreError::Fatal(format!("could not sync {}: {error}", dir.display())))?;
         sync_dir(data.disk.as_ref(), dir)
@@ -219,10 +239,10 @@ impl SledTree {
     /// Applies, flushes and syncs; an error text means that nobody knows what
     /// is on disk.
     fn write(&self, batch: sled::Batch, data: &DataFile) -> Result<(), String> {
-        self.db
+        self.db()
             .apply_batch(batch)
             .map_err(|error| format!("writing a batch: {}", in_words(&error)))?;
-        self.db
+        self.db()
             .flush()
             .map_err(|error| format!("flushing a batch: {}", in_words(&error)))?;
         data.sync()
@@ -232,13 +252,21 @@ impl SledTree {
 
 impl Engine for SledTree {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.db.get(key).map_err(read_failed)?.map(|value| value.to_vec()))
+        Ok(self
+            .db()
+            .get(key)
+            .map_err(read_failed)?
+            .map(|value| value.to_vec()))
     }
 
     fn at_or_before(&self, prefix: &[u8], key: &[u8]) -> Result<Option<Row>, StoreError> {
         let mut failed = None;
         let row = floor_row(prefix, key, |bound| {
-            match self.db.range::<&[u8], _>((Bound::Unbounded, bound)).next_back()? {
+            match self
+                .db()
+                .range::<&[u8], _>((Bound::Unbounded, bound))
+                .next_back()?
+            {
                 Ok((key, value)) => Some((key.to_vec(), value.to_vec())),
                 Err(error) => {
                     failed = Some(error);
@@ -250,7 +278,7 @@ impl Engine for SledTree {
     }
 
     fn scan(&self, prefix: &[u8], from: &[u8], visit: &mut Visitor<'_>) -> Result<(), StoreError> {
-        for row in self.db.range(from.max(prefix)..) {
+        for row in self.db().range(from.max(prefix)..) {
             let (key, value) = row.map_err(read_failed)?;
             if !key.starts_with(prefix) || visit(&key, &value).is_break() {
                 break;
@@ -263,15 +291,18 @@ impl Engine for SledTree {
         check_sizes(&batch)?;
         let mut committing = self.committing.lock().map_err(|_| panicked())?;
         let data = committing
-            .as_mut()
+            .data
+            .as_ref()
             .map_err(|why| StoreError::Fatal(why.clone()))?;
         if let Some(key) = &batch.require_absent
-            && self.db.contains_key(key).map_err(read_failed)?
+            && self.db().contains_key(key).map_err(read_failed)?
         {
             return Err(StoreError::HeadMoved);
         }
         let mut rows = sled::Batch::default();
+        let mut written = 0;
         for (key, value) in batch.writes {
+            written += (key.len() + value.as_ref().map_or(0, Vec::len)) as u64;
             match value {
                 Some(value) => rows.insert(key, value),
                 None => rows.remove(key),
@@ -280,10 +311,33 @@ impl Engine for SledTree {
         if let Err(why) = self.write(rows, data) {
             // After a failed sync the kernel may call lost pages clean, so no
             // later success can be trusted.
-            *committing = Err(format!("an earlier commit failed ({why})"));
+            committing.data = Err(format!("an earlier commit failed ({why})"));
             return Err(StoreError::Fatal(why));
         }
+        committing.written += written;
         Ok(())
+    }
+}
+
+impl Drop for SledTree {
+    /// Closes sled, and lets it write its snapshot when much was written. After
+    /// a failure nothing is touched: the next opening looks at what is there.
+    fn drop(&mut self) {
+        drop(self.db.take());
+        let Ok(committing) = self.committing.get_mut() else {
+            return;
+        };
+        let Ok(data) = &committing.data else { return };
+        if committing.written < STORE_SNAPSHOT_BYTES {
+            return;
+        }
+        tracing::info!("closing the store: its snapshot is written, so that the next opening is quick");
+        let written = try_open(&self.dir)
+            .map_err(|failure| failure.into_error(&self.dir))
+            .and_then(|_| sync_dir(data.disk.as_ref(), &self.dir));
+        if let Err(error) = written {
+            tracing::warn!(%error, "the store's snapshot could not be written; the next opening takes longer");
+        }
     }
 }
 

@@ -248,3 +248,43 @@ proptest! {
         prop_assert_eq!(all_rows(&engine), model);
     }
 }
+
+#[test]
+fn closing_writes_the_snapshot_when_much_was_written() {
+    let snapshots = |dir: &Path| {
+        let names = names_in(dir).unwrap();
+        names.into_iter().filter(|name| name.starts_with("snap.")).count()
+    };
+    let write = |engine: &SledTree, first: u64, bytes: u64| {
+        let row = vec![7; VALUE_BYTES_MAX];
+        let mut batch = Batch::default();
+        for number in first..first + bytes / VALUE_BYTES_MAX as u64 {
+            batch.put(rows::entry(number), row.clone());
+        }
+        engine.commit(batch).unwrap();
+    };
+    let (dir, engine) = fresh();
+    write(&engine, 0, STORE_SNAPSHOT_BYTES / 2);
+    drop(engine);
+    assert_eq!(snapshots(dir.path()), 0, "little was written");
+    let (engine, _) = SledTree::open(dir.path()).unwrap();
+    assert_eq!(snapshots(dir.path()), 1, "opening writes it");
+    let of_opening = names_in(dir.path()).unwrap();
+    write(
+        &engine,
+        100_000,
+        STORE_SNAPSHOT_BYTES + 2 * VALUE_BYTES_MAX as u64,
+    );
+    let rows = all_rows(&engine);
+    drop(engine);
+    let of_closing = names_in(dir.path()).unwrap();
+    assert_ne!(of_closing, of_opening);
+    let (engine, notes) = SledTree::open(dir.path()).unwrap();
+    assert_eq!(
+        names_in(dir.path()).unwrap(),
+        of_closing,
+        "there was nothing left to read"
+    );
+    assert_eq!(notes, Vec::<String>::new());
+    assert!(all_rows(&engine) == rows);
+}

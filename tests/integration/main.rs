@@ -4,6 +4,7 @@
 
 mod audit;
 mod cli;
+mod compact;
 mod coset;
 mod http;
 mod import;

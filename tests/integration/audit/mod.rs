@@ -25,7 +25,7 @@ use tallystick::store::{Batch, Engine, Guard, GuardState, SledEngine};
 use crate::node::world::*;
 
 /// A day in a shop: enough entries for several half tiles, every kind of effect.
-async fn day(node: &Node, world: &World) {
+pub async fn day(node: &Node, world: &World) {
     let lanes = [lane(1), lane(2)];
     for n in 0..150_u64 {
         world.clock.advance(n % 3);
