@@ -22,4 +22,5 @@ mod replay;
 mod schemas;
 mod sheet;
 mod store_format;
+mod till_example;
 mod verify;
