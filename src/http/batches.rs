@@ -19,12 +19,7 @@ use super::{EntryBody, HttpState};
 
 /// A batch as its entry has it.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Batch, example = json!({
-    "batch": 42, "campaign": "q0Jz9n5oYwX3hYb0o2m1Xg", "count": 100_000, "amount": null,
-    "not_before": null, "not_after": "2026-12-31T22:59:59Z",
-    "tags_root": "5rJ0l2y8b1dH9w7Z4T1u0EmJ2yJb5nH0YkqFv0m3K7m",
-    "entry": {"index": 42, "hash": "mJ2yJb5nH0YkqFv0m3K7m3Jx0l2y8b1dH9w7Z4T1u0E"}
-}))]
+#[schema(as = Batch)]
 struct BatchBody {
     /// The batch's name: the index of its entry.
     batch: u64,
@@ -62,16 +57,7 @@ impl From<&BatchView> for BatchBody {
 /// The way from a coupon's tag to the root in its batch's entry. The leaf's hash
 /// is SHA-256(0x00 || tag); RFC 9162, section 2.1.3.2, says how it is checked.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = TagPath, example = json!({
-    "name": "0-81264", "leaf": 1, "tag": "H9w7Z4T1u0EmJ2yJb5nH0YkqFv0m3K7m3Jx0l2y8b1d",
-    "path": ["Z4T1u0EmJ2yJb5nH0YkqFv0m3K7m3Jx0l2y8b1dH9w7"],
-    "batch": {
-        "batch": 42, "campaign": "q0Jz9n5oYwX3hYb0o2m1Xg", "count": 2, "amount": null,
-        "not_before": null, "not_after": "2026-12-31T22:59:59Z",
-        "tags_root": "5rJ0l2y8b1dH9w7Z4T1u0EmJ2yJb5nH0YkqFv0m3K7m",
-        "entry": {"index": 42, "hash": "mJ2yJb5nH0YkqFv0m3K7m3Jx0l2y8b1dH9w7Z4T1u0E"}
-    }
-}))]
+#[schema(as = TagPath)]
 struct TagPathBody {
     /// The coupon.
     name: NameOfCoupon,

@@ -78,12 +78,7 @@ impl From<Benefit> for BenefitBody {
 /// A campaign's terms. They never change: a change is a new campaign.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = Campaign, example = json!({
-    "name": "Spring", "text": "3.00 EUR off from 10.00 EUR", "currency": "EUR",
-    "benefit": {"kind": "amount_off", "amount": 300}, "minimum_basket": 1000, "budget": 500000,
-    "not_before": "2026-03-01T00:00:00+01:00", "not_after": "2026-04-01T00:00:00+02:00",
-    "reversal_window_seconds": 604800
-}))]
+#[schema(as = Campaign)]
 struct CampaignBody {
     /// For people, 1 to 200 bytes.
     #[schema(min_length = 1, max_length = 200)]
@@ -130,7 +125,7 @@ impl From<CampaignBody> for CampaignDraft {
 
 /// A signed campaign.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = CampaignAnswer, example = json!({"id": "q0Jz9n5oYwX3hYb0o2m1Xg", "credential": "0oRYLKMBJwRI…"}))]
+#[schema(as = CampaignAnswer)]
 struct CampaignAnswerBody<'a> {
     /// Its identity.
     id: String,

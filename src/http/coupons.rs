@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::ledger::{Basket, BatchOrder, Quote};
+use crate::ledger::{Basket, BatchOrder, Quote, check_line};
 use crate::node::IssuedCoupon;
+use crate::primitives::limits;
 
 use super::auth::{Identity, May};
 use super::negotiate::{self, wants_cose, wants_ndjson};
@@ -24,7 +25,7 @@ use super::{EntryBody, HttpState};
 /// Coupons as the office orders them.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = CouponOrder, example = json!({"campaign": "q0Jz9n5oYwX3hYb0o2m1Xg", "count": 2}))]
+#[schema(as = CouponOrder)]
 struct CouponOrderBody {
     campaign: CampaignRef,
     /// How many; one if absent. More than 1,000 only as a stream.
@@ -54,7 +55,6 @@ struct CouponBody<'a> {
     /// What it is called in office work.
     name: NameOfCoupon,
     /// The text of its QR code.
-    #[schema(example = "HTTPS://COOP.EXAMPLE/V#4117…")]
     qr: String,
     /// The signed coupon (COSE).
     credential: Base64Url<'a>,
@@ -62,11 +62,7 @@ struct CouponBody<'a> {
 
 /// A batch of coupons.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Coupons, example = json!({
-    "batch": 42,
-    "coupons": [{"name": "0-81264", "qr": "HTTPS://COOP.EXAMPLE/V#4117…", "credential": "0oRYLKMBJwRI…"}],
-    "entry": {"index": 42, "hash": "mJ2yJb5nH0YkqFv0m3K7m3Jx0l2y8b1dH9w7Z4T1u0E"}
-}))]
+#[schema(as = Coupons)]
 struct CouponsBody<'a> {
     /// The batch's name: the index of its entry.
     batch: u64,
@@ -81,7 +77,7 @@ struct CouponsBody<'a> {
 struct FromLine {
     /// With `Accept: application/x-ndjson`: how many lines the caller has already. The same request, with the same
     /// `Idempotency-Key` and body, then gives the lines that follow, byte for byte.
-    #[param(minimum = 0, maximum = 1_000_000, default = 0)]
+    #[param(minimum = 0, maximum = 1_000_000, default = 0, example = 0)]
     from: Option<u32>,
 }
 
@@ -216,32 +212,41 @@ fn of_batch(response: HttpResponse, batch: u64) -> HttpResponse {
 /// What the customer buys.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = Basket, example = json!({"total": 1250, "currency": "EUR"}))]
+#[schema(as = Basket)]
 pub(super) struct BasketBody {
     /// What it comes to.
     total: Money,
     currency: Letters,
-    /// Its lines; no terms look at them yet.
-    #[expect(dead_code, reason = "read, so that what is wrong in them is told")]
+    /// Its lines; no terms look at them yet, but what is wrong in them is told.
+    #[schema(max_items = 1000)]
     #[serde(default, deserialize_with = "maybe_objects")]
     lines: Option<Vec<LineBody>>,
 }
 
-impl From<BasketBody> for Basket {
-    fn from(basket: BasketBody) -> Self {
-        Self {
-            total: basket.total.0,
-            currency: basket.currency.0,
+impl BasketBody {
+    pub(super) fn into_basket(self) -> Result<Basket, Problem> {
+        let lines = self.lines.unwrap_or_default();
+        let refused = |why: String| Problem::new("body_invalid", format!("basket.lines: {why}"));
+        if lines.len() > limits::RECEIPT_LINES_MAX {
+            return Err(refused(format!(
+                "at most {} are allowed",
+                limits::RECEIPT_LINES_MAX
+            )));
         }
+        for line in lines {
+            check_line(&line.into()).map_err(|refusal| refused(refusal.to_string()))?;
+        }
+        Ok(Basket {
+            total: self.total.0,
+            currency: self.currency.0,
+        })
     }
 }
 
 /// A coupon and the basket it is meant for.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = Validation, example = json!({
-    "coupon": "HTTPS://COOP.EXAMPLE/V#4117…", "basket": {"total": 1250, "currency": "EUR"}
-}))]
+#[schema(as = Validation)]
 struct ValidationBody {
     coupon: CouponText,
     #[serde(deserialize_with = "object")]
@@ -252,9 +257,7 @@ struct ValidationBody {
 
 /// Whether the coupon would work. `code`, `detail` and the rest only if not.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ValidationAnswer, example = json!({
-    "valid": true, "amount": 300, "remaining_uses": 0, "remaining_value": null
-}))]
+#[schema(as = ValidationAnswer)]
 #[serde(untagged)]
 enum ValidationAnswer {
     /// It would.
@@ -328,9 +331,10 @@ pub async fn post_validation(
     Identity::of(&state, &request, May::Sell)?;
     let body: ValidationBody = read_json(&state, &request, payload).await?;
     let amount = body.amount.map(|amount| amount.0);
+    let basket = body.basket.into_basket()?;
     let answer = match body.coupon.bytes(&state.node.options().origin) {
         Ok(coupon) => {
-            let quote = state.node.validate(&coupon, body.basket.into(), amount).await;
+            let quote = state.node.validate(&coupon, basket, amount).await;
             quote.map(ValidationAnswer::from).map_err(Problem::from)
         }
         Err(problem) => Err(problem),

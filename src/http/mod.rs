@@ -25,10 +25,12 @@ mod redemptions;
 mod request;
 mod revocations;
 pub mod scalars;
+mod unread;
 
 use std::future::Future;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use actix_cors::Cors;
@@ -38,10 +40,12 @@ use actix_web::middleware::{Condition, DefaultHeaders, from_fn};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpServer};
 use prometheus::Registry;
+use rustix::net::sockopt::set_tcp_user_timeout;
 
 use crate::encoding::qr_text;
 use crate::node::access::AccessKeys;
 use crate::node::{EntryRef, Node};
+use crate::primitives::limits;
 
 pub use openapi::document as openapi_document;
 
@@ -85,6 +89,11 @@ pub struct HttpOptions {
     pub keep_alive: Duration,
     /// How long a client may take to send a request's head, and again its body.
     pub client_timeout: Duration,
+    /// How long an answer, or a part of it, may lie unread before the
+    /// connection is given up.
+    pub answer_timeout: Duration,
+    /// Connections that are served at a time; further ones wait.
+    pub connections: usize,
     /// How long requests under way may take once shutdown has begun.
     pub shutdown_timeout: Duration,
 }
@@ -98,6 +107,8 @@ impl Default for HttpOptions {
             workers: None,
             keep_alive: Duration::from_secs(75),
             client_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(60),
+            connections: limits::CONNECTIONS_DEFAULT,
             shutdown_timeout: Duration::from_secs(15),
         }
     }
@@ -153,14 +164,22 @@ pub fn app_config(state: Arc<HttpState>) -> impl FnOnce(&mut ServiceConfig) {
         );
         let everything = web::scope("")
             .wrap(cors)
-            .wrap(headers)
+            .wrap(headers.clone())
             .wrap(from_fn(observe::observe))
             .configure(|inner| {
                 openapi::routes(&mut utoipa_actix_web::service_config::ServiceConfig::new(inner))
             })
             .configure(crate::web::configure)
             .default_service(web::to(public::unmatched));
-        config.app_data(Data::from(state)).service(everything);
+        config
+            .app_data(Data::from(state))
+            .service(everything)
+            // What has no path at all, such as `OPTIONS *`.
+            .default_service(
+                web::to(public::unmatched)
+                    .wrap(headers)
+                    .wrap(from_fn(observe::observe)),
+            );
     }
 }
 
@@ -208,15 +227,22 @@ fn server(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<Server> {
     let options = state.options.clone();
-    let mut server = HttpServer::new(move || App::new().configure(app_config(Arc::clone(&state))))
+    // A reader that takes nothing keeps its answer in memory: the system ends
+    // its connection, and those that are accepted from a listener inherit that.
+    let unread_ms = u32::try_from(options.answer_timeout.as_millis()).unwrap_or(u32::MAX);
+    set_tcp_user_timeout(&listener, unread_ms)?;
+    let workers = options
+        .workers
+        .unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
+    let server = HttpServer::new(move || App::new().configure(app_config(Arc::clone(&state))))
         .keep_alive(options.keep_alive)
         .client_request_timeout(options.client_timeout)
         .shutdown_timeout(options.shutdown_timeout.as_secs())
         .tcp_nodelay(true)
+        .h1_write_buffer_size(limits::ANSWER_PIECE_BYTES)
+        .workers(workers)
+        .max_connections(options.connections.div_ceil(workers))
         .shutdown_signal(shutdown);
-    if let Some(workers) = options.workers {
-        server = server.workers(workers);
-    }
     Ok(server.listen(listener)?.run())
 }
 

@@ -1,8 +1,15 @@
 //! JSON or COSE: what the caller accepts, and the answers in either form.
 
+use std::convert::Infallible;
+
+use actix_web::body::{BoxBody, SizedStream};
 use actix_web::http::{StatusCode, header};
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
+use futures_util::stream;
 use serde::Serialize;
+
+use crate::primitives::limits;
 
 use super::request::NDJSON;
 
@@ -46,7 +53,24 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
     let bytes = serde_json::to_vec(body).expect("answers hold nothing that JSON cannot");
     HttpResponse::build(status)
         .content_type("application/json")
-        .body(bytes)
+        .body(in_pieces(bytes.into()))
+}
+
+/// A body that is sent in pieces where it is long: what waits for a slow reader
+/// is a piece of it, beside the body itself, and not a second copy.
+pub fn in_pieces(whole: Bytes) -> BoxBody {
+    if whole.len() <= limits::ANSWER_PIECE_BYTES {
+        return BoxBody::new(whole);
+    }
+    let length = whole.len() as u64;
+    let pieces = stream::unfold(whole, async |mut rest| {
+        if rest.is_empty() {
+            return None;
+        }
+        let piece = rest.split_to(rest.len().min(limits::ANSWER_PIECE_BYTES));
+        Some((Ok::<_, Infallible>(piece), rest))
+    });
+    BoxBody::new(SizedStream::new(length, Box::pin(pieces)))
 }
 
 /// A credential as it was signed.

@@ -18,6 +18,7 @@ use crate::primitives::{Entropy, OsEntropy};
 
 use super::HttpState;
 use super::problem::Problem;
+use super::unread::{Shared, held};
 
 /// Names a request in answers and logs.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -63,7 +64,7 @@ impl Observed {
 /// for; the connection leaves its body out (RFC 9110, section 9.3.2).
 pub async fn observe(
     mut request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started = Instant::now();
     let state = request.app_data::<Data<HttpState>>().cloned();
@@ -73,6 +74,7 @@ pub async fn observe(
     if request.method() == Method::HEAD {
         request.head_mut().method = Method::GET;
     }
+    let shared = Shared::of(&mut request);
     let span = tracing::info_span!("request", %id, method, key = Empty, code = Empty);
     let mut response = next.call(request).instrument(span.clone()).await?;
     let elapsed = started.elapsed();
@@ -102,7 +104,7 @@ pub async fn observe(
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    Ok(response)
+    Ok(held(response, shared))
 }
 
 /// False for what fell through all routes: its pattern would be its path.

@@ -33,18 +33,13 @@ use super::request::{NDJSON, idempotency_key, parse};
 /// What became of a line: the receipt, as the single call answers it, or a
 /// problem document.
 #[derive(Serialize, ToSchema)]
-#[schema(as = ReceiptResult, example = json!({
-    "line": 1, "status": 201, "id": "Y2x4nXz0ZQ4o5oJq7lqK1Yw0m3J5m0Qw3b5nq2o1r8A", "sequence_number": 812,
-    "qr": "HTTPS://COOP.EXAMPLE/V#4117…", "credential": "0oRYLKMBJwRI…",
-    "secret": "b1mC0m2q9n1m5V8s3x7K0y2Q4w6E8r0T2y4U6i8O0p2",
-    "entry": {"index": 41, "hash": "mJ2yJb5nH0YkqFv0m3K7m3Jx0l2y8b1dH9w7Z4T1u0E"}
-}))]
+#[schema(as = ReceiptResult)]
 pub(super) struct ReceiptResult<'a> {
     /// The line's number, from 1.
     #[schema(minimum = 1)]
     line: u64,
-    /// 201, or the status of the problem whose members follow.
-    #[schema(example = 201)]
+    /// 201.
+    #[schema(example = 201, minimum = 201, maximum = 201)]
     status: u16,
     #[serde(flatten)]
     receipt: ReceiptAnswerBody<'a>,

@@ -123,14 +123,7 @@ struct TenderBody {
 /// A receipt as a till posts it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = Receipt, example = json!({
-    "register": "shop1-lane3", "till_reference": "2026-03-07/000812", "type": "sale", "currency": "EUR",
-    "issued_at": "2026-03-07T16:21:09+01:00", "prices_include_tax": true,
-    "lines": [{"description": "Äpfel Topaz", "quantity": "0.482", "unit": "kg", "unit_price": "2.99",
-               "total": 144, "tax_rate": "7.00"}],
-    "taxes": [{"rate": "7.00", "net": 135, "tax": 9}],
-    "tenders": [{"kind": "cash", "amount": 144}], "total": 144
-}))]
+#[schema(as = Receipt)]
 pub(super) struct ReceiptBody {
     /// The register it is issued at.
     pub(super) register: RegisterName,
@@ -202,12 +195,7 @@ impl ReceiptBody {
 
 /// A receipt as it was signed.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ReceiptAnswer, example = json!({
-    "id": "Y2x4nXz0ZQ4o5oJq7lqK1Yw0m3J5m0Qw3b5nq2o1r8A", "sequence_number": 812,
-    "qr": "HTTPS://COOP.EXAMPLE/V#4117…", "credential": "0oRYLKMBJwRI…",
-    "secret": "b1mC0m2q9n1m5V8s3x7K0y2Q4w6E8r0T2y4U6i8O0p2",
-    "entry": {"index": 41, "hash": "mJ2yJb5nH0YkqFv0m3K7m3Jx0l2y8b1dH9w7Z4T1u0E"}
-}))]
+#[schema(as = ReceiptAnswer)]
 pub(super) struct ReceiptAnswerBody<'a> {
     /// Its tag.
     id: String,
@@ -284,13 +272,13 @@ struct ReceiptViewBody<'a> {
     register: RegisterName,
     /// Its type.
     #[serde(rename = "type")]
-    #[schema(example = "sale")]
+    #[schema(value_type = ReceiptType)]
     kind: &'static str,
     currency: Letters,
     total: Money,
     issued_at: Time,
     /// `live`, `offline` (posted after an outage) or `import` (from a till's export).
-    #[schema(example = "live")]
+    #[schema(pattern = "^(live|offline|import)$", example = "live")]
     mark: &'static str,
     details: DetailsBody,
     /// The leaves of the details root, in order: CBOR `[salt, label, value]` each.

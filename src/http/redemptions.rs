@@ -22,10 +22,7 @@ use super::{EntryBody, HttpState};
 /// A redemption as a till asks for it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = Redemption, example = json!({
-    "coupon": "HTTPS://COOP.EXAMPLE/V#4117…", "register": "shop1-lane3",
-    "till_reference": "2026-03-07/000812", "basket": {"total": 1250, "currency": "EUR"}
-}))]
+#[schema(as = Redemption)]
 struct RedemptionBody {
     coupon: CouponText,
     register: RegisterName,
@@ -39,10 +36,7 @@ struct RedemptionBody {
 
 /// A redemption that was made.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = RedemptionAnswer, example = json!({
-    "id": "b0mT3s8wQ1e5r7Y9u2I4oA", "amount": 300, "remaining_uses": 0, "remaining_value": null,
-    "entry": {"index": 43, "hash": "mJ2yJb5nH0YkqFv0m3K7m3Jx0l2y8b1dH9w7Z4T1u0E"}
-}))]
+#[schema(as = RedemptionAnswer)]
 struct RedemptionAnswerBody {
     /// Its identity.
     id: String,
@@ -130,7 +124,7 @@ pub async fn post_redemption(
         coupon: body.coupon.bytes(&state.node.options().origin)?,
         register: body.register.0,
         till_reference: body.till_reference.0,
-        basket: body.basket.into(),
+        basket: body.basket.into_basket()?,
         amount: body.amount.map(|amount| amount.0),
     };
     let made = state.node.redeem(&post.caller, wanted).await?;
@@ -182,7 +176,7 @@ pub async fn get_redemption(
 /// A reversal as a till or the office asks for it.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = Reversal, example = json!({"till_reference": "2026-03-07/000813", "give_back": true}))]
+#[schema(as = Reversal)]
 struct ReversalBody {
     till_reference: Reference,
     /// How much; all that is left if absent.
@@ -193,10 +187,7 @@ struct ReversalBody {
 
 /// A reversal that was made.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = ReversalAnswer, example = json!({
-    "id": "c1nU4t9xR2f6s8Z0v3J5pA", "amount": 300,
-    "entry": {"index": 44, "hash": "mJ2yJb5nH0YkqFv0m3K7m3Jx0l2y8b1dH9w7Z4T1u0E"}
-}))]
+#[schema(as = ReversalAnswer)]
 struct ReversalAnswerBody {
     /// Its identity.
     id: String,

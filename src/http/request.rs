@@ -83,10 +83,10 @@ pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
 #[into_params(parameter_in = Query)]
 pub struct ByReference {
     /// A till key implies its own.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<RegisterName>, nullable = false)]
     register: Option<RegisterName>,
     /// The till's own reference.
-    #[param(value_type = String)]
+    #[param(value_type = Reference)]
     till_reference: Reference,
 }
 

@@ -33,7 +33,7 @@ enum StatusWord {
 /// A change of status: exactly one of `coupon`, `name`, `batch`, `campaign`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = Revocation, example = json!({"name": "0-81264", "status": "revoked", "reason": "printed twice"}))]
+#[schema(as = Revocation)]
 struct RevocationBody {
     coupon: Option<CouponText>,
     name: Option<NameOfCoupon>,
@@ -63,9 +63,7 @@ impl RevocationBody {
 
 /// A change of status that was made.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = RevocationAnswer, example = json!({
-    "changed": 1, "entry": {"index": 45, "hash": "mJ2yJb5nH0YkqFv0m3K7m3Jx0l2y8b1dH9w7Z4T1u0E"}
-}))]
+#[schema(as = RevocationAnswer)]
 struct RevocationAnswerBody {
     /// How many coupons changed.
     changed: u64,

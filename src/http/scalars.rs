@@ -258,7 +258,7 @@ impl<'de> Deserialize<'de> for Reference {
 
 /// A coupon's QR text, in either form.
 #[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
-#[schema(as = CouponText, value_type = String, example = "HTTPS://COOP.EXAMPLE/V#4117…")]
+#[schema(as = CouponText, value_type = String)]
 pub struct CouponText(pub String);
 
 impl<'de> Deserialize<'de> for CouponText {
@@ -363,7 +363,7 @@ impl Serialize for NameOfCoupon {
 
 /// Bytes: base64url without padding.
 #[derive(Clone, Debug, PartialEq, Eq, ToSchema)]
-#[schema(value_type = String, pattern = "^[A-Za-z0-9_-]*$", example = "0oRDoQEnoP…")]
+#[schema(value_type = String, pattern = "^[A-Za-z0-9_-]*$", example = "0oRYLKMBJwRI")]
 pub struct Base64Url<'a>(pub Cow<'a, [u8]>);
 
 impl Base64Url<'static> {

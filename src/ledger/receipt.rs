@@ -1,7 +1,7 @@
 //! What a receipt must add up to (formats, section 3, 'Totals').
 
 use crate::credential::ReceiptKind;
-use crate::credential::details::{ReceiptDetails, is_tender_kind};
+use crate::credential::details::{Line, ReceiptDetails, is_tender_kind};
 use crate::primitives::{Amount, Currency, Decimal, Register, UnixSeconds, limits};
 
 use super::event::Mark;
@@ -66,15 +66,7 @@ impl ReceiptDraft {
         at_most("lines", details.lines.len(), limits::RECEIPT_LINES_MAX)?;
         at_most("tenders", details.tenders.len(), limits::RECEIPT_TENDERS_MAX)?;
         at_most("taxes", details.taxes.len(), limits::RECEIPT_TENDERS_MAX)?;
-        for line in &details.lines {
-            text("description", &line.description, limits::DESCRIPTION_BYTES_MAX)?;
-            if let Some(unit) = &line.unit {
-                text("unit", unit, limits::UNIT_BYTES_MAX)?;
-            }
-            places("quantity", Some(line.quantity), limits::QUANTITY_PLACES_MAX)?;
-            places("unit_price", line.unit_price, limits::UNIT_PRICE_PLACES_MAX)?;
-            places("tax_rate", line.tax_rate, limits::RATE_PLACES_MAX)?;
-        }
+        details.lines.iter().try_for_each(check_line)?;
         let references = [
             ("cashier", &details.cashier),
             ("member", &details.member),
@@ -272,6 +264,20 @@ fn places(what: &str, decimal: Option<Decimal>, most: u8) -> Result<(), Refusal>
         }
         _ => Ok(()),
     }
+}
+
+/// Checks what stands on a line: lengths of texts, places of decimals.
+///
+/// # Errors
+/// [`Refusal::ReceiptInvalid`] with a sentence that names the member.
+pub fn check_line(line: &Line) -> Result<(), Refusal> {
+    text("description", &line.description, limits::DESCRIPTION_BYTES_MAX)?;
+    if let Some(unit) = &line.unit {
+        text("unit", unit, limits::UNIT_BYTES_MAX)?;
+    }
+    places("quantity", Some(line.quantity), limits::QUANTITY_PLACES_MAX)?;
+    places("unit_price", line.unit_price, limits::UNIT_PRICE_PLACES_MAX)?;
+    places("tax_rate", line.tax_rate, limits::RATE_PLACES_MAX)
 }
 
 fn invalid<T>(why: String) -> Result<T, Refusal> {

@@ -380,3 +380,18 @@ pub const IMPORT_REJECTS_SHOWN_MAX: u64 = 10;
 
 /// Rows of batches kept in memory, some 100 bytes each.
 pub const BATCHES_KEPT_MAX: usize = 65_536;
+
+/// Connections served at a time unless the config says otherwise: some 11 KB
+/// each while idle, and far more than a shop has tills.
+pub const CONNECTIONS_DEFAULT: usize = 4_096;
+
+/// Most connections that the config may ask for.
+pub const CONNECTIONS_MAX: u64 = 100_000;
+
+/// Open files kept free for the store, the guard, the keys, and the threads'
+/// event queues: connections get what is left of the system's limit.
+pub const FILES_RESERVED: u64 = 256;
+
+/// Most bytes of an answer that are handed to a connection at a time, and that
+/// wait there to be sent: what is longer goes in pieces.
+pub const ANSWER_PIECE_BYTES: usize = 16 * 1024;

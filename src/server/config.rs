@@ -117,6 +117,14 @@ const SETTINGS: &[Setting] = &[
         ],
     },
     Setting {
+        key: "connections",
+        example: "4096",
+        meaning: &[
+            "Connections served at a time, 16 to 100000; further ones wait until one ends. Each takes",
+            "some 11 KB. The limit of open files (ulimit -n) is raised to fit as far as it may be.",
+        ],
+    },
+    Setting {
         key: "log_format",
         example: "\"text\"",
         meaning: &[
@@ -167,6 +175,8 @@ pub struct Config {
     pub guard: Option<PathBuf>,
     /// Threads that answer HTTP; `None` for one to each processor.
     pub workers: Option<usize>,
+    /// Connections served at a time.
+    pub connections: usize,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines are written.
@@ -254,6 +264,7 @@ struct Raw {
     status_list_seconds: Option<Spanned<u64>>,
     guard: Option<PathBuf>,
     workers: Option<Spanned<u64>>,
+    connections: Option<Spanned<u64>>,
     log_format: Option<Spanned<String>>,
     log_level: Option<Spanned<String>>,
 }
@@ -398,6 +409,9 @@ impl Config {
                 .unwrap_or(STATUS_LIST_SECONDS_DEFAULT),
             guard: raw.guard,
             workers: source.read("workers", raw.workers, workers)?,
+            connections: source
+                .read("connections", raw.connections, connections)?
+                .unwrap_or(limits::CONNECTIONS_DEFAULT),
             log_format: source
                 .read("log_format", raw.log_format, |text| log_format(&text))?
                 .unwrap_or_default(),
@@ -553,6 +567,14 @@ fn workers(count: u64) -> Result<usize, String> {
     match usize::try_from(count) {
         Ok(count @ 1..=256) => Ok(count),
         _ => Err(format!("{count} is not from 1 to 256")),
+    }
+}
+
+fn connections(count: u64) -> Result<usize, String> {
+    let most = limits::CONNECTIONS_MAX;
+    match usize::try_from(count) {
+        Ok(fits) if (16..=most).contains(&count) => Ok(fits),
+        _ => Err(format!("{count} is not from 16 to {most}")),
     }
 }
 

@@ -6,12 +6,14 @@
 //! | [`compact`] | a new store in the place of one that has grown |
 //! | [`config`] | `config.toml`: every setting, where it may come from, what is wrong with it |
 //! | [`directory`] | a node's directory: making it and opening it |
+//! | [`files`] | how many connections there is room for |
 //! | [`run`] | serving a node until it is told to stop |
 //! | [`telemetry`] | log lines on standard error |
 
 pub mod compact;
 pub mod config;
 pub mod directory;
+pub mod files;
 pub mod run;
 pub mod telemetry;
 

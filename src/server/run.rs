@@ -10,7 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::{OpenedNode, ServerError};
+use super::{OpenedNode, ServerError, files};
 use crate::http::{self, HttpOptions, HttpState};
 use crate::node::Node;
 
@@ -50,6 +50,7 @@ pub async fn serve(
             cors_origins: opened.config.cors_origins.clone(),
             metrics_public: opened.config.metrics_public,
             workers: opened.config.workers,
+            connections: files::connections(opened.config.connections),
             ..HttpOptions::default()
         },
     );

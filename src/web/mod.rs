@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use actix_web::http::Method;
 use actix_web::http::header::{self, ETag, EntityTag, IfNoneMatch};
-use actix_web::web::{Header, Path, ServiceConfig, resource, route};
+use actix_web::web::{Header, Path, ServiceConfig, resource};
 use actix_web::{HttpResponse, HttpResponseBuilder, Resource, guard};
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
@@ -67,8 +67,16 @@ pub fn configure(config: &mut ServiceConfig) {
     }
     // A scanner that writes `#` as `%23` asks the server for the code: it is
     // sent back to where the code stays in the browser.
-    config
-        .service(resource("/{v:[Vv]}{mark:(?:#|%23)}{digits:[0-9]+}").route(readable().to(back_to_fragment)));
+    let escaped = format!(
+        "/{{v:[Vv]}}{{mark:(?:#|%23)}}{{digits:[0-9]{{1,{}}}}}",
+        limits::QR_DIGITS_MAX
+    );
+    config.service(resource(escaped).guard(readable()).to(back_to_fragment));
+}
+
+/// The paths of what the page loads, each with its media type.
+pub fn files() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ASSETS.iter().map(|asset| (asset.path, asset.content_type))
 }
 
 fn asset(path: &'static str, content_type: &'static str, body: &'static str) -> Asset {
@@ -83,11 +91,14 @@ fn asset(path: &'static str, content_type: &'static str, body: &'static str) -> 
 
 fn served(path: &'static str, asset: &'static Asset) -> Resource {
     resource(path)
-        .route(readable().to(async move |if_none_match: Header<IfNoneMatch>| answer(asset, &if_none_match)))
+        .guard(readable())
+        .to(async move |if_none_match: Header<IfNoneMatch>| answer(asset, &if_none_match))
 }
 
-fn readable() -> actix_web::Route {
-    route().guard(guard::Any(guard::Get()).or(guard::Method(Method::HEAD)))
+/// On the resource and not on its route: other methods fall through to where
+/// everything that is not served gets its answer.
+fn readable() -> impl guard::Guard {
+    guard::Any(guard::Get()).or(guard::Method(Method::HEAD))
 }
 
 fn answer(asset: &Asset, known: &IfNoneMatch) -> HttpResponse {
@@ -114,9 +125,6 @@ fn answer(asset: &Asset, known: &IfNoneMatch) -> HttpResponse {
 
 async fn back_to_fragment(path: Path<(String, String, String)>) -> HttpResponse {
     let (page, _, digits) = path.into_inner();
-    if digits.len() > limits::QR_DIGITS_MAX {
-        return HttpResponse::NotFound().finish();
-    }
     protect(&mut HttpResponse::Found())
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .insert_header((header::LOCATION, format!("/{page}#{digits}")))

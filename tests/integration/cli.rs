@@ -126,6 +126,15 @@ pub struct Served {
 }
 
 impl Served {
+    /// Where it listens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn checkpoint(&self) -> String {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let answer = reqwest::blocking::get(format!("{}/checkpoint", self.url)).unwrap();

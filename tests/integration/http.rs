@@ -2,7 +2,7 @@
 
 mod bad_input;
 mod bulk;
-mod client;
+pub mod client;
 mod day;
 mod public;
 mod retries;

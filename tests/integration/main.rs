@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attack;
 mod audit;
 mod cli;
 mod compact;
@@ -22,4 +23,5 @@ mod replay;
 mod schemas;
 mod sheet;
 mod store_format;
+mod till_example;
 mod verify;

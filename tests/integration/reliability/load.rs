@@ -462,7 +462,7 @@ async fn send(client: &Client, url: &str, exchange: &Exchange) -> Result<(u16, R
 }
 
 fn client() -> Client {
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     Client::builder().no_proxy().build().unwrap()
 }
 

@@ -1,0 +1,157 @@
+//! Which problems each call may answer with. What is answered in the tests is
+//! compared with this, so that no code goes unsaid.
+
+/// The key is missing, unknown, or of another role.
+const KEY: &[&str] = &["access_key_missing", "access_key_unknown", "role_forbidden"];
+
+/// The key is missing or unknown; every role may read.
+const ANY_KEY: &[&str] = &["access_key_missing", "access_key_unknown"];
+
+/// A body that cannot be had or understood.
+const BODY: &[&str] = &[
+    "body_invalid",
+    "body_timeout",
+    "body_too_large",
+    "content_type_unsupported",
+];
+
+/// What an `Idempotency-Key` may meet.
+const INTENT: &[&str] = &[
+    "idempotency_key_required",
+    "idempotency_key_invalid",
+    "idempotency_key_reused",
+    "request_in_progress",
+    "gone",
+];
+
+/// The node cannot work on it.
+const NODE: &[&str] = &["internal", "busy", "index_damaged", "stopped"];
+
+/// The node cannot look it up.
+const READ: &[&str] = &["internal", "index_damaged", "stopped"];
+
+/// A till's register and reference.
+const TILL: &[&str] = &["register_mismatch", "till_reference_reused"];
+
+/// What is presented is not a coupon that was issued here.
+const NO_COUPON: &[&str] = &[
+    "coupon_unreadable",
+    "coupon_link_foreign",
+    "coupon_forged",
+    "coupon_not_issued",
+    "coupon_foreign",
+    "holder_signature_missing",
+];
+
+/// Why a coupon of this node is refused.
+const REFUSED: &[&str] = &[
+    "coupon_not_yet_valid",
+    "coupon_expired",
+    "coupon_revoked",
+    "coupon_suspended",
+    "coupon_used_up",
+    "campaign_closed",
+    "terms_not_supported",
+    "redeemer_not_allowed",
+    "currency_differs",
+    "basket_below_minimum",
+    "nothing_to_redeem",
+    "amount_differs",
+    "amount_too_large",
+    "budget_exhausted",
+];
+
+/// The codes that a validation tells of in its 200.
+pub fn of_refused_validation() -> Vec<&'static str> {
+    [NO_COUPON, REFUSED].concat()
+}
+
+/// The codes of the problems that the call may answer with, beside
+/// `method_not_allowed`; `None` for a call that is not known here.
+pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
+    let groups: &[&[&str]] = match operation_id {
+        "redeemCoupon" => &[
+            KEY,
+            BODY,
+            INTENT,
+            NODE,
+            TILL,
+            NO_COUPON,
+            REFUSED,
+            &["too_many_coupons"],
+        ],
+        "issueReceipt" => &[
+            KEY,
+            BODY,
+            INTENT,
+            NODE,
+            TILL,
+            &["receipt_invalid", "time_too_far", "not_acceptable"],
+        ],
+        "validateCoupon" => &[KEY, BODY, READ],
+        "reverseRedemption" => &[
+            KEY,
+            BODY,
+            INTENT,
+            NODE,
+            TILL,
+            &[
+                "not_found",
+                "redemption_unknown",
+                "reversal_too_large",
+                "reversal_window_over",
+                "give_back_needs_whole",
+            ],
+        ],
+        "signCampaign" => &[
+            KEY,
+            BODY,
+            INTENT,
+            NODE,
+            &["terms_not_supported", "terms_invalid", "campaign_exists"],
+        ],
+        "issueCoupons" => &[
+            KEY,
+            BODY,
+            INTENT,
+            NODE,
+            &[
+                "query_invalid",
+                "not_acceptable",
+                "campaign_unknown",
+                "campaign_ended",
+                "campaign_closed",
+                "terms_not_supported",
+                "batch_invalid",
+            ],
+        ],
+        "setCouponStatus" => &[
+            KEY,
+            BODY,
+            INTENT,
+            NODE,
+            NO_COUPON,
+            &["target_unknown", "campaign_unknown", "revocation_final"],
+        ],
+        "findReceipts" | "findRedemptions" => {
+            &[ANY_KEY, READ, &["register_mismatch", "query_invalid", "gone"]]
+        }
+        "getReceipt" => &[ANY_KEY, READ, &["register_mismatch", "not_found", "gone"]],
+        "getRedemption" => &[ANY_KEY, READ, &["register_mismatch", "not_found"]],
+        "getBatch" | "getTagPath" | "getCouponPath" => &[KEY, READ, &["not_found"]],
+        "getStatusList" => &[NODE, &["not_found"]],
+        "getMetrics" => &[&["role_forbidden", "internal"]],
+        "getReadiness" => &[&["stopped"]],
+        "getCampaign" | "getPageFile" | "followEscapedLink" => &[&["not_found"]],
+        "listCampaigns"
+        | "getDidDocument"
+        | "getCheckpoint"
+        | "getHealth"
+        | "getOpenApi"
+        | "getErrors"
+        | "getVerificationPage"
+        | "getVerificationPageInLowerCase" => &[],
+        _ => return None,
+    };
+    Some(groups.concat())
+}

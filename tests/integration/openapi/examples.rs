@@ -1,0 +1,221 @@
+//! The description's examples are what a node answers: a day is played on a
+//! node whose clock and randomness are fixed, and compared with them.
+
+use std::path::Path;
+
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tallystick::testkit::TestNode;
+
+use crate::http::client::{Answer, Served, receipt, send};
+
+const NDJSON: &str = "application/x-ndjson";
+const FILE: &str = "src/http/openapi/examples.json";
+
+/// A day's calls, with the examples that they give.
+struct Day {
+    served: Served,
+    examples: Value,
+}
+
+impl Day {
+    async fn post(&mut self, name: &str, path: &str, key: &str, body: Value) -> Value {
+        let answer = self.served.post(path, key, name, &body).await;
+        assert!(
+            answer.status.is_success(),
+            "{name}: {}",
+            String::from_utf8_lossy(&answer.body)
+        );
+        let mut example = json!({"request": body, "answers": {"application/json": answer.json()}});
+        let location = answer.header("location");
+        if !location.is_empty() {
+            example["location"] = json!(location);
+        }
+        self.note(name, example, &answer)
+    }
+
+    async fn get(&mut self, name: &str, path: &str, key: &str, parameters: Value) -> Value {
+        let answer = self.served.get(path, key).await;
+        let media = answer.header("content-type").to_owned();
+        let body = if media.contains("json") {
+            json!({"answers": {(media): answer.ok()}})
+        } else if media == "application/statuslist+cwt" {
+            json!({"bytes": {(media): HEXLOWER.encode(&answer.body)}})
+        } else {
+            json!({"answers": {(media): String::from_utf8_lossy(&answer.body)}})
+        };
+        let mut example = body;
+        example["parameters"] = parameters;
+        self.note(name, example, &answer)
+    }
+
+    /// The same call again with lines in the place of one body: a line of the answer.
+    async fn line(&mut self, name: &str, path: &str, key: &str) {
+        let body = format!("{}\n", self.examples[name]["request"]);
+        let request = self.served.request(Method::POST, path, key);
+        let request = match name {
+            "issueCoupons" => request
+                .header("content-type", "application/json")
+                .header("accept", NDJSON)
+                .header("idempotency-key", "lines-of-coupons"),
+            _ => request
+                .header("content-type", NDJSON)
+                .header("idempotency-key", "lines-of-receipts"),
+        };
+        let answer = send(request.body(body)).await;
+        let line = answer.json();
+        assert!(answer.status.is_success(), "{line}");
+        self.examples[name]["answers"][NDJSON] = line;
+    }
+
+    /// Keeps the example, with the credential in it as bytes too.
+    fn note(&mut self, name: &str, mut example: Value, answer: &Answer) -> Value {
+        let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        let one = json.get("credential").or(json.pointer("/coupons/0/credential"));
+        if let Some(credential) = one.and_then(Value::as_str) {
+            let bytes = BASE64URL_NOPAD.decode(credential.as_bytes()).unwrap();
+            example["bytes"]["application/cose"] = json!(HEXLOWER.encode(&bytes));
+        }
+        self.examples[name] = example;
+        json
+    }
+}
+
+async fn played() -> Value {
+    let node = TestNode::in_memory(7);
+    let (till, office) = (node.till_key.clone(), node.office_key.clone());
+    let mut day = Day {
+        served: Served::start(node).await,
+        examples: json!({}),
+    };
+    let terms = json!({
+        "name": "Spring", "text": "3.00 EUR off from 10.00 EUR", "currency": "EUR",
+        "benefit": {"kind": "amount_off", "amount": 300}, "minimum_basket": 1_000, "budget": 500_000,
+        "not_before": "2026-03-01T00:00:00+01:00", "not_after": "2026-04-01T00:00:00+02:00",
+        "reversal_window_seconds": 604_800
+    });
+    let campaign = day.post("signCampaign", "/v1/campaigns", &office, terms).await["id"].clone();
+    let id = campaign.as_str().unwrap();
+    day.get("listCampaigns", "/v1/campaigns", "", json!({})).await;
+    day.get(
+        "getCampaign",
+        &format!("/v1/campaigns/{id}"),
+        "",
+        json!({"id": id}),
+    )
+    .await;
+    let order = json!({"campaign": id, "count": 1});
+    let issued = day.post("issueCoupons", "/v1/coupons", &office, order).await;
+    let coupon = issued["coupons"][0].clone();
+    day.line("issueCoupons", "/v1/coupons", &office).await;
+    let (batch, name) = (&issued["batch"], coupon["name"].as_str().unwrap());
+    let path = format!("/v1/batches/{batch}");
+    day.get("getBatch", &path, &office, json!({"batch": batch})).await;
+    let leaf = json!({"batch": batch, "leaf": 0});
+    day.get("getTagPath", &format!("{path}/tags/0"), &office, leaf)
+        .await;
+    let path = format!("/v1/coupons/{name}/path");
+    day.get("getCouponPath", &path, &office, json!({"name": name}))
+        .await;
+    let basket = json!({"total": 1_250, "currency": "EUR"});
+    let validation = json!({"coupon": coupon["qr"], "basket": basket});
+    day.post("validateCoupon", "/v1/validations", &till, validation)
+        .await;
+    let redemption = json!({
+        "coupon": coupon["qr"], "register": TestNode::REGISTER, "till_reference": "2026-03-07/000812",
+        "basket": basket,
+    });
+    let redeemed = day
+        .post("redeemCoupon", "/v1/redemptions", &till, redemption)
+        .await;
+    let redemption = redeemed["id"].as_str().unwrap();
+    let sale = receipt("2026-03-07/000812");
+    let receipt = day.post("issueReceipt", "/v1/receipts", &till, sale).await["id"].clone();
+    day.line("issueReceipt", "/v1/receipts", &till).await;
+    let receipt = receipt.as_str().unwrap();
+    let asked = "register=shop1-lane3&till_reference=2026-03-07%2F000812";
+    let by_reference = json!({"register": TestNode::REGISTER, "till_reference": "2026-03-07/000812"});
+    day.get(
+        "findReceipts",
+        &format!("/v1/receipts?{asked}"),
+        &till,
+        by_reference.clone(),
+    )
+    .await;
+    day.get(
+        "getReceipt",
+        &format!("/v1/receipts/{receipt}"),
+        &till,
+        json!({"id": receipt}),
+    )
+    .await;
+    day.get(
+        "findRedemptions",
+        &format!("/v1/redemptions?{asked}"),
+        &till,
+        by_reference,
+    )
+    .await;
+    let path = format!("/v1/redemptions/{redemption}");
+    day.get("getRedemption", &path, &till, json!({"id": redemption}))
+        .await;
+    let reversal = json!({"till_reference": "2026-03-07/000813", "give_back": true});
+    day.post("reverseRedemption", &format!("{path}/reversals"), &till, reversal)
+        .await;
+    day.examples["reverseRedemption"]["parameters"] = json!({"id": redemption});
+    let revocation = json!({"name": coupon["name"], "status": "revoked", "reason": "printed twice"});
+    day.post("setCouponStatus", "/v1/revocations", &office, revocation)
+        .await;
+    day.get("getStatusList", "/s/0", "", json!({"list": 0})).await;
+    day.get("getDidDocument", "/.well-known/did.json", "", json!({}))
+        .await;
+    day.get("getCheckpoint", "/checkpoint", "", json!({})).await;
+    day.get("getHealth", "/healthz", "", json!({})).await;
+    day.get("getReadiness", "/readyz", "", json!({})).await;
+    day.get("getErrors", "/errors", "", json!({})).await;
+    day.get("getMetrics", "/metrics", "", json!({})).await;
+    shorten(&mut day.examples);
+    let mut examples = day.examples.take();
+    let info = &tallystick::http::openapi_document()["info"];
+    let document = json!({"openapi": "3.1.0", "info": {"title": info["title"], "version": info["version"]}, "paths": {}});
+    examples["getOpenApi"] = json!({"answers": {"application/json": document}});
+    day.served.stop().await;
+    examples
+}
+
+/// Long texts by their beginning; of the metrics what does not change.
+fn shorten(examples: &mut Value) {
+    for (name, from) in [
+        ("getErrors", "# Errors"),
+        ("getMetrics", "# HELP tallystick_log_entries "),
+    ] {
+        for text in examples[name]["answers"].as_object_mut().unwrap().values_mut() {
+            let whole = text.as_str().unwrap();
+            let begin = whole.find(from).unwrap();
+            let lines: Vec<&str> = whole[begin..].lines().take(3).collect();
+            *text = json!(lines.join("\n") + "\n");
+        }
+    }
+}
+
+#[tokio::test]
+async fn examples_are_what_a_node_answers() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
+    let played = played().await;
+    if std::env::var_os("TALLYSTICK_REGENERATE").is_some() {
+        std::fs::write(&path, serde_json::to_string_pretty(&played).unwrap() + "\n").unwrap();
+    }
+    let committed: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for (name, example) in played.as_object().unwrap() {
+        assert_eq!(
+            &committed[name], example,
+            "{FILE} is not what a node answers; if the change is meant, run this test with TALLYSTICK_REGENERATE=1, \
+             then that of the description"
+        );
+    }
+    assert_eq!(
+        committed.as_object().unwrap().len(),
+        played.as_object().unwrap().len()
+    );
+}
