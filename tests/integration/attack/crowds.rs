@@ -19,7 +19,7 @@ const CONNECTION_KIB_MAX: u64 = 40;
 
 /// Memory of one connection whose answers are not read, with room: a buffer that
 /// has grown by doubling, and the requests that wait behind.
-const UNREAD_KIB_MAX: u64 = 400;
+const UNREAD_KIB_MAX: u64 = 800;
 
 #[test]
 fn two_thousand_idle_connections_take_little_and_tills_go_first() {
