@@ -40,6 +40,10 @@ pub const KEY_BYTES_MAX: usize = 256;
 /// full load; opening after a kill carries down two of them at most.
 pub const JOURNAL_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
 
+/// By how many bytes a segment of the journal grows: one more sync in some
+/// hundred commits, until it has its full length.
+pub const JOURNAL_GROWTH_BYTES: u64 = 256 * 1024;
+
 /// Bytes of rows that are carried down in one commit: less than a segment of
 /// sled's file, so that no segment is freed and written again before a sync.
 pub const JOURNAL_CARRY_BYTES: usize = 192 * 1024;

@@ -1,8 +1,9 @@
 //! The journal's files: commits that are durable, and not yet in the engine below.
 //!
 //! Two segments are written in turn, each from its beginning when its turn
-//! comes: once both have grown, a commit overwrites blocks that the file has
-//! already, and syncing it moves no metadata.
+//! comes. They grow by zeros, in pieces, that are synced before a record is
+//! written over them: so a commit overwrites blocks that the file has already, and
+//! no record depends on metadata of the file system.
 //!
 //! ```text
 //! record  = "TLYJ"  number u64  below u64  length u32  check [16]  payload
@@ -30,6 +31,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::files::sync_dir;
 use super::{Batch, Disk, StoreError};
+use crate::primitives::limits::JOURNAL_GROWTH_BYTES;
 
 /// The two segments inside the store's directory.
 pub const SEGMENT_FILES: [&str; 2] = ["journal.0", "journal.1"];
@@ -39,13 +41,23 @@ const CHECK_AT: usize = 4 + 8 + 8 + 4;
 const HEAD_BYTES: usize = CHECK_AT + 16;
 const REMOVED: u32 = u32::MAX;
 
+/// By how much a segment grows; unit tests look at every byte, so theirs are as
+/// long as their records.
+const GROWTH_BYTES: u64 = if cfg!(test) { 1 } else { JOURNAL_GROWTH_BYTES };
+
 /// Rows with their values, or `None` for one that was removed.
 pub(super) type Table = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+struct Segment {
+    file: File,
+    path: PathBuf,
+    length: u64,
+}
 
 /// Both segments, and where the next record goes.
 pub(super) struct Journal {
     disk: Arc<dyn Disk>,
-    segments: [(File, PathBuf); 2],
+    segments: [Segment; 2],
     current: usize,
     /// Number of the current segment's first record, and where its last one ends.
     first: u64,
@@ -65,7 +77,7 @@ impl Journal {
     /// [`StoreError::Damaged`] when a record is missing in the middle;
     /// [`StoreError::Io`].
     pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<(Self, Table), StoreError> {
-        let (mut files, mut runs) = (Vec::new(), Vec::new());
+        let (mut segments, mut runs) = (Vec::new(), Vec::new());
         for (segment, name) in SEGMENT_FILES.into_iter().enumerate() {
             let path = dir.join(name);
             let failed = || StoreError::io(format!("could not open {}", path.display()));
@@ -78,8 +90,9 @@ impl Journal {
                 .map_err(failed())?;
             let mut bytes = Vec::new();
             file.read_to_end(&mut bytes).map_err(failed())?;
+            let length = bytes.len() as u64;
             runs.push(Run::read(segment, bytes));
-            files.push((file, path));
+            segments.push(Segment { file, path, length });
         }
         sync_dir(disk.as_ref(), dir)?;
         runs.sort_by_key(|run| run.first);
@@ -89,7 +102,9 @@ impl Journal {
         let newest = newest.expect("two runs were read");
         let journal = Self {
             disk,
-            segments: files.try_into().expect("two segments were opened"),
+            segments: segments
+                .try_into()
+                .unwrap_or_else(|_| unreachable!("two segments were opened")),
             current: newest.segment,
             first: newest.first,
             end: newest.length as u64,
@@ -149,14 +164,24 @@ impl Journal {
     /// Puts `file` in the place of the current segment.
     #[cfg(test)]
     pub fn replace_current(&mut self, file: File) {
-        self.segments[self.current].0 = file;
+        self.segments[self.current].file = file;
     }
 
     fn write(&mut self) -> std::io::Result<()> {
         finish(&mut self.record, self.next, self.below);
-        let (file, path) = &self.segments[self.current];
-        self.disk.write_at(file, path, &self.record, self.end)?;
-        self.disk.sync_file(file, path)?;
+        let segment = &mut self.segments[self.current];
+        let needed = self.end + self.record.len() as u64;
+        if needed > segment.length {
+            let length = needed.next_multiple_of(GROWTH_BYTES);
+            let zeros = vec![0; usize::try_from(length - segment.length).expect("a few records")];
+            self.disk
+                .write_at(&segment.file, &segment.path, &zeros, segment.length)?;
+            self.disk.sync_file(&segment.file, &segment.path)?;
+            segment.length = length;
+        }
+        self.disk
+            .write_at(&segment.file, &segment.path, &self.record, self.end)?;
+        self.disk.sync_file(&segment.file, &segment.path)?;
         self.end += self.record.len() as u64;
         self.next += 1;
         Ok(())

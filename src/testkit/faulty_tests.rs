@@ -89,8 +89,9 @@ fn commit_and_cut(disk: &FaultyDisk, store_on: Arc<dyn Disk>, dir: &Path) -> Res
 
 #[test]
 fn a_cut_takes_back_what_was_not_synced_and_only_that() {
-    // Nine calls of opening, then a write and a sync each for `a` and `b`. A store
-    // without a fault then carries them down: a sync, and three marks in the journal.
+    // Nine calls of opening, then two writes and syncs each for `a` and `b`: the
+    // journal grows, and takes them. A store without a fault then carries them down:
+    // a sync, growing once more, and three marks in the journal.
     for (fault, kept) in [
         (None, true),
         (Some(Fault::Persisted), true),
@@ -100,13 +101,13 @@ fn a_cut_takes_back_what_was_not_synced_and_only_that() {
         drop(SledEngine::create(dir.path()).unwrap());
         let disk = FaultyDisk::over(&[dir.path()]);
         if let Some(fault) = fault {
-            disk.fail(13, fault);
+            disk.fail(17, fault);
         }
         let engine = commit_and_cut(&disk, Arc::new(disk.clone()), dir.path()).unwrap();
         assert!(engine.get(b"a").unwrap().is_some(), "{fault:?}");
         assert_eq!(engine.get(b"b").unwrap().is_some(), kept, "{fault:?}");
         assert_eq!(disk.failed().is_some(), fault.is_some());
-        assert_eq!(disk.calls(), if fault.is_some() { 13 } else { 20 });
+        assert_eq!(disk.calls(), if fault.is_some() { 17 } else { 26 });
     }
 }
 
