@@ -36,7 +36,7 @@ impl Shop {
     /// Signs a campaign of this run's own.
     pub async fn begin(node: Node, name: &str) -> Arc<Self> {
         let mut terms = Terms::new(
-            &format!("Punch card {name}"),
+            format!("Punch card {name}"),
             "For members.",
             euro(),
             Benefit::AmountOff { amount: cents(200) },
