@@ -21,6 +21,10 @@ use std::time::{Duration, Instant};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 
+/// The program's: the library is measured as the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Bytes that a stub's signature is over.
 const STUB_MESSAGE_BYTES: usize = 150;
 
