@@ -61,6 +61,8 @@ pub struct SecretKey {
     // deterministic, so the bytes are the same: a test compares them.
     signer: Arc<Ed25519KeyPair>,
     public: PublicKey,
+    // Hashed once: each credential names it.
+    kid: KeyId,
 }
 
 impl SecretKey {
@@ -87,6 +89,7 @@ impl SecretKey {
         Self {
             inner,
             signer: Arc::new(signer),
+            kid: public.kid(),
             public,
         }
     }
@@ -100,6 +103,12 @@ impl SecretKey {
     #[must_use]
     pub fn public(&self) -> &PublicKey {
         &self.public
+    }
+
+    /// The kid of its public half.
+    #[must_use]
+    pub fn kid(&self) -> KeyId {
+        self.kid
     }
 
     /// The signature of `message` (RFC 8032 section 5.1.6, deterministic).

@@ -52,14 +52,7 @@ pub trait Content: Sized {
     /// its fields is signed too, but not read back: see [`Content::check`].
     #[must_use]
     fn sign(&self, key: &SecretKey, alg: Algorithm) -> Vec<u8> {
-        cose::sign1(
-            key,
-            alg,
-            TYP_CREDENTIAL,
-            key.public().kid(),
-            &self.to_payload(),
-            &[],
-        )
+        cose::sign1(key, alg, TYP_CREDENTIAL, key.kid(), &self.to_payload(), &[])
     }
 }
 

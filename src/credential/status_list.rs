@@ -195,14 +195,7 @@ impl StatusList {
             (cbor::int(TTL), cbor::int(self.ttl)),
             (cbor::int(STATUS_LIST), list),
         ]);
-        cose::sign1(
-            key,
-            alg,
-            TYP_STATUS_LIST,
-            key.public().kid(),
-            &cbor::encode(&payload),
-            &[],
-        )
+        cose::sign1(key, alg, TYP_STATUS_LIST, key.kid(), &cbor::encode(&payload), &[])
     }
 }
 

@@ -21,43 +21,51 @@ pub enum NameError {
 }
 
 /// A till's place in a shop: 1 to 19 characters of printable ASCII.
+///
+/// It is kept in place: every receipt and redemption copies it a few times.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Register(String);
+pub struct Register {
+    /// The name and zeros behind it, so that registers sort as their names do.
+    bytes: [u8; limits::REGISTER_CHARS_MAX],
+    length: u8,
+}
 
 impl Register {
     /// Checks and takes a register's name.
     ///
     /// # Errors
     /// [`NameError::Register`] when it is empty, too long or not printable ASCII.
-    pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
-        let name = name.into();
+    pub fn new(name: impl AsRef<str>) -> Result<Self, NameError> {
+        let name = name.as_ref();
         let fits = (1..=limits::REGISTER_CHARS_MAX).contains(&name.len())
             && name.bytes().all(|b| (0x20..=0x7e).contains(&b))
             && !name.starts_with(' ')
             && !name.ends_with(' ');
-        if fits {
-            Ok(Self(name))
-        } else {
-            Err(NameError::Register)
+        if !fits {
+            return Err(NameError::Register);
         }
+        let mut bytes = [0; limits::REGISTER_CHARS_MAX];
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        let length = u8::try_from(name.len()).expect("some characters");
+        Ok(Self { bytes, length })
     }
 
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).expect("printable ASCII")
     }
 }
 
 impl fmt::Display for Register {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for Register {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Register({})", self.0)
+        write!(f, "Register({})", self.as_str())
     }
 }
 
@@ -281,6 +289,11 @@ mod tests {
         for bad in ["", "a".repeat(20).as_str(), "kasse-ä", "a\tb", " a", "a "] {
             assert_eq!(Register::new(bad), Err(NameError::Register), "{bad}");
         }
+        let mut names = ["lane-2", "lane", "lane-10", "a", "z", "lane 1", "lane-1"];
+        let mut registers = names.map(|name| Register::new(name).unwrap());
+        names.sort_unstable();
+        registers.sort_unstable();
+        assert_eq!(registers.each_ref().map(Register::as_str), names);
         assert_eq!(
             CouponName::parse("2-131071"),
             Ok(CouponName {
