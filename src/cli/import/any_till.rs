@@ -1,5 +1,7 @@
 //! Any till's export, read as a mapping file says.
 
+use std::sync::Arc;
+
 use anyhow::Context as _;
 use csv::StringRecord;
 use jiff::civil::DateTime;
@@ -9,7 +11,7 @@ use jiff::tz::TimeZone;
 use super::complete_journey::{TENDER_NOT_RECORDED, column};
 use super::mapping::{Bound, Field, Mapping, optional};
 use super::number;
-use super::rows::{Encoding, Layout};
+use super::rows::{Before, Encoding, Layout};
 use super::sale::{Head, Row, Rules, description};
 use super::zone::When;
 use crate::credential::ReceiptKind;
@@ -195,7 +197,7 @@ impl Layout for AnyTill {
         self.key.iter().map(part).collect()
     }
 
-    fn row(&self, record: &StringRecord) -> Result<Row, String> {
+    fn row(&self, record: &StringRecord, _: Option<Before<'_>>) -> Result<Row, String> {
         let head = self.head(record)?;
         let exponent = head.currency.exponent();
         let decimal = |field: &Option<Bound>, name: &str, places_max: u8| {
@@ -236,7 +238,7 @@ impl Layout for AnyTill {
                 total: total.amount,
                 tax_rate: decimal(&self.tax_rate, "line.tax_rate", limits::RATE_PLACES_MAX)?,
             },
-            head,
+            head: Arc::new(head),
             rounded: !total.fits,
             cut,
         })

@@ -4,15 +4,15 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use csv::StringRecord;
-use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::number;
 use super::replay::{Replay, Use};
-use super::rows::{Encoding, Layout, Watch};
+use super::rows::{Before, Encoding, Layout, Watch};
 use super::sale::{Head, Row, Rules, description};
 use super::zone::When;
 use crate::credential::details::Line;
@@ -111,6 +111,32 @@ impl CompleteJourney {
             Some(text) if !text.is_empty() => Ok(text),
             _ => Err(format!("{} is empty", COLUMNS[which])),
         }
+    }
+
+    /// What a row says of its purchase, as text: household, store and time.
+    fn of_purchase<'a>(&self, record: &'a StringRecord) -> [Option<&'a str>; 3] {
+        [0, 1, 6].map(|which: usize| record.get(self.places[which]))
+    }
+
+    fn head(&self, record: &StringRecord) -> Result<Head, String> {
+        let household = self.field(record, 0)?;
+        let store = self.field(record, 1)?;
+        Ok(Head {
+            register: self.register.clone().unwrap_or_else(|| format!("store-{store}")),
+            currency: self.currency,
+            kind: None,
+            tender: TENDER_NOT_RECORDED.to_owned(),
+            member: Some(household.to_owned()),
+            cashier: None,
+        })
+    }
+
+    fn when(&self, record: &StringRecord) -> Result<When, String> {
+        let time = self.field(record, 6)?;
+        let when = time.parse().map_err(|_| {
+            format!("transaction_timestamp: {time:?} is not a time such as 2017-01-01 11:53:26")
+        })?;
+        Ok(When::Local(when))
     }
 
     fn product(&self, id: &str) -> String {
@@ -213,9 +239,7 @@ impl Layout for CompleteJourney {
         self.field(record, 2).is_ok_and(|basket| *key == [basket])
     }
 
-    fn row(&self, record: &StringRecord) -> Result<Row, String> {
-        let household = self.field(record, 0)?;
-        let store = self.field(record, 1)?;
+    fn row(&self, record: &StringRecord, before: Option<Before<'_>>) -> Result<Row, String> {
         let product = self.field(record, 3)?;
         let quantity = number::decimal(self.field(record, 4)?, limits::QUANTITY_PLACES_MAX, false)
             .map_err(|error| format!("quantity: {error}"))?;
@@ -226,20 +250,15 @@ impl Layout for CompleteJourney {
             number::money(discount, exponent, false)
                 .map_err(|error| format!("{COUPON_DISCOUNT}: {error}"))?;
         }
-        let time = self.field(record, 6)?;
-        let when: DateTime = time.parse().map_err(|_| {
-            format!("transaction_timestamp: {time:?} is not a time such as 2017-01-01 11:53:26")
-        })?;
+        let (head, when) = match before {
+            Some((text, row)) if self.of_purchase(record) == self.of_purchase(text) => {
+                (Arc::clone(&row.head), row.when)
+            }
+            _ => (Arc::new(self.head(record)?), self.when(record)?),
+        };
         Ok(Row {
-            head: Head {
-                register: self.register.clone().unwrap_or_else(|| format!("store-{store}")),
-                currency: self.currency,
-                kind: None,
-                tender: TENDER_NOT_RECORDED.to_owned(),
-                member: Some(household.to_owned()),
-                cashier: None,
-            },
-            when: When::Local(when),
+            head,
+            when,
             line: Line {
                 description: self.product(product),
                 quantity,

@@ -48,12 +48,16 @@ pub trait Layout: Send + Sync {
         self.key(record).is_ok_and(|own| own == key)
     }
 
-    /// The row.
+    /// The row. Where it says of the purchase what the one before says, its head
+    /// can be had from there.
     ///
     /// # Errors
     /// A sentence.
-    fn row(&self, record: &StringRecord) -> Result<Row, String>;
+    fn row(&self, record: &StringRecord, before: Option<Before<'_>>) -> Result<Row, String>;
 }
+
+/// The row before in the same purchase: its text, and what was read of it.
+pub type Before<'a> = (&'a StringRecord, &'a Row);
 
 /// Something that does not become a receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,7 +189,8 @@ impl Purchase {
         let name = self.key.join("/");
         let count = self.rows.len() as u64 + self.too_many;
         let mut rows = Vec::with_capacity(self.rows.len());
-        let (mut record, mut from, mut first) = (StringRecord::new(), 0, 0);
+        let (mut record, mut before) = (StringRecord::new(), StringRecord::new());
+        let (mut from, mut first) = (0, 0);
         for (line, after) in &self.rows {
             record.clear();
             for end in &self.ends[first..*after] {
@@ -193,7 +198,9 @@ impl Purchase {
                 from = *end;
             }
             first = *after;
-            match layout.row(&record) {
+            // A receipt with a bad row is rejected: from there on none is looked back at.
+            let last = rows.last().filter(|_| out.counts.bad == 0);
+            match layout.row(&record, last.map(|row| (&before, row))) {
                 Ok(row) => {
                     out.counts.rounded += u64::from(row.rounded);
                     out.counts.cut += u64::from(row.cut);
@@ -209,6 +216,7 @@ impl Purchase {
                     });
                 }
             }
+            std::mem::swap(&mut record, &mut before);
         }
         let spoilt = if out.counts.bad > 0 {
             let bad = out.counts.bad;

@@ -1,6 +1,7 @@
 //! From the rows of one purchase to a receipt.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use sha2::{Digest as _, Sha256};
@@ -31,8 +32,8 @@ pub struct Head {
 /// One row that could be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// What it says of the purchase.
-    pub head: Head,
+    /// What it says of the purchase: most rows have that of the one before.
+    pub head: Arc<Head>,
     /// The time of sale.
     pub when: When,
     /// What it says of itself.
@@ -107,7 +108,7 @@ impl Sale {
 /// A sentence that says what is wrong with the whole.
 pub fn assemble(rules: &Rules, key: &[String], first_line: u64, rows: Vec<Row>) -> Result<Sale, String> {
     let first = rows.first().ok_or("no rows")?;
-    let (head, when) = (first.head.clone(), first.when);
+    let (head, when) = (Arc::clone(&first.head), first.when);
     if let Some(other) = rows.iter().find(|row| row.head != head) {
         return Err(difference(&head, &other.head));
     }
@@ -116,6 +117,7 @@ pub fn assemble(rules: &Rules, key: &[String], first_line: u64, rows: Vec<Row>) 
     }
     let (issued_at, shift) = zone::resolve(when, &rules.zone)?;
     let lines: Vec<Line> = rows.into_iter().map(|row| row.line).collect();
+    let head = Arc::unwrap_or_clone(head);
     let count = lines.len() as u64;
     let taxes = taxes(&lines, rules.prices_include_tax)?;
     let of_lines = total(lines.iter().map(|line| line.total))?;
@@ -287,14 +289,14 @@ mod tests {
 
     fn row(total: i64, rate: Option<&str>) -> Row {
         Row {
-            head: Head {
+            head: Arc::new(Head {
                 register: "store-1".to_owned(),
                 currency: Currency::from_letters("EUR").unwrap(),
                 kind: None,
                 tender: "cash".to_owned(),
                 member: None,
                 cashier: None,
-            },
+            }),
             when: When::Local("2026-01-01 10:00:00".parse().unwrap()),
             line: Line {
                 description: "Apples".to_owned(),
@@ -334,7 +336,7 @@ mod tests {
     #[test]
     fn rows_of_one_purchase_agree() {
         let mut other = row(1, None);
-        other.head.member = Some("7".to_owned());
+        Arc::make_mut(&mut other.head).member = Some("7".to_owned());
         assert_eq!(
             sale(vec![row(1, None), other]).unwrap_err(),
             "its rows differ in member"
