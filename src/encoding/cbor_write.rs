@@ -20,6 +20,8 @@ pub const MAP: u8 = 5;
 /// Tag.
 pub const TAG: u8 = 6;
 
+/// False, a whole item; true is the next one.
+const FALSE: u8 = 0xf4;
 /// Null, a whole item.
 pub const NULL: u8 = 0xf6;
 
@@ -73,6 +75,11 @@ pub fn null(out: &mut Vec<u8>) {
     out.push(NULL);
 }
 
+/// Writes true or false.
+pub fn bool(out: &mut Vec<u8>, value: bool) {
+    out.push(FALSE + u8::from(value));
+}
+
 /// How many bytes the head of `argument` takes.
 #[must_use]
 pub fn head_len(argument: u64) -> usize {
@@ -120,9 +127,13 @@ mod tests {
         bytes(&mut out, &[7; 300]);
         text(&mut out, "Äpfel");
         null(&mut out);
+        bool(&mut out, false);
+        bool(&mut out, true);
         let mut slow = cbor::encode(&cbor::bytes([7; 300]));
         slow.extend(cbor::encode(&cbor::text("Äpfel")));
         slow.extend(cbor::encode(&serde_cbor::Value::Null));
+        slow.extend(cbor::encode(&serde_cbor::Value::Bool(false)));
+        slow.extend(cbor::encode(&serde_cbor::Value::Bool(true)));
         assert_eq!(out, slow);
     }
 }

@@ -2,7 +2,112 @@ use proptest::option::of as maybe;
 use proptest::prelude::*;
 
 use super::*;
-use crate::encoding::cbor;
+use crate::encoding::cbor::{self, bytes, int, optional, text};
+
+/// The body as a value, for the CBOR library to encode.
+fn slow_body(event: &Event, answers: Option<&Answers>, salt: [u8; 16]) -> Value {
+    let answers = optional(answers, |answers| {
+        Value::Array(vec![
+            bytes(answers.key),
+            optional(answers.reference, bytes),
+            bytes(answers.request),
+        ])
+    });
+    let salt = bytes(salt);
+    let time = |at: UnixSeconds| int(at.0);
+    let amount = |amount: Amount| int(amount.minor_units());
+    let name = |name: CouponName| Value::Array(vec![int(name.list), int(name.index)]);
+    Value::Array(match event {
+        Event::Genesis(genesis) => vec![
+            text(&genesis.name),
+            text(&genesis.base_url),
+            bytes(genesis.credential_key),
+            bytes(genesis.log_key),
+            bytes(genesis.witness_key),
+        ],
+        Event::CampaignSigned(signed) => vec![bytes(&signed.credential), bytes(signed.id), answers, salt],
+        Event::BatchIssued(batch) => vec![
+            bytes(batch.campaign),
+            int(batch.first.0),
+            int(batch.count),
+            optional(batch.not_before, time),
+            int(batch.not_after.0),
+            optional(batch.amount, amount),
+            bytes(batch.kid),
+            int(batch.algorithm.number()),
+            bytes(batch.tags_root),
+            answers,
+            salt,
+        ],
+        Event::ReceiptIssued(receipt) => vec![
+            bytes(receipt.tag),
+            text(receipt.register.as_str()),
+            int(receipt.sequence_number),
+            int(receipt.mark as u8),
+            optional(receipt.at, time),
+            answers,
+        ],
+        Event::Redeemed(redeemed) => vec![
+            bytes(redeemed.id),
+            bytes(redeemed.tag),
+            name(redeemed.name),
+            int(redeemed.batch_entry),
+            int(redeemed.leaf),
+            bytes(redeemed.campaign),
+            amount(redeemed.amount),
+            amount(redeemed.basket_total),
+            text(&redeemed.issuer),
+            text(&redeemed.redeemer),
+            text(redeemed.register.as_str()),
+            bytes(redeemed.request),
+            bytes(redeemed.previous),
+            int(redeemed.uses_after),
+            amount(redeemed.spent_after),
+            Value::Bool(redeemed.used_up),
+            optional(redeemed.at, |at| match redeemed.mark {
+                Mark::Import => Value::Array(vec![int(2), int(at.0)]),
+                Mark::Live | Mark::Offline => int(at.0),
+            }),
+            answers,
+        ],
+        Event::Reversed(reversed) => vec![
+            bytes(reversed.id),
+            bytes(reversed.redemption),
+            int(reversed.redemption_entry),
+            bytes(reversed.tag),
+            name(reversed.name),
+            bytes(reversed.campaign),
+            amount(reversed.amount),
+            Value::Bool(reversed.give_back),
+            bytes(reversed.previous),
+            int(reversed.latest_redemption_entry),
+            int(reversed.uses_after),
+            amount(reversed.spent_after),
+            amount(reversed.reversed_after),
+            Value::Bool(reversed.used_up),
+            optional(reversed.at, time),
+            answers,
+        ],
+        Event::StatusSet(set) => vec![
+            Value::Array(match set.target {
+                StatusTarget::Coupon(name) => vec![int(1), int(name.list), int(name.index)],
+                StatusTarget::Batch(entry) => vec![int(2), int(entry)],
+                StatusTarget::Campaign(id) => vec![int(3), bytes(id)],
+            }),
+            int(set.status as u8),
+            int(set.changed),
+            answers,
+            salt,
+        ],
+        Event::StatusListSigned(signed) => vec![
+            int(signed.list),
+            int(signed.issued_at.0),
+            int(signed.expires.0),
+            bytes(signed.token),
+            salt,
+        ],
+    })
+}
 
 fn amounts() -> impl Strategy<Value = Amount> {
     (-limits::AMOUNT_MAX..=limits::AMOUNT_MAX).prop_map(|units| Amount::new(units).unwrap())
@@ -226,21 +331,23 @@ proptest! {
     fn a_body_comes_back_from_its_bytes(
         event in events(), answers in answered(), salt in any::<[u8; 16]>()
     ) {
-        let body = cbor::encode(&event.to_body(answers.as_ref(), salt));
+        let body = event.encode_body(answers.as_ref(), salt);
+        prop_assert_eq!(&body, &cbor::encode(&slow_body(&event, answers.as_ref(), salt)));
         let read = cbor::decode(&body, limits::ENTRY_BYTES_MAX).unwrap();
         let (again, back) = Event::from_body(event.kind(), &read).unwrap();
         prop_assert_eq!(&again, &event);
         let expected = if answers_nobody(event.kind()) { None } else { answers };
         prop_assert_eq!(back, expected);
         // What came back is written the same, salt and all.
-        prop_assert_eq!(cbor::encode(&again.to_body(back.as_ref(), salt)), body);
+        prop_assert_eq!(again.encode_body(back.as_ref(), salt), body);
+        prop_assert_eq!(event.to_body(answers.as_ref(), salt), read);
     }
 
     #[test]
     fn a_body_with_an_item_changed_is_another_event_or_none(
         event in events(), at in any::<prop::sample::Index>(), junk in 0_usize..5
     ) {
-        let Value::Array(mut items) = event.to_body(None, [3; 16]) else { panic!("an array") };
+        let Value::Array(mut items) = slow_body(&event, None, [3; 16]) else { panic!("an array") };
         let at = at.index(items.len());
         let junk = [
             Value::Null, Value::Bool(true), cbor::int(-1), cbor::text("x"), Value::Array(Vec::new()),
@@ -249,7 +356,7 @@ proptest! {
         items[at] = junk;
         // The salt is read and forgotten; nothing else is.
         if let Ok((again, answers)) = Event::from_body(event.kind(), &Value::Array(items.clone())) {
-            let salted = again.to_body(answers.as_ref(), [3; 16]);
+            let salted = slow_body(&again, answers.as_ref(), [3; 16]);
             prop_assert_eq!(salted, Value::Array(items));
             prop_assert_ne!(again, event);
         }
@@ -257,7 +364,7 @@ proptest! {
 
     #[test]
     fn a_body_too_short_or_too_long_is_none(event in events()) {
-        let Value::Array(mut items) = event.to_body(None, [3; 16]) else { panic!("an array") };
+        let Value::Array(mut items) = slow_body(&event, None, [3; 16]) else { panic!("an array") };
         items.push(Value::Null);
         prop_assert!(Event::from_body(event.kind(), &Value::Array(items.clone())).is_err());
         items.truncate(items.len() - 2);
@@ -266,7 +373,7 @@ proptest! {
 
     #[test]
     fn every_kind_has_a_tag_or_a_salt(event in events(), salt in any::<[u8; 16]>()) {
-        let Value::Array(items) = event.to_body(None, salt) else { panic!("an array") };
+        let Value::Array(items) = slow_body(&event, None, salt) else { panic!("an array") };
         let tag = match &event {
             Event::ReceiptIssued(receipt) => Some(receipt.tag),
             Event::Redeemed(redeemed) => Some(redeemed.tag),

@@ -508,7 +508,7 @@ impl Run {
     fn replay(&self) {
         let mut state = State::default();
         for (index, (event, names, campaign)) in self.log.iter().enumerate() {
-            let body = cbor::encode(&event.to_body(None, [1; 16]));
+            let body = event.encode_body(None, [1; 16]);
             let (again, _) = Event::from_body(event.kind(), &cbor::decode(&body, 6_144).unwrap()).unwrap();
             let (time, own) = (START + index as u64, self.own_amount(&again));
             apply(

@@ -42,12 +42,6 @@ impl ReceiptDraft {
         self.check_taxes()
     }
 
-    /// The decisive time, where it differs from the entry's.
-    #[must_use]
-    pub fn at(&self, entry_time: UnixSeconds) -> Option<UnixSeconds> {
-        (self.issued_at != entry_time).then_some(self.issued_at)
-    }
-
     fn check_time(&self, now: UnixSeconds) -> Result<(), Refusal> {
         let seconds = self.issued_at.distance(now);
         let marked = self.mark != Mark::Live;
@@ -193,6 +187,12 @@ impl ReceiptDraft {
         }
         Ok(group)
     }
+}
+
+/// The time of sale that a receipt's entry tells: where it is not the entry's own.
+#[must_use]
+pub fn own_time(issued_at: UnixSeconds, entry_time: UnixSeconds) -> Option<UnixSeconds> {
+    (issued_at != entry_time).then_some(issued_at)
 }
 
 struct Group {

@@ -41,8 +41,7 @@ pub(crate) struct Reservation {
 impl Reservation {
     /// The batch's body, as its entry will have it but for the tags' root.
     fn encode(&self) -> Vec<u8> {
-        let body = Event::BatchIssued(self.batch.clone()).to_body(self.answers.as_ref(), [0; 16]);
-        cbor::encode(&body)
+        Event::BatchIssued(self.batch.clone()).encode_body(self.answers.as_ref(), [0; 16])
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, NodeError> {
@@ -90,7 +89,7 @@ impl Node {
     /// Signs a reserved batch, stores its tags and records it. Blocks the
     /// thread: the writer is handed each piece even when its queue is full, for
     /// nothing may be left half done.
-    pub(super) fn finish_reserved(&self, batch: BatchIssued) -> Result<Recorded, NodeError> {
+    pub(super) fn finish_reserved(&self, batch: BatchIssued) -> Result<Arc<Recorded>, NodeError> {
         let (first, count) = (batch.first, batch.count);
         let tags_of = |coupons: &mut dyn Iterator<Item = IssuedCoupon>| -> Vec<Tag> {
             coupons.map(|coupon| coupon_tag(&coupon.credential)).collect()
@@ -158,7 +157,7 @@ impl Writer {
             not_before: order.not_before.filter(|from| *from != campaign.not_before),
             not_after,
             amount: order.amount,
-            kid: self.shared.keyring.credential.public().kid(),
+            kid: self.shared.keyring.credential.kid(),
             algorithm: self.shared.options.algorithm,
             tags_root: Digest::ZERO,
         };
@@ -177,7 +176,7 @@ impl Writer {
         (from, tags): (u32, &[Tag]),
         root: Digest,
         pending: &mut Pending,
-    ) -> Result<Recorded, NodeError> {
+    ) -> Result<Arc<Recorded>, NodeError> {
         self.store_tags(first, from, tags, pending)?;
         let reservation = self.reserved(first)?.clone();
         let mut batch = reservation.batch;

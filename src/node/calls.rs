@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::credential::{Campaign, Content, ReceiptStub};
+use crate::credential::{Campaign, Content, ReceiptStub, receipt_tag};
 use crate::ledger::{
     Answers, Basket, BatchOrder, CampaignDraft, Event, NewStatus, Quote, ReceiptDraft, Recorded,
     RedemptionOrder, Refusal, ReversalOrder, StatusTarget,
@@ -23,7 +23,7 @@ use super::answers::{
 use super::find::{Lookup, misplaced};
 use super::requests::{Call, Caller, Scope, occurrence};
 use super::signers::{Make, Pieces};
-use super::writer::{Command, Job, ReceiptCommand, Reply, Reserving, Shared, expect_recorded};
+use super::writer::{Command, Job, ReceiptCommand, Reply, Reserving, Shared, SignedReceipt, expect_recorded};
 use super::{Node, NodeError};
 
 /// A coupon by what a till or the office has of it.
@@ -142,7 +142,7 @@ impl Node {
         let reply = self
             .ask(Command::SignCampaign { view: Box::new(view) }, Some(answers))
             .await?;
-        shared.campaign_answer(&expect_recorded(reply)?)
+        shared.campaign_answer(expect_recorded(reply)?.as_ref())
     }
 
     /// Issues coupons, in the two passes of protocol section 1, and gives all of
@@ -183,7 +183,7 @@ impl Node {
         Ok(CouponsAnswer {
             batch: recorded.index,
             coupons,
-            entry: (&recorded).into(),
+            entry: recorded.as_ref().into(),
         })
     }
 
@@ -239,7 +239,7 @@ impl Node {
         caller: &Caller,
         order: BatchOrder,
         when: Reserving,
-    ) -> Result<(Recorded, OwnedSemaphorePermit), NodeError> {
+    ) -> Result<(Arc<Recorded>, OwnedSemaphorePermit), NodeError> {
         if order.count > limits::BATCH_COUPONS_MAX {
             return Err(Refusal::BatchInvalid(format!(
                 "one request issues at most {} coupons",
@@ -265,7 +265,7 @@ impl Node {
         order: BatchOrder,
         when: Reserving,
         answers: Answers,
-    ) -> Result<Recorded, NodeError> {
+    ) -> Result<Arc<Recorded>, NodeError> {
         let reserve = Command::Reserve { order, when };
         let reservation = match self.ask(reserve, Some(answers)).await? {
             Reply::Reserved(reservation) => reservation,
@@ -289,7 +289,7 @@ impl Node {
         let Event::BatchIssued(batch) = &recorded.event else {
             return Err(misplaced(recorded.index, "a batch's"));
         };
-        if batch.kid != shared.keyring.credential.public().kid() {
+        if batch.kid != shared.keyring.credential.kid() {
             return Err(NodeError::Gone(
                 "these coupons were signed by a key that this node no longer holds, so they cannot be shown again",
             ));
@@ -312,8 +312,7 @@ impl Node {
         caller: &Caller,
         draft: ReceiptDraft,
     ) -> Result<ReceiptAnswer, NodeError> {
-        let prepared = self.prepare_receipt(caller, draft)?;
-        let (draft, secret) = (Arc::clone(&prepared.command.draft), prepared.command.secret);
+        let (prepared, secret) = self.prepare(caller, &draft)?;
         let command = Command::IssueReceipt(prepared.command);
         match self.ask(command, Some(prepared.answers)).await? {
             // What was stored is at hand: it need not be read back.
@@ -321,11 +320,11 @@ impl Node {
                 let record = ReceiptRecord {
                     stub,
                     secret,
-                    details: Arc::unwrap_or_clone(draft).details,
+                    details: draft.details,
                 };
                 record.answer(&recorded)
             }
-            reply => self.inner.shared.receipt_answer(&expect_recorded(reply)?),
+            reply => self.inner.shared.receipt_answer(expect_recorded(reply)?.as_ref()),
         }
     }
 
@@ -337,8 +336,17 @@ impl Node {
     pub fn prepare_receipt(
         &self,
         caller: &Caller,
-        draft: ReceiptDraft,
+        draft: &ReceiptDraft,
     ) -> Result<PreparedReceipt, NodeError> {
+        Ok(self.prepare(caller, draft)?.0)
+    }
+
+    /// As [`prepare_receipt`](Self::prepare_receipt), with the receipt's secret.
+    fn prepare(
+        &self,
+        caller: &Caller,
+        draft: &ReceiptDraft,
+    ) -> Result<(PreparedReceipt, [u8; 32]), NodeError> {
         let shared = &self.inner.shared;
         let reference = draft.details.till_reference.as_ref().map(|reference| {
             shared
@@ -358,21 +366,29 @@ impl Node {
             draft.check(shared.now())?;
         }
         let secret = shared.entropy.bytes();
-        let (details, signed) = if known {
-            (Vec::new(), None)
-        } else {
-            let (details, root) = draft.details.encode_with_root(&secret);
-            let guess = shared.next_numbers.take(&draft.register);
-            let stub = shared.sign_stub(&draft, root, guess.number);
-            (details, Some((guess, stub)))
+        let (details, details_root) = draft.details.encode_with_root(&secret);
+        let mut content = ReceiptStub {
+            issued_at: draft.issued_at,
+            total: draft.total,
+            currency: draft.currency,
+            register: draft.register.clone(),
+            sequence_number: 0,
+            kind: draft.kind,
+            details_root,
         };
-        let command = Box::new(ReceiptCommand {
-            draft: Arc::new(draft),
-            secret,
-            signed,
-            details,
+        let signed = (!known).then(|| {
+            let guess = shared.next_numbers.take(&draft.register);
+            content.sequence_number = guess.number;
+            let signed = shared.sign_receipt(&content, &details);
+            (guess, signed)
         });
-        Ok(PreparedReceipt { answers, command })
+        let command = Box::new(ReceiptCommand {
+            content,
+            mark: draft.mark,
+            details,
+            signed,
+        });
+        Ok((PreparedReceipt { answers, command }, secret))
     }
 
     /// Puts a receipt in line, behind those that were put there before: blocks
@@ -394,8 +410,8 @@ impl Node {
         let node = self.clone();
         async move {
             match node.answered(answer).await? {
-                Reply::Issued { recorded, .. } => Ok((&*recorded).into()),
-                reply => Ok((&expect_recorded(reply)?).into()),
+                Reply::Issued { recorded, .. } => Ok(recorded.as_ref().into()),
+                reply => Ok(expect_recorded(reply)?.as_ref().into()),
             }
         }
     }
@@ -438,7 +454,9 @@ impl Node {
     ) -> Result<RedemptionAnswer, NodeError> {
         let (command, answers) = self.redemption_command(caller, request, None)?;
         let reply = self.ask(command, Some(answers)).await?;
-        self.inner.shared.redemption_answer(&expect_recorded(reply)?)
+        self.inner
+            .shared
+            .redemption_answer(expect_recorded(reply)?.as_ref())
     }
 
     /// Puts a redemption of the past in line, decided at `at`: for imports. The
@@ -521,7 +539,7 @@ impl Node {
             scope: caller.scope.clone(),
         };
         let reply = self.ask(command, Some(answers)).await?;
-        shared.reversal_answer(&expect_recorded(reply)?)
+        shared.reversal_answer(expect_recorded(reply)?.as_ref())
     }
 
     /// Revokes or suspends coupons, or lifts a suspension.
@@ -556,7 +574,7 @@ impl Node {
             reason,
         };
         let reply = self.ask(command, Some(answers)).await?;
-        shared.status_answer(&expect_recorded(reply)?)
+        shared.status_answer(expect_recorded(reply)?.as_ref())
     }
 
     /// Finishes what was accepted, writes out what is kept in memory beside
@@ -643,22 +661,13 @@ impl Node {
 }
 
 impl Shared {
-    /// Signs a receipt's stub under the number `sequence_number`.
-    pub(super) fn sign_stub(
-        &self,
-        draft: &ReceiptDraft,
-        details_root: Digest,
-        sequence_number: u64,
-    ) -> Vec<u8> {
-        ReceiptStub {
-            issued_at: draft.issued_at,
-            total: draft.total,
-            currency: draft.currency,
-            register: draft.register.clone(),
-            sequence_number,
-            kind: draft.kind,
-            details_root,
+    /// Signs a receipt whose details are stored as `details`.
+    pub(super) fn sign_receipt(&self, content: &ReceiptStub, details: &[u8]) -> SignedReceipt {
+        let stub = content.sign(&self.keyring.credential, self.options.algorithm);
+        SignedReceipt {
+            tag: receipt_tag(&stub),
+            record: ReceiptRecord::encode(&stub, details),
+            stub,
         }
-        .sign(&self.keyring.credential, self.options.algorithm)
     }
 }

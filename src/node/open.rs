@@ -122,8 +122,8 @@ pub fn create_log(
         log_key: *keyring.log.public().as_bytes(),
         witness_key: *keyring.witness.public().as_bytes(),
     });
-    let body = crate::encoding::cbor::encode(&genesis.to_body(None, [0; 16]));
     let mut bytes = Vec::new();
+    let body = genesis.encode_body(None, [0; 16]);
     log::entry::write_entry(&mut bytes, 0, now, &Digest::ZERO, genesis.kind(), &body)
         .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
     let mut batch = Batch::default();
@@ -287,6 +287,7 @@ impl Writer {
             reservations: BTreeMap::new(),
             lists: Lists::default(),
             snapshot,
+            body: Vec::new(),
         };
         match writer.replay(index_covers, state_covers, &mut report) {
             Err(NodeError::IndexDamaged(row)) => writer.replay_all(&row, &mut report)?,
@@ -560,7 +561,7 @@ impl Writer {
             let (first, count) = (reservation.batch.first.0, reservation.batch.count);
             let end = Position(first + u64::from(count));
             self.state.next_position = self.state.next_position.max(end);
-            if reservation.batch.kid != self.shared.keyring.credential.public().kid() {
+            if reservation.batch.kid != self.shared.keyring.credential.kid() {
                 return Err(NodeError::Refuse(format!(
                     "a batch of {count} coupons was cut off while it was being signed, and its key {} is no longer \
                      in keys/: put the key back and start once",

@@ -1,6 +1,7 @@
 //! The batch under way: what will become durable together.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
@@ -51,7 +52,7 @@ impl BatchRow {
 #[derive(Default)]
 pub(super) struct Pending {
     /// Encoded entries with what they record, in order.
-    pub entries: Vec<(Vec<u8>, Recorded)>,
+    pub entries: Vec<(Vec<u8>, Arc<Recorded>)>,
     /// Rows besides the entries.
     pub batch: Batch,
     /// Records beside entries, by entry index.
@@ -73,7 +74,7 @@ impl Pending {
     pub fn entry(&self, index: u64) -> Option<&Recorded> {
         let first = self.entries.first()?.1.index;
         let at = usize::try_from(index.checked_sub(first)?).ok()?;
-        self.entries.get(at).map(|(_, recorded)| recorded)
+        self.entries.get(at).map(|(_, recorded)| recorded.as_ref())
     }
 
     /// Adds a record beside the entry at `index`.

@@ -4,6 +4,7 @@
 //! A till that writes its retry anew may order members or break lines in another
 //! way. What counts is what the call means.
 
+use crate::credential::details::ReceiptDetails;
 use crate::credential::{ReceiptStub, Signed};
 use crate::ledger::{Event, Mark, Recorded};
 use crate::store::{Engine, beside};
@@ -51,17 +52,17 @@ fn same_receipt(first: &Recorded, record: &[u8], receipt: &ReceiptCommand) -> Op
     let Event::ReceiptIssued(issued) = &first.event else {
         return None;
     };
-    let draft = &receipt.draft;
+    let asked = &receipt.content;
     let record = ReceiptRecord::decode(record)?;
     let stub = Signed::<ReceiptStub>::parse(&record.stub).ok()?.into_content();
-    let same_time = draft.mark == Mark::Live || stub.issued_at == draft.issued_at;
+    let same_time = receipt.mark == Mark::Live || stub.issued_at == asked.issued_at;
     Some(
-        issued.mark == draft.mark
+        issued.mark == receipt.mark
             && same_time
-            && stub.register == draft.register
-            && stub.kind == draft.kind
-            && stub.currency == draft.currency
-            && stub.total == draft.total
-            && record.details == draft.details,
+            && stub.register == asked.register
+            && stub.kind == asked.kind
+            && stub.currency == asked.currency
+            && stub.total == asked.total
+            && record.details == ReceiptDetails::decode(&receipt.details).ok()?.0,
     )
 }

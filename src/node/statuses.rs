@@ -1,6 +1,8 @@
 //! Changes of status in the writer: which coupons they cover, and which lists
 //! have to be signed anew for them.
 
+use std::sync::Arc;
+
 use crate::ledger::{Answers, Event, NewStatus, Recorded, StatusOrder, StatusSet, StatusTarget};
 use crate::primitives::Position;
 
@@ -17,7 +19,7 @@ impl Writer {
         reason: Option<String>,
         answers: Option<Answers>,
         pending: &mut Pending,
-    ) -> Result<Recorded, NodeError> {
+    ) -> Result<Arc<Recorded>, NodeError> {
         let covered = self.coupons_of(&target, pending)?;
         let order = StatusOrder { target, status };
         let names = self.shared.permutations.names(&covered);

@@ -16,16 +16,17 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::credential::ReceiptStub;
 use crate::ledger::{
-    Answers, BatchOrder, CampaignState, Event, Presented, Quote, Recorded, RedemptionOrder, ReversalOrder,
-    State, StatusTarget,
+    Answers, BatchOrder, CampaignState, Event, Mark, Presented, Quote, Recorded, RedemptionOrder,
+    ReversalOrder, State, StatusTarget, own_time,
 };
 use crate::log::{self, Checkpoint, VerifierKey};
 use crate::merkle::TileBuilder;
 use crate::primitives::{Amount, CampaignId, Clock, Digest, Entropy, Register, Tag, UnixSeconds, limits};
 use crate::store::{Engine, GuardFile, GuardState, StoreError, beside, rows};
 
-use super::answers::{CampaignView, ReceiptRecord};
+use super::answers::CampaignView;
 use super::batches::Reservation;
 use super::coupons::{Covered, Permutations};
 use super::damage::IndexDamage;
@@ -108,13 +109,21 @@ pub(super) enum Command {
 /// A receipt that a caller's thread has checked and signed under the number
 /// that it expects.
 pub(super) struct ReceiptCommand {
-    /// The caller keeps it too, to answer from.
-    pub draft: Arc<crate::ledger::ReceiptDraft>,
-    pub secret: [u8; 32],
-    /// The number it is signed under and the stub; `None` for a repeat.
-    pub signed: Option<(NumberGuess, Vec<u8>)>,
-    /// The details as they are stored; empty for a repeat.
+    /// What its stub says, with the number that it is expected to get.
+    pub content: ReceiptStub,
+    pub mark: Mark,
+    /// The details as they are stored.
     pub details: Vec<u8>,
+    /// `None` for a repeat, which uses no number up.
+    pub signed: Option<(NumberGuess, SignedReceipt)>,
+}
+
+/// A receipt under a number.
+pub(super) struct SignedReceipt {
+    pub stub: Vec<u8>,
+    pub tag: Tag,
+    /// What lies beside its entry.
+    pub record: Vec<u8>,
 }
 
 /// A command with the request it answers and whoever waits.
@@ -127,11 +136,11 @@ pub(crate) struct Job {
 /// What the writer says.
 pub(crate) enum Reply {
     /// Recorded now, or when the same request came first.
-    Recorded(Box<Recorded>),
+    Recorded(Arc<Recorded>),
     /// A receipt was recorded now, with this stub.
     Issued {
         /// Its entry.
-        recorded: Box<Recorded>,
+        recorded: Arc<Recorded>,
         /// The signed stub.
         stub: Vec<u8>,
     },
@@ -240,6 +249,8 @@ pub(super) struct Writer {
     pub reservations: BTreeMap<u64, Reservation>,
     pub lists: Lists,
     pub snapshot: Snapshot,
+    /// The body under way: kept for its memory.
+    pub body: Vec<u8>,
 }
 
 /// The writer together with its unfinished batch: what a decision may look at.
@@ -323,7 +334,7 @@ impl Writer {
         }
         self.tick();
         let outcome = match self.repeated(answers.as_ref(), &command, pending) {
-            Ok(Some(recorded)) => Ok(Reply::Recorded(Box::new(recorded))),
+            Ok(Some(recorded)) => Ok(Reply::Recorded(Arc::new(recorded))),
             Ok(None) => self.decide(command, answers, pending),
             Err(error) => Err(error),
         };
@@ -471,7 +482,7 @@ impl Writer {
             }
             Command::Shutdown => return Ok(Reply::Done),
         };
-        Ok(Reply::Recorded(Box::new(recorded)))
+        Ok(Reply::Recorded(recorded))
     }
 
     /// The time of the entries made now: the clock's, never decreasing. It
@@ -491,7 +502,7 @@ impl Writer {
         event: Event,
         answers: Option<Answers>,
         pending: &mut Pending,
-    ) -> Result<Recorded, NodeError> {
+    ) -> Result<Arc<Recorded>, NodeError> {
         self.record_with(event, answers, pending, None, &Covered::default())
     }
 
@@ -502,7 +513,7 @@ impl Writer {
         pending: &mut Pending,
         campaign: Option<CampaignState>,
         covered: &Covered,
-    ) -> Result<Recorded, NodeError> {
+    ) -> Result<Arc<Recorded>, NodeError> {
         let mut nth = 0;
         if let (Event::Redeemed(_), Some(reference)) = (&event, answers.and_then(|a| a.reference)) {
             let sight = Sight {
@@ -516,22 +527,23 @@ impl Writer {
         let index = self.tree.size();
         let time = self.now();
         let salt = self.shared.entropy.bytes();
-        let body = crate::encoding::cbor::encode(&event.to_body(answers.as_ref(), salt));
-        let mut bytes = Vec::with_capacity(body.len() + 64);
-        log::entry::write_entry(&mut bytes, index, time, &self.last_hash, event.kind(), &body)
+        self.body.clear();
+        event.write_body(&mut self.body, answers.as_ref(), salt);
+        let mut bytes = Vec::with_capacity(self.body.len() + 64);
+        log::entry::write_entry(&mut bytes, index, time, &self.last_hash, event.kind(), &self.body)
             .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
         let hash = log::entry_hash(&bytes);
         let batch = &mut pending.batch;
         self.tree.append(hash.0, &mut |half| {
             batch.put(rows::hash_tile(half.level, half.tile, half.half), half.as_bytes());
         });
-        let recorded = Recorded {
+        let recorded = Arc::new(Recorded {
             index,
             hash,
             time,
             event,
             answers,
-        };
+        });
         for key in keys_of(&recorded, nth) {
             self.index.insert(key, index);
         }
@@ -542,7 +554,7 @@ impl Writer {
         self.last_time = time;
         self.applied = index + 1;
         pending.bytes += bytes.len();
-        pending.entries.push((bytes, recorded.clone()));
+        pending.entries.push((bytes, Arc::clone(&recorded)));
         Ok(recorded)
     }
 
@@ -560,7 +572,7 @@ impl Writer {
         view: CampaignView,
         answers: Option<Answers>,
         pending: &mut Pending,
-    ) -> Result<Recorded, NodeError> {
+    ) -> Result<Arc<Recorded>, NodeError> {
         if self.state.campaigns.contains_key(&view.id) {
             return Err(crate::ledger::Refusal::CampaignExists.into());
         }
@@ -580,32 +592,37 @@ impl Writer {
         answers: Option<Answers>,
         pending: &mut Pending,
     ) -> Result<Reply, NodeError> {
-        let register = receipt.draft.register.clone();
-        let sequence_number = self.state.next_sequence_number(&register);
-        let (guess, stub) = match receipt.signed {
-            Some((guess, stub)) if guess.number == sequence_number => (Some(guess), stub),
+        let ReceiptCommand {
+            mut content,
+            mark,
+            details,
+            signed,
+        } = receipt;
+        let sequence_number = self.state.next_sequence_number(&content.register);
+        let (guess, signed) = match signed {
+            Some((guess, signed)) if guess.number == sequence_number => (Some(guess), signed),
             // The caller's guess was overtaken: signing again here costs one signature.
             other => {
-                let root = receipt.draft.details.root(&receipt.secret);
-                let stub = self.shared.sign_stub(&receipt.draft, root, sequence_number);
-                (other.map(|(guess, _)| guess), stub)
+                content.sequence_number = sequence_number;
+                let signed = self.shared.sign_receipt(&content, &details);
+                (other.map(|(guess, _)| guess), signed)
             }
         };
         let event = Event::ReceiptIssued(crate::ledger::ReceiptIssued {
-            tag: crate::credential::receipt_tag(&stub),
-            register,
+            tag: signed.tag,
+            register: content.register,
             sequence_number,
-            mark: receipt.draft.mark,
-            at: receipt.draft.at(self.now()),
+            mark,
+            at: own_time(content.issued_at, self.now()),
         });
         let recorded = self.record(event, answers, pending)?;
         if let Some(guess) = guess {
             guess.used(sequence_number);
         }
-        pending.put_beside(recorded.index, ReceiptRecord::encode(&stub, &receipt.details));
+        pending.put_beside(recorded.index, signed.record);
         Ok(Reply::Issued {
-            recorded: Box::new(recorded),
-            stub,
+            recorded,
+            stub: signed.stub,
         })
     }
 
@@ -749,9 +766,9 @@ impl Shared {
 }
 
 /// Tells apart what a decision may not find.
-pub(super) fn expect_recorded(reply: Reply) -> Result<Recorded, NodeError> {
+pub(super) fn expect_recorded(reply: Reply) -> Result<Arc<Recorded>, NodeError> {
     match reply {
-        Reply::Recorded(recorded) => Ok(*recorded),
+        Reply::Recorded(recorded) => Ok(recorded),
         Reply::Failed(error) => Err(error),
         _ => Err(NodeError::Inconsistent(
             "the writer answered another question".to_owned(),

@@ -99,7 +99,7 @@ impl Target {
             request: sale.request,
         };
         let draft = sale.draft.take().expect("a receipt is prepared once");
-        let prepared = node.prepare_receipt(&caller, draft);
+        let prepared = node.prepare_receipt(&caller, &draft);
         prepared
             .map(|prepared| Prepared::Signed(Box::new(prepared)))
             .map_err(|error| failure(error, &sale.name))
