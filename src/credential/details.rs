@@ -35,6 +35,12 @@ const LABEL_REFERS_TO: u64 = 7;
 
 const SALT_LEN: usize = 16;
 
+const SECRET_LEN: usize = 32;
+
+/// Where the secret stands in the stored form: behind the heads of the array and
+/// of itself.
+const SECRET_AT: usize = 1 + 2;
+
 /// One line of a receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -119,41 +125,34 @@ impl ReceiptDetails {
     /// The stored form, deterministic CBOR: `[secret, [[label, value], …]]`.
     #[must_use]
     pub fn encode(&self, secret: &[u8; 32]) -> Vec<u8> {
-        self.write_stored(secret, |_| {})
+        let mut written = self.write();
+        written.put_secret(secret);
+        written.bytes
     }
 
     /// The stored form and the details root, with every value written once.
     #[must_use]
     pub fn encode_with_root(&self, secret: &[u8; 32]) -> (Vec<u8>, Digest) {
-        // A leaf is a stored item with its salt put before the label.
-        const LEAF_HEAD: [u8; 2] = [0x83, 0x50];
-        let salts = Salts::new(secret);
-        let mut hashes = Vec::with_capacity(self.leaf_count());
-        let stored = self.write_stored(secret, |item| {
-            let index = u32::try_from(hashes.len()).expect("the limits are far below 2^32 leaves");
-            hashes.push(merkle::leaf_hash_of_parts(&[
-                &LEAF_HEAD,
-                &salts.salt(index),
-                &item[1..],
-            ]));
-        });
-        (stored, Digest(merkle::root_of(&hashes)))
+        self.write().with_secret(secret)
     }
 
-    /// Writes the stored form and shows each `[label, value]` as it is written.
-    fn write_stored(&self, secret: &[u8; 32], mut each: impl FnMut(&[u8])) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64 + 96 * self.leaf_count());
-        write::head(&mut out, write::ARRAY, 2);
-        write::bytes(&mut out, secret);
-        write::head(&mut out, write::ARRAY, self.leaf_count() as u64);
+    /// The stored form as far as it is the same under any secret.
+    #[must_use]
+    pub fn write(&self) -> WrittenDetails {
+        let leaves = self.leaf_count();
+        let mut bytes = Vec::with_capacity(64 + 96 * leaves);
+        write::head(&mut bytes, write::ARRAY, 2);
+        write::bytes(&mut bytes, &[0; SECRET_LEN]);
+        write::head(&mut bytes, write::ARRAY, leaves as u64);
+        let mut places = Vec::with_capacity(leaves + 1);
+        places.push(bytes.len());
         self.for_each_value(|label, write_value| {
-            let start = out.len();
-            write::head(&mut out, write::ARRAY, 2);
-            write::uint(&mut out, label);
-            write_value(&mut out);
-            each(&out[start..]);
+            write::head(&mut bytes, write::ARRAY, 2);
+            write::uint(&mut bytes, label);
+            write_value(&mut bytes);
+            places.push(bytes.len());
         });
-        out
+        WrittenDetails { bytes, places }
     }
 
     /// Reads the stored form: the details and the receipt's secret.
@@ -262,6 +261,42 @@ impl ReceiptDetails {
     }
 }
 
+/// Details in their stored form, with zeros where the secret is put.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenDetails {
+    bytes: Vec<u8>,
+    /// Where each `[label, value]` begins, and where the last one ends.
+    places: Vec<usize>,
+}
+
+impl WrittenDetails {
+    /// The stored form under a secret of zeros: the same for the same details.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The stored form under this secret, and the details root.
+    #[must_use]
+    pub fn with_secret(mut self, secret: &[u8; 32]) -> (Vec<u8>, Digest) {
+        // A leaf is a stored item with its salt put before the label.
+        const LEAF_HEAD: [u8; 2] = [0x83, 0x50];
+        self.put_secret(secret);
+        let salts = Salts::new(secret);
+        let items = (0..).zip(self.places.windows(2));
+        let hash = |(index, place): (u32, &[usize])| {
+            let item = &self.bytes[place[0] + 1..place[1]];
+            merkle::leaf_hash_of_parts(&[&LEAF_HEAD, &salts.salt(index), item])
+        };
+        let hashes: Vec<_> = items.map(hash).collect();
+        (self.bytes, Digest(merkle::root_of(&hashes)))
+    }
+
+    fn put_secret(&mut self, secret: &[u8; 32]) {
+        self.bytes[SECRET_AT..SECRET_AT + SECRET_LEN].copy_from_slice(secret);
+    }
+}
+
 /// The details root of leaves as they were handed over: what a verifier
 /// compares with the stub's.
 #[must_use]
@@ -319,7 +354,7 @@ fn write_tax(out: &mut Vec<u8>, tax: &Tax) {
 }
 
 fn write_decimal(out: &mut Vec<u8>, decimal: Decimal) {
-    write::text(out, decimal.text().as_str());
+    decimal.with_text(|text| write::text(out, text));
 }
 
 fn write_optional_decimal(out: &mut Vec<u8>, decimal: Option<Decimal>) {
@@ -441,7 +476,7 @@ fn read_decimal(value: &Value, places_max: u8) -> Result<Decimal, GateError> {
     let text = cbor::as_text(value, WHAT)?;
     let decimal = Decimal::parse(text, places_max).map_err(|_| GateError::Shape(WHAT))?;
     // A negative zero would not come back as written.
-    if decimal.text().as_str() == text {
+    if decimal.with_text(|written| written == text) {
         Ok(decimal)
     } else {
         Err(GateError::Shape(WHAT))

@@ -28,7 +28,7 @@ pub use event::{
     Answers, BatchIssued, CampaignSigned, Event, Genesis, Mark, ReceiptIssued, Recorded, Redeemed, Reversed,
     StatusListSigned, StatusSet, StatusTarget,
 };
-pub use receipt::{ReceiptDraft, check_line, own_time};
+pub use receipt::{ReceiptDraft, WrittenDraft, check_line, own_time};
 pub use redemption::{Basket, Presented, Quote, RedemptionOrder, ReversalOrder};
 pub use refusal::{Refusal, TakenBy};
 pub use revocation::{NewStatus, StatusDecision, StatusOrder};

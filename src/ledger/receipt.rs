@@ -1,7 +1,7 @@
 //! What a receipt must add up to (formats, section 3, 'Totals').
 
 use crate::credential::ReceiptKind;
-use crate::credential::details::{Line, ReceiptDetails, is_tender_kind};
+use crate::credential::details::{Line, ReceiptDetails, WrittenDetails, is_tender_kind};
 use crate::primitives::{Amount, Currency, Decimal, Register, UnixSeconds, limits};
 
 use super::event::Mark;
@@ -186,6 +186,40 @@ impl ReceiptDraft {
             }
         }
         Ok(group)
+    }
+}
+
+/// A draft with its details written, once for all that is made of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenDraft {
+    draft: ReceiptDraft,
+    details: WrittenDetails,
+}
+
+impl WrittenDraft {
+    /// Writes the details of `draft`.
+    #[must_use]
+    pub fn of(draft: ReceiptDraft) -> Self {
+        let details = draft.details.write();
+        Self { draft, details }
+    }
+
+    /// The draft.
+    #[must_use]
+    pub fn draft(&self) -> &ReceiptDraft {
+        &self.draft
+    }
+
+    /// Its details as they are written.
+    #[must_use]
+    pub fn details(&self) -> &WrittenDetails {
+        &self.details
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn into_parts(self) -> (ReceiptDraft, WrittenDetails) {
+        (self.draft, self.details)
     }
 }
 

@@ -6,10 +6,11 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::credential::details::WrittenDetails;
 use crate::credential::{Campaign, Content, ReceiptStub, receipt_tag};
 use crate::ledger::{
     Answers, Basket, BatchOrder, CampaignDraft, Event, NewStatus, Quote, ReceiptDraft, Recorded,
-    RedemptionOrder, Refusal, ReversalOrder, StatusTarget,
+    RedemptionOrder, Refusal, ReversalOrder, StatusTarget, WrittenDraft,
 };
 use crate::primitives::{
     Amount, CampaignId, CouponName, Digest, RedemptionId, Register, UnixSeconds, limits,
@@ -312,7 +313,8 @@ impl Node {
         caller: &Caller,
         draft: ReceiptDraft,
     ) -> Result<ReceiptAnswer, NodeError> {
-        let (prepared, secret) = self.prepare(caller, &draft)?;
+        let written = draft.details.write();
+        let (prepared, secret) = self.prepare(caller, &draft, written)?;
         let command = Command::IssueReceipt(prepared.command);
         match self.ask(command, Some(prepared.answers)).await? {
             // What was stored is at hand: it need not be read back.
@@ -336,9 +338,10 @@ impl Node {
     pub fn prepare_receipt(
         &self,
         caller: &Caller,
-        draft: &ReceiptDraft,
+        draft: WrittenDraft,
     ) -> Result<PreparedReceipt, NodeError> {
-        Ok(self.prepare(caller, draft)?.0)
+        let (draft, details) = draft.into_parts();
+        Ok(self.prepare(caller, &draft, details)?.0)
     }
 
     /// As [`prepare_receipt`](Self::prepare_receipt), with the receipt's secret.
@@ -346,6 +349,7 @@ impl Node {
         &self,
         caller: &Caller,
         draft: &ReceiptDraft,
+        details: WrittenDetails,
     ) -> Result<(PreparedReceipt, [u8; 32]), NodeError> {
         let shared = &self.inner.shared;
         let reference = draft.details.till_reference.as_ref().map(|reference| {
@@ -366,7 +370,7 @@ impl Node {
             draft.check(shared.now())?;
         }
         let secret = shared.entropy.bytes();
-        let (details, details_root) = draft.details.encode_with_root(&secret);
+        let (details, details_root) = details.with_secret(&secret);
         let mut content = ReceiptStub {
             issued_at: draft.issued_at,
             total: draft.total,

@@ -220,32 +220,28 @@ impl Decimal {
 /// and one digit more than it has places.
 const DECIMAL_TEXT_BYTES: usize = 2 + 1 + u8::MAX as usize;
 
-/// A decimal's text, without allocation.
-#[derive(Clone, Debug)]
-pub struct DecimalText {
-    bytes: [u8; DECIMAL_TEXT_BYTES],
-    start: usize,
-}
+/// The same for one of at most [`SHORT_PLACES_MAX`] places.
+const SHORT_TEXT_BYTES: usize = 2 + 20;
 
-impl DecimalText {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.bytes[self.start..]).expect("digits, a point and a sign")
-    }
-}
+/// Places that are within the digits of the largest number anyway.
+const SHORT_PLACES_MAX: u8 = 18;
 
 impl Decimal {
-    /// How it is written, with its places.
-    #[must_use]
-    pub fn text(self) -> DecimalText {
-        let mut text = DecimalText {
-            bytes: [0; DECIMAL_TEXT_BYTES],
-            start: DECIMAL_TEXT_BYTES,
-        };
+    /// Gives `read` how it is written, with its places; allocates nothing.
+    pub fn with_text<T>(self, read: impl FnOnce(&str) -> T) -> T {
+        // Receipts hold thousands of short ones: room for the longest costs more than its digits.
+        if self.places <= SHORT_PLACES_MAX {
+            self.in_room(&mut [0; SHORT_TEXT_BYTES], read)
+        } else {
+            self.in_room(&mut [0; DECIMAL_TEXT_BYTES], read)
+        }
+    }
+
+    fn in_room<T>(self, room: &mut [u8], read: impl FnOnce(&str) -> T) -> T {
+        let mut start = room.len();
         let mut put = |byte| {
-            text.start -= 1;
-            text.bytes[text.start] = byte;
+            start -= 1;
+            room[start] = byte;
         };
         let places = u16::from(self.places);
         let (mut rest, mut written) = (self.units.unsigned_abs(), 0_u16);
@@ -260,13 +256,13 @@ impl Decimal {
         if self.units < 0 {
             put(b'-');
         }
-        text
+        read(std::str::from_utf8(&room[start..]).expect("digits, a point and a sign"))
     }
 }
 
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text().as_str())
+        self.with_text(|text| f.write_str(text))
     }
 }
 
@@ -332,6 +328,24 @@ mod tests {
             places: u8::MAX,
         };
         assert_eq!(most_places.to_string().len(), DECIMAL_TEXT_BYTES);
+        for places in [0, 1, 17, 18, 19, 20] {
+            let least = Decimal {
+                units: i64::MIN,
+                places,
+            };
+            let text = least.to_string();
+            assert_eq!(
+                text.replace('.', ""),
+                format!(
+                    "-{}9223372036854775808",
+                    "0".repeat(usize::from(places.saturating_sub(18)))
+                )
+            );
+            assert_eq!(
+                text.split_once('.').map_or(0, |(_, part)| part.len()),
+                usize::from(places)
+            );
+        }
         assert_eq!(Decimal::parse("7.5", 2).unwrap().scaled(2), Some(750));
     }
 }

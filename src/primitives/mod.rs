@@ -12,7 +12,7 @@ mod os_error;
 
 pub mod limits;
 
-pub use amount::{Amount, AmountError, Currency, Decimal, DecimalError, DecimalText};
+pub use amount::{Amount, AmountError, Currency, Decimal, DecimalError};
 pub use clock::{Clock, SystemClock, UnixSeconds};
 pub use digest::{CampaignId, Digest, KeyId, RedemptionId, Tag};
 pub use entropy::{Entropy, OsEntropy};

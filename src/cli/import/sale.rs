@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::zone::{self, Shift, When};
 use crate::credential::ReceiptKind;
 use crate::credential::details::{Line, ReceiptDetails, Tax, Tender};
-use crate::ledger::{Mark, ReceiptDraft};
+use crate::ledger::{Mark, ReceiptDraft, WrittenDraft};
 use crate::primitives::{Amount, Currency, Decimal, Digest, Register, limits};
 
 /// What every row of a purchase says of the whole of it.
@@ -63,7 +63,7 @@ pub struct Sale {
     /// What people call it: the key columns, joined.
     pub name: String,
     /// The receipt, until it is prepared.
-    pub draft: Option<ReceiptDraft>,
+    pub draft: Option<WrittenDraft>,
     /// What it comes to.
     pub total: Amount,
     /// The same for every import of this purchase from this kind of export.
@@ -89,11 +89,12 @@ impl Sale {
         shift: Shift,
         (first_line, rows): (u64, u64),
     ) -> Self {
+        let (total, draft) = (draft.total, WrittenDraft::of(draft));
         Self {
             name: key.join("/"),
             idempotency_key: idempotency_key(name, key),
             request: digest(&draft),
-            total: draft.total,
+            total,
             draft: Some(draft),
             first_line,
             rows,
@@ -254,8 +255,8 @@ fn idempotency_key(name: &str, key: &[String]) -> String {
     format!("import/{name}/{hash}")
 }
 
-fn digest(draft: &ReceiptDraft) -> Digest {
-    let mut hasher = Sha256::new();
+fn digest(written: &WrittenDraft) -> Digest {
+    let (draft, mut hasher) = (written.draft(), Sha256::new());
     let parts: [&[u8]; 6] = [
         draft.register.as_str().as_bytes(),
         draft.kind.word().as_bytes(),
@@ -263,7 +264,7 @@ fn digest(draft: &ReceiptDraft) -> Digest {
         &draft.issued_at.0.to_be_bytes(),
         &[u8::from(draft.prices_include_tax)],
         // The secret is the node's; the content is the same under any.
-        &draft.details.encode(&[0; 32]),
+        written.details().as_bytes(),
     ];
     for part in parts {
         hasher.update((part.len() as u64).to_be_bytes());
@@ -317,7 +318,7 @@ mod tests {
 
     #[test]
     fn totals_decide_kind_and_tender() {
-        let sale = |rows| sale(rows).unwrap().draft.unwrap();
+        let sale = |rows| sale(rows).unwrap().draft.unwrap().into_parts().0;
         let bought = sale(vec![row(144, None), row(-44, None)]);
         assert_eq!(
             (bought.kind, bought.total.minor_units()),
@@ -358,7 +359,7 @@ mod tests {
         let other = sale(vec![row(2, None)]).unwrap();
         assert_eq!(one.idempotency_key, other.idempotency_key);
         assert_ne!(one.request, other.request);
-        assert_eq!(one.draft.unwrap().issued_at, UnixSeconds(1_767_261_600));
+        assert_eq!(one.draft.unwrap().draft().issued_at, UnixSeconds(1_767_261_600));
     }
 
     #[test]
@@ -375,7 +376,8 @@ mod tests {
         ) {
             let rates = [None, Some("0"), Some("7.00"), Some("19.00")];
             let rows = lines.iter().map(|(total, rate)| row(*total, rates[*rate])).collect();
-            let draft = assemble(&rules(includes), &["1".to_owned()], 1, rows).unwrap().draft.unwrap();
+            let sale = assemble(&rules(includes), &["1".to_owned()], 1, rows).unwrap();
+            let (draft, _) = sale.draft.unwrap().into_parts();
             prop_assert!(draft.check(draft.issued_at).is_ok());
         }
     }

@@ -124,7 +124,11 @@ impl Summary {
     /// Counts one that is given to the node.
     pub fn receipt(&mut self, rows: u64, sums: Sums, sale: &Sale) {
         self.receipts.add(rows, sums);
-        let is = |kind| sale.draft.as_ref().is_some_and(|draft| draft.kind == kind);
+        let is = |kind| {
+            sale.draft
+                .as_ref()
+                .is_some_and(|draft| draft.draft().kind == kind)
+        };
         self.refunds += u64::from(is(ReceiptKind::Refund));
         self.voids += u64::from(is(ReceiptKind::Void));
         self.of_zero += u64::from(sale.total == Amount::ZERO);
