@@ -13,9 +13,8 @@ use super::writer::Writer;
 /// 50 KB, a fraction of a full batch of entries.
 const UPKEEP_ROWS_MAX: usize = 8;
 
-/// Rows of derived state that one commit takes along while nobody waits: some
-/// 1 MB.
-const ANEW_ROWS_MAX: usize = 256;
+/// Rows that one commit takes along while nobody waits: some 1 MB.
+const ALONE_ROWS_MAX: usize = 256;
 
 /// How a node looks after what it keeps in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +34,10 @@ impl Default for Upkeep {
 impl Writer {
     /// Adds a bounded share of index and derived-state rows to the batch.
     pub(super) fn add_upkeep(&mut self, pending: &mut Pending) -> Result<(), NodeError> {
+        self.add_rows(pending, UPKEEP_ROWS_MAX)
+    }
+
+    fn add_rows(&mut self, pending: &mut Pending, rows_max: usize) -> Result<(), NodeError> {
         let due = self.tree.size() >= self.index.covers() + self.upkeep.checkpoint_entries;
         if due && pending.entries.is_empty() {
             self.begin_checkpoint();
@@ -53,12 +56,10 @@ impl Writer {
         }
         let rows = self
             .snapshot
-            .step(&self.state, self.applied, &mut pending.batch, UPKEEP_ROWS_MAX);
-        if rows < UPKEEP_ROWS_MAX {
+            .step(&self.state, self.applied, &mut pending.batch, rows_max);
+        if rows < rows_max {
             let engine = self.shared.engine.as_ref();
-            let outcome = self
-                .index
-                .step(engine, &mut pending.batch, UPKEEP_ROWS_MAX - rows);
+            let outcome = self.index.step(engine, &mut pending.batch, rows_max - rows);
             let outcome = outcome.or_else(|error| self.mark_at_once(error))?;
             if let StepOutcome::Checkpoint { covers, .. } = outcome {
                 self.snapshot.conclude(&self.state, covers, &mut pending.batch);
@@ -96,7 +97,7 @@ impl Writer {
         while !(self.index.is_idle() && self.snapshot.is_idle()) {
             let mut pending = Pending::default();
             let before = (self.index.covers(), self.index.is_idle());
-            self.add_upkeep(&mut pending)?;
+            self.add_rows(&mut pending, ALONE_ROWS_MAX)?;
             if pending.is_empty() {
                 // A reader is still in a run that is to be removed: the next opening removes it.
                 tracing::debug!(?before, "upkeep left to the next opening");
@@ -115,7 +116,7 @@ impl Writer {
         loop {
             let mut batch = Batch::default();
             self.snapshot
-                .step(&self.state, self.applied, &mut batch, ANEW_ROWS_MAX);
+                .step(&self.state, self.applied, &mut batch, ALONE_ROWS_MAX);
             let last = self.snapshot.is_idle();
             if last {
                 self.snapshot.conclude(&self.state, self.applied, &mut batch);

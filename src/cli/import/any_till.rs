@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use super::complete_journey::{TENDER_NOT_RECORDED, column};
 use super::mapping::{Bound, Field, Mapping, optional};
 use super::number;
-use super::rows::{Before, Encoding, Layout};
+use super::rows::{Before, Encoding, Fields, Layout};
 use super::sale::{Head, Row, Rules, description};
 use super::zone::When;
 use crate::credential::ReceiptKind;
@@ -104,7 +104,7 @@ impl AnyTill {
         })
     }
 
-    fn when(&self, record: &StringRecord) -> Result<When, String> {
+    fn when(&self, record: Fields<'_>) -> Result<When, String> {
         let parts: Vec<&str> = self
             .time
             .iter()
@@ -122,7 +122,7 @@ impl AnyTill {
         })
     }
 
-    fn head(&self, record: &StringRecord) -> Result<Head, String> {
+    fn head(&self, record: Fields<'_>) -> Result<Head, String> {
         let register = match (&self.register_for_all, &self.register) {
             (Some(name), _) => name.clone(),
             (None, Some(field)) => field.need(record)?,
@@ -189,7 +189,7 @@ impl Layout for AnyTill {
         self.encoding
     }
 
-    fn key(&self, record: &StringRecord) -> Result<Vec<String>, String> {
+    fn key(&self, record: Fields<'_>) -> Result<Vec<String>, String> {
         let part = |(name, place): &(String, usize)| match record.get(*place).map(str::trim) {
             Some(text) if !text.is_empty() => Ok(text.to_owned()),
             _ => Err(format!("receipt.key: {name} is empty")),
@@ -197,7 +197,7 @@ impl Layout for AnyTill {
         self.key.iter().map(part).collect()
     }
 
-    fn row(&self, record: &StringRecord, _: Option<Before<'_>>) -> Result<Row, String> {
+    fn row(&self, record: Fields<'_>, _: Option<Before<'_>>) -> Result<Row, String> {
         let head = self.head(record)?;
         let exponent = head.currency.exponent();
         let decimal = |field: &Option<Bound>, name: &str, places_max: u8| {

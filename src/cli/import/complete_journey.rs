@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 
 use super::number;
 use super::replay::{Replay, Use};
-use super::rows::{Before, Encoding, Layout, Watch};
+use super::rows::{Before, Encoding, Fields, Layout, Watch};
 use super::sale::{Head, Row, Rules, description};
 use super::zone::When;
 use crate::credential::details::Line;
@@ -106,7 +106,7 @@ impl CompleteJourney {
         })
     }
 
-    fn field<'a>(&self, record: &'a StringRecord, which: usize) -> Result<&'a str, String> {
+    fn field<'a>(&self, record: Fields<'a>, which: usize) -> Result<&'a str, String> {
         match record.get(self.places[which]).map(str::trim) {
             Some(text) if !text.is_empty() => Ok(text),
             _ => Err(format!("{} is empty", COLUMNS[which])),
@@ -114,11 +114,11 @@ impl CompleteJourney {
     }
 
     /// What a row says of its purchase, as text: household, store and time.
-    fn of_purchase<'a>(&self, record: &'a StringRecord) -> [Option<&'a str>; 3] {
+    fn of_purchase<'a>(&self, record: Fields<'a>) -> [Option<&'a str>; 3] {
         [0, 1, 6].map(|which: usize| record.get(self.places[which]))
     }
 
-    fn head(&self, record: &StringRecord) -> Result<Head, String> {
+    fn head(&self, record: Fields<'_>) -> Result<Head, String> {
         let household = self.field(record, 0)?;
         let store = self.field(record, 1)?;
         Ok(Head {
@@ -131,7 +131,7 @@ impl CompleteJourney {
         })
     }
 
-    fn when(&self, record: &StringRecord) -> Result<When, String> {
+    fn when(&self, record: Fields<'_>) -> Result<When, String> {
         let time = self.field(record, 6)?;
         let when = time.parse().map_err(|_| {
             format!("transaction_timestamp: {time:?} is not a time such as 2017-01-01 11:53:26")
@@ -201,7 +201,7 @@ pub struct Watcher {
 }
 
 impl Watch for Watcher {
-    fn see(&mut self, record: &StringRecord) -> Vec<Use> {
+    fn see(&mut self, record: Fields<'_>) -> Vec<Use> {
         let field = |place: usize| record.get(place).unwrap_or_default().trim();
         let [household, store, _, _, _, total, time] = self.places.map(field);
         let discount = field(self.coupon_discount);
@@ -231,15 +231,15 @@ impl Layout for CompleteJourney {
         Encoding::Utf8
     }
 
-    fn key(&self, record: &StringRecord) -> Result<Vec<String>, String> {
+    fn key(&self, record: Fields<'_>) -> Result<Vec<String>, String> {
         Ok(vec![self.field(record, 2)?.to_owned()])
     }
 
-    fn continues(&self, record: &StringRecord, key: &[String]) -> bool {
+    fn continues(&self, record: Fields<'_>, key: &[String]) -> bool {
         self.field(record, 2).is_ok_and(|basket| *key == [basket])
     }
 
-    fn row(&self, record: &StringRecord, before: Option<Before<'_>>) -> Result<Row, String> {
+    fn row(&self, record: Fields<'_>, before: Option<Before<'_>>) -> Result<Row, String> {
         let product = self.field(record, 3)?;
         let quantity = number::decimal(self.field(record, 4)?, limits::QUANTITY_PLACES_MAX, false)
             .map_err(|error| format!("quantity: {error}"))?;

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use csv::StringRecord;
 use serde::Deserialize;
 
-use super::rows::Encoding;
+use super::rows::{Encoding, Fields};
 
 /// A mapping file.
 #[derive(Clone, Debug, Deserialize)]
@@ -180,7 +180,7 @@ impl Bound {
     ///
     /// # Errors
     /// A word that the mapping does not know.
-    pub fn optional(&self, record: &StringRecord) -> Result<Option<String>, String> {
+    pub fn optional(&self, record: Fields<'_>) -> Result<Option<String>, String> {
         let text = self
             .place
             .and_then(|place| record.get(place))
@@ -210,7 +210,7 @@ impl Bound {
     ///
     /// # Errors
     /// A sentence when it says nothing.
-    pub fn need(&self, record: &StringRecord) -> Result<String, String> {
+    pub fn need(&self, record: Fields<'_>) -> Result<String, String> {
         self.optional(record)?
             .filter(|text| !text.is_empty())
             .ok_or_else(|| format!("{} is empty", self.name))
@@ -221,6 +221,6 @@ impl Bound {
 ///
 /// # Errors
 /// As [`Bound::optional`].
-pub fn optional(field: Option<&Bound>, record: &StringRecord) -> Result<Option<String>, String> {
+pub fn optional(field: Option<&Bound>, record: Fields<'_>) -> Result<Option<String>, String> {
     field.map_or(Ok(None), |field| field.optional(record))
 }

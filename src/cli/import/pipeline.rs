@@ -172,6 +172,11 @@ impl Line<'_> {
         let mut counts = RowCounts::default();
         // A coupon takes two commits until it can be redeemed in its place: it is
         // begun some chunks before its turn.
+        let held_back = if self.target.replays() {
+            limits::IMPORT_CHUNKS_AHEAD
+        } else {
+            0
+        };
         let mut ahead = VecDeque::new();
         while let Some(chunk) = self.while_waiting(in_order.recv()).await? {
             // A worker that is gone has panicked, and its thread said so.
@@ -180,7 +185,7 @@ impl Line<'_> {
             counts.add(&of_chunk);
             let next: Vec<Next> = chunk.into_iter().map(|ready| self.begin(ready)).collect();
             ahead.push_back(next);
-            if ahead.len() > limits::IMPORT_CHUNKS_AHEAD {
+            if ahead.len() > held_back {
                 self.take_all(ahead.pop_front()).await?;
             }
         }

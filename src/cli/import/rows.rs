@@ -12,6 +12,10 @@ use super::replay::Use;
 use super::sale::{Row, Rules, Sale, assemble};
 use crate::primitives::limits;
 
+/// Rows that a purchase has room for at first, and bytes of each: most need no more.
+const ROOM_ROWS: usize = 12;
+const ROOM_ROW_BYTES: usize = 96;
+
 /// How the text of an export is encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -40,11 +44,11 @@ pub trait Layout: Send + Sync {
     ///
     /// # Errors
     /// A sentence; it is not known then to which purchase the row belongs.
-    fn key(&self, record: &StringRecord) -> Result<Vec<String>, String>;
+    fn key(&self, record: Fields<'_>) -> Result<Vec<String>, String>;
 
     /// Whether the row belongs to the purchase of `key`: asked for every row, so
     /// that most need no key of their own.
-    fn continues(&self, record: &StringRecord, key: &[String]) -> bool {
+    fn continues(&self, record: Fields<'_>, key: &[String]) -> bool {
         self.key(record).is_ok_and(|own| own == key)
     }
 
@@ -53,11 +57,30 @@ pub trait Layout: Send + Sync {
     ///
     /// # Errors
     /// A sentence.
-    fn row(&self, record: &StringRecord, before: Option<Before<'_>>) -> Result<Row, String>;
+    fn row(&self, record: Fields<'_>, before: Option<Before<'_>>) -> Result<Row, String>;
 }
 
 /// The row before in the same purchase: its text, and what was read of it.
-pub type Before<'a> = (&'a StringRecord, &'a Row);
+pub type Before<'a> = (Fields<'a>, &'a Row);
+
+/// A row's fields, wherever their text lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'a> {
+    /// The text of all of them, one after the other.
+    text: &'a str,
+    /// Where each of them ends, counted from the place where the first begins.
+    ends: &'a [usize],
+}
+
+impl<'a> Fields<'a> {
+    /// The field in column `place`; `None` past the last.
+    #[must_use]
+    pub fn get(self, place: usize) -> Option<&'a str> {
+        let end = *self.ends.get(place)?;
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.text.get(start..end)
+    }
+}
 
 /// Something that does not become a receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,9 +156,9 @@ pub struct Purchase {
     key: Vec<String>,
     first_line: u64,
     text: String,
-    /// Where each field ends in `text`.
+    /// Where each field ends, counted from its row's place in `text`.
     ends: Vec<usize>,
-    /// The line of each row, and where its last field stands in `ends`.
+    /// The line of each row, and its place in `text`.
     rows: Vec<(u64, usize)>,
     /// Rows beyond the most that a receipt takes.
     too_many: u64,
@@ -156,30 +179,34 @@ pub struct Understood {
 impl Purchase {
     fn begin(layout: Arc<dyn Layout>, key: Vec<String>, first_line: u64, spoilt: Option<String>) -> Self {
         Self {
-            layout,
             key,
             first_line,
-            text: String::new(),
-            ends: Vec::new(),
-            rows: Vec::new(),
+            text: String::with_capacity(ROOM_ROWS * ROOM_ROW_BYTES),
+            ends: Vec::with_capacity(ROOM_ROWS * layout.columns()),
+            rows: Vec::with_capacity(ROOM_ROWS),
+            layout,
             too_many: 0,
             spoilt,
         }
     }
 
-    fn push(&mut self, line: u64, record: &StringRecord) {
+    fn push(&mut self, line: u64, record: Fields<'_>) {
         if self.rows.len() >= limits::RECEIPT_LINES_MAX {
             self.too_many += 1;
             return;
         }
-        let start = self.text.len();
-        self.text.push_str(record.as_slice());
-        let mut fields = 0;
-        self.ends.extend((0..record.len()).map(|field| {
-            fields += record.get(field).map_or(0, str::len);
-            start + fields
-        }));
-        self.rows.push((line, self.ends.len()));
+        self.rows.push((line, self.text.len()));
+        self.text.push_str(record.text);
+        self.ends.extend_from_slice(record.ends);
+    }
+
+    /// The row at place `at` of its rows.
+    fn fields(&self, at: usize) -> Fields<'_> {
+        let columns = self.layout.columns();
+        Fields {
+            text: self.rows.get(at).map_or("", |(_, start)| &self.text[*start..]),
+            ends: &self.ends[at * columns..(at + 1) * columns],
+        }
     }
 
     /// Reads the rows, and makes a receipt of them if all are good.
@@ -189,18 +216,11 @@ impl Purchase {
         let name = self.key.join("/");
         let count = self.rows.len() as u64 + self.too_many;
         let mut rows = Vec::with_capacity(self.rows.len());
-        let (mut record, mut before) = (StringRecord::new(), StringRecord::new());
-        let (mut from, mut first) = (0, 0);
-        for (line, after) in &self.rows {
-            record.clear();
-            for end in &self.ends[first..*after] {
-                record.push_field(&self.text[from..*end]);
-                from = *end;
-            }
-            first = *after;
+        for (at, (line, _)) in self.rows.iter().enumerate() {
             // A receipt with a bad row is rejected: from there on none is looked back at.
             let last = rows.last().filter(|_| out.counts.bad == 0);
-            match layout.row(&record, last.map(|row| (&before, row))) {
+            let before = last.map(|row| (self.fields(at - 1), row));
+            match layout.row(self.fields(at), before) {
                 Ok(row) => {
                     out.counts.rounded += u64::from(row.rounded);
                     out.counts.cut += u64::from(row.cut);
@@ -216,7 +236,6 @@ impl Purchase {
                     });
                 }
             }
-            std::mem::swap(&mut record, &mut before);
         }
         let spoilt = if out.counts.bad > 0 {
             let bad = out.counts.bad;
@@ -295,6 +314,7 @@ pub fn read<'a, R: Read>(
         counts: RowCounts::default(),
         open: None,
         spoils_next: None,
+        ends: Vec::new(),
     };
     let mut record = ByteRecord::new();
     while reader.read_byte_record(&mut record)? {
@@ -310,7 +330,7 @@ pub fn read<'a, R: Read>(
 /// Whoever looks at the rows of purchases to tell which coupons were used.
 pub trait Watch {
     /// Takes a row; the coupons come whose time is over with it.
-    fn see(&mut self, record: &StringRecord) -> Vec<Use>;
+    fn see(&mut self, record: Fields<'_>) -> Vec<Use>;
 
     /// All that are left.
     fn end(&mut self) -> Vec<Use>;
@@ -324,6 +344,8 @@ struct Walk<'a> {
     open: Option<Purchase>,
     /// The line of a row that may have belonged to the purchase that follows.
     spoils_next: Option<u64>,
+    /// Where the fields of the row under way end.
+    ends: Vec<usize>,
 }
 
 impl Walk<'_> {
@@ -333,23 +355,30 @@ impl Walk<'_> {
             Ok(text) => text,
             Err(reason) => return self.unplaced(line, reason),
         };
+        self.ends.clear();
+        let ends = (0..text.len()).filter_map(|field| Some(text.range(field)?.end));
+        self.ends.extend(ends);
+        let row = Fields {
+            text: text.as_slice(),
+            ends: &self.ends,
+        };
         let open = self.open.as_ref();
-        if !open.is_some_and(|open| self.layout.continues(&text, &open.key)) {
-            let key = match self.layout.key(&text) {
+        if !open.is_some_and(|open| self.layout.continues(row, &open.key)) {
+            let key = match self.layout.key(row) {
                 Ok(key) => key,
                 Err(reason) => return self.unplaced(line, reason),
             };
-            self.close()?;
+            Self::close(&mut self.open, self.emit)?;
             let spoilt = self.spoils_next.take().map(spoilt_by);
             self.open = Some(Purchase::begin(Arc::clone(self.layout), key, line, spoilt));
         }
         if let Some(replay) = &mut self.replay {
-            for used in replay.see(&text) {
+            for used in replay.see(row) {
                 (self.emit)(Found::Used(Box::new(used)))?;
             }
         }
         let open = self.open.as_mut().expect("begun above");
-        open.push(line, &text);
+        open.push(line, row);
         // The next row is read into the same memory.
         *record = text.into_byte_record();
         ControlFlow::Continue(())
@@ -374,15 +403,18 @@ impl Walk<'_> {
         }))
     }
 
-    fn close(&mut self) -> ControlFlow<()> {
-        match self.open.take() {
-            Some(purchase) => (self.emit)(Found::Purchase(purchase)),
+    fn close(
+        open: &mut Option<Purchase>,
+        emit: &mut (dyn FnMut(Found) -> ControlFlow<()> + '_),
+    ) -> ControlFlow<()> {
+        match open.take() {
+            Some(purchase) => emit(Found::Purchase(purchase)),
             None => ControlFlow::Continue(()),
         }
     }
 
     fn end(&mut self) -> ControlFlow<()> {
-        self.close()?;
+        Self::close(&mut self.open, self.emit)?;
         let left = self.replay.as_mut().map(|replay| replay.end());
         for used in left.into_iter().flatten() {
             (self.emit)(Found::Used(Box::new(used)))?;

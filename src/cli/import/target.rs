@@ -99,7 +99,7 @@ impl Target {
             request: sale.request,
         };
         let draft = sale.draft.take().expect("a receipt is prepared once");
-        let prepared = node.prepare_receipt(&caller, &draft);
+        let prepared = node.prepare_receipt(&caller, draft);
         prepared
             .map(|prepared| Prepared::Signed(Box::new(prepared)))
             .map_err(|error| failure(error, &sale.name))
@@ -159,6 +159,12 @@ impl Target {
             let entry = waiting.await.map_err(|error| coupons::failure(error, &used))?;
             Ok(outcome(entry.index, size))
         })
+    }
+
+    /// Whether coupons are issued and redeemed beside the receipts.
+    #[must_use]
+    pub fn replays(&self) -> bool {
+        self.replay().is_ok()
     }
 
     fn replay(&self) -> Result<(&Node, &Signed, u64), Failure> {
@@ -256,7 +262,7 @@ impl Remote {
 
     async fn issue(&self, sale: &Sale) -> Result<u64, Failure> {
         let draft = sale.draft.as_ref().expect("a receipt is sent unprepared");
-        let body = body(draft).to_string();
+        let body = body(draft.draft()).to_string();
         let mut attempt = 0;
         loop {
             attempt += 1;
