@@ -18,6 +18,7 @@ mod zone;
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,7 +33,8 @@ use self::complete_journey::{CompleteJourney, TRANSACTIONS};
 use self::coupons::Signed;
 use self::mapping::{Format, Mapping};
 use self::replay::{Loaded, REDEMPTIONS};
-use self::rows::{Layout, Watch};
+use self::rows::{Found, Layout, Reject, RowCounts, Watch};
+use self::sale::Sale;
 use self::tally::{Replayed, Tally};
 use self::target::{Remote, Target};
 use crate::node::Node;
@@ -96,7 +98,7 @@ enum From {
     },
 }
 
-#[derive(clap::Args, Clone, Debug)]
+#[derive(clap::Args, Clone, Debug, Default)]
 struct Common {
     /// The node's directory, which no process has open, or its URL
     #[arg(long, value_name = "DIR|URL", env = "TALLYSTICK_NODE")]
@@ -325,9 +327,21 @@ fn any_till(file: &Path, map: &Path, common: &Common) -> anyhow::Result<Export> 
     let text = std::fs::read_to_string(map).with_context(|| format!("cannot read {shown}"))?;
     let mapping: Mapping = toml::from_str(&text).with_context(|| format!("the mapping {shown} is wrong"))?;
     let (mut reader, progress) = open_csv(file, &mapping.file)?;
+    let layout = layout_of(&mapping, &mut reader, common, (file, map))?;
+    Ok(Export::of_receipts(file.to_owned(), reader, layout, progress))
+}
+
+/// Finds the mapping's columns; `file` and `map` are for errors.
+fn layout_of(
+    mapping: &Mapping,
+    reader: &mut Reader,
+    common: &Common,
+    (file, map): (&Path, &Path),
+) -> anyhow::Result<AnyTill> {
+    let shown = map.display();
     let header = match &mapping.file.columns {
         Some(columns) => columns.iter().map(String::as_str).collect(),
-        None => header(&mut reader, file)?,
+        None => header(reader, file)?,
     };
     let zone = match (&common.time_zone, &mapping.time_zone) {
         (Some(zone), _) => zone.clone(),
@@ -336,9 +350,45 @@ fn any_till(file: &Path, map: &Path, common: &Common) -> anyhow::Result<Export> 
             .with_context(|| format!("time_zone in {shown}"))?,
         (None, None) => TimeZone::UTC,
     };
-    let layout = AnyTill::new(&mapping, &header, zone, common.register.clone())
-        .with_context(|| format!("{} does not go with {shown}", file.display()))?;
-    Ok(Export::of_receipts(file.to_owned(), reader, layout, progress))
+    AnyTill::new(mapping, &header, zone, common.register.clone())
+        .with_context(|| format!("{} does not go with {shown}", file.display()))
+}
+
+/// A whole export, understood.
+pub(crate) struct ReadExport {
+    pub sales: Vec<Sale>,
+    pub rejects: Vec<Reject>,
+    pub counts: RowCounts,
+}
+
+/// Reads a whole export by the text of a mapping, as `import csv` does, for
+/// fuzzing: the purchases as they are understood, and the rows that cannot be
+/// placed.
+pub(crate) fn read_csv(mapping: &str, export: &[u8]) -> anyhow::Result<ReadExport> {
+    let mapping: Mapping = toml::from_str(mapping)?;
+    let mut reader = csv_reader(Box::new(std::io::Cursor::new(export.to_vec())), &mapping.file)?;
+    let names = (Path::new("export"), Path::new("map"));
+    let layout = layout_of(&mapping, &mut reader, &Common::default(), names)?;
+    let (mut sales, mut counts, mut rejects) = (Vec::new(), RowCounts::default(), Vec::new());
+    let read = rows::read(&mut reader, &layout, None, &mut |found| {
+        match found {
+            Found::Purchase(purchase) => {
+                let understood = purchase.understand(&layout);
+                sales.extend(understood.sale.map(|sale| *sale));
+                rejects.extend(understood.rejects);
+                counts.add(&understood.counts);
+            }
+            Found::Rejected(reject) => rejects.push(reject),
+            Found::Used(_) => {}
+        }
+        ControlFlow::Continue(())
+    })?;
+    counts.add(&read);
+    Ok(ReadExport {
+        sales,
+        rejects,
+        counts,
+    })
 }
 
 type Reader = csv::Reader<Box<dyn Read + Send>>;
@@ -348,6 +398,10 @@ fn open_csv(path: &Path, format: &Format) -> anyhow::Result<(Reader, ProgressBar
     let file = File::open(path).with_context(|| format!("cannot read {shown}"))?;
     let bytes = file.metadata().map_or(0, |metadata| metadata.len());
     let progress = progress(bytes);
+    Ok((csv_reader(Box::new(progress.wrap_read(file)), format)?, progress))
+}
+
+fn csv_reader(reader: Box<dyn Read + Send>, format: &Format) -> anyhow::Result<Reader> {
     let ascii = |name: &str, given: Option<char>, default: char| {
         u8::try_from(given.unwrap_or(default))
             .ok()
@@ -358,8 +412,7 @@ fn open_csv(path: &Path, format: &Format) -> anyhow::Result<(Reader, ProgressBar
         .escape
         .map(|escape| ascii("escape", Some(escape), '\\'))
         .transpose()?;
-    let reader: Box<dyn Read + Send> = Box::new(progress.wrap_read(file));
-    let reader = csv::ReaderBuilder::new()
+    Ok(csv::ReaderBuilder::new()
         .delimiter(ascii("delimiter", format.delimiter, ',')?)
         .quote(ascii("quote", format.quote, '"')?)
         .escape(escape)
@@ -367,8 +420,7 @@ fn open_csv(path: &Path, format: &Format) -> anyhow::Result<(Reader, ProgressBar
         // Rows of a wrong width are reported one by one.
         .flexible(true)
         .has_headers(format.columns.is_none())
-        .from_reader(reader);
-    Ok((reader, progress))
+        .from_reader(reader))
 }
 
 /// How far a file is read. Hidden by itself where standard error is no terminal.

@@ -48,6 +48,7 @@ use crate::node::{EntryRef, Node};
 use crate::primitives::limits;
 
 pub use openapi::document as openapi_document;
+pub(crate) use public::did_document;
 
 /// What the node sends where a handler does not say otherwise: nothing of it
 /// is a page, so nothing may be run, framed or guessed from it.

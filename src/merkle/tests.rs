@@ -343,6 +343,13 @@ fn what_is_missing_or_damaged_is_named() {
     assert!(inclusion_proof(5, 5, &tree.view()).is_err());
     assert!(inclusion_proof(5, 601, &tree.view()).is_err());
     assert!(consistency_proof(5, 4, &tree.view()).is_err());
+    assert!(matches!(
+        consistency_proof(5, 601, &tree.view()),
+        Err(TreeError::OutOfRange {
+            what: "a consistency proof",
+            ..
+        })
+    ));
     assert_eq!(half_tile_from_bytes(&[0; 4095]), None);
     assert_eq!(half_tile_from_bytes(&[0; 4128]), None);
 }

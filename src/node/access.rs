@@ -294,28 +294,11 @@ impl AccessFile {
         if bytes.len() as u64 > limits::ACCESS_FILE_BYTES_MAX {
             return Err(malformed("it is too long".to_owned()));
         }
-        let stored: Stored = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
-        if stored.version != VERSION {
-            return Err(malformed(format!(
-                "it has version {}, this program reads {VERSION}",
-                stored.version
-            )));
-        }
-        let keys = stored
-            .keys
-            .into_iter()
-            .map(StoredKey::read)
-            .collect::<Result<_, _>>();
-        Ok((keys.map_err(malformed)?, Version::of(&metadata)))
+        Ok((parse(&bytes).map_err(malformed)?, Version::of(&metadata)))
     }
 
     fn replace(&self, keys: &[AccessKey]) -> Result<(), AccessError> {
-        let stored = Stored {
-            version: VERSION,
-            keys: keys.iter().map(StoredKey::from).collect(),
-        };
-        let mut bytes = serde_json::to_vec_pretty(&stored).expect("plain members only");
-        bytes.push(b'\n');
+        let bytes = write(keys);
         if bytes.len() as u64 > limits::ACCESS_FILE_BYTES_MAX {
             return Err(AccessError::Malformed {
                 path: self.path.clone(),
@@ -323,7 +306,7 @@ impl AccessFile {
             });
         }
         let beside = self.path.with_extension("json.new");
-        let write = || {
+        let replaced = || {
             // What a command that was killed has left there.
             match fs::remove_file(&beside) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -339,7 +322,7 @@ impl AccessFile {
             fs::rename(&beside, &self.path)?;
             File::open(self.dir())?.sync_all()
         };
-        write().map_err(|source| self.io(source))
+        replaced().map_err(|source| self.io(source))
     }
 
     /// Held while the file is read, changed and replaced.
@@ -376,6 +359,29 @@ impl AccessFile {
             AccessError::Io { path, source }
         }
     }
+}
+
+/// Reads the text of the file; what is wrong with it otherwise.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<AccessKey>, String> {
+    let stored: Stored = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if stored.version != VERSION {
+        return Err(format!(
+            "it has version {}, this program reads {VERSION}",
+            stored.version
+        ));
+    }
+    stored.keys.into_iter().map(StoredKey::read).collect()
+}
+
+/// The text of the file.
+pub(crate) fn write(keys: &[AccessKey]) -> Vec<u8> {
+    let stored = Stored {
+        version: VERSION,
+        keys: keys.iter().map(StoredKey::from).collect(),
+    };
+    let mut bytes = serde_json::to_vec_pretty(&stored).expect("plain members only");
+    bytes.push(b'\n');
+    bytes
 }
 
 /// What tells one file from the one that replaced it.

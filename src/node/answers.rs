@@ -226,7 +226,7 @@ impl Shared {
 }
 
 /// What lies beside a receipt's entry.
-pub(super) struct ReceiptRecord {
+pub(crate) struct ReceiptRecord {
     pub stub: Vec<u8>,
     pub secret: [u8; 32],
     pub details: ReceiptDetails,

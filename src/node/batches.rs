@@ -40,7 +40,7 @@ pub(crate) struct Reservation {
 
 impl Reservation {
     /// The batch's body, as its entry will have it but for the tags' root.
-    fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         Event::BatchIssued(self.batch.clone()).encode_body(self.answers.as_ref(), [0; 16])
     }
 

@@ -56,11 +56,11 @@
 //! [`INDEX_CHECKPOINT_ENTRIES`]: crate::primitives::limits::INDEX_CHECKPOINT_ENTRIES
 
 mod copy;
-mod filter;
-mod key;
-mod manifest;
+pub(crate) mod filter;
+pub(crate) mod key;
+pub(crate) mod manifest;
 mod reader;
-mod row;
+pub(crate) mod row;
 mod run;
 #[cfg(test)]
 mod tests;

@@ -7,9 +7,9 @@
 //! forking.
 
 pub mod access;
-mod answers;
+pub(crate) mod answers;
 pub mod audit;
-mod batches;
+pub(crate) mod batches;
 mod calls;
 pub mod compact;
 mod coupons;
@@ -22,14 +22,14 @@ mod metrics;
 mod numbers;
 mod open;
 mod paths;
-mod pending;
+pub(crate) mod pending;
 mod reads;
 mod recover;
 mod repeats;
 mod replay;
 mod requests;
 mod signers;
-mod snapshot;
+pub(crate) mod snapshot;
 mod statuses;
 mod upkeep;
 mod writer;

@@ -13,7 +13,7 @@ use super::writer::Reply;
 
 /// A batch of issued coupons as its row in the store has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct BatchRow {
+pub(crate) struct BatchRow {
     pub first: u64,
     pub count: u32,
     pub entry: u64,

@@ -222,7 +222,7 @@ fn campaign_value(campaign: &CampaignState, size: u64) -> Value {
 }
 
 /// Counters of a campaign as its row has them.
-pub(super) struct CampaignRow {
+pub(crate) struct CampaignRow {
     pub entry: u64,
     pub issued: u64,
     pub redemptions: u64,
@@ -232,7 +232,7 @@ pub(super) struct CampaignRow {
 }
 
 /// Reads a campaign's row.
-pub(super) fn campaign_row(bytes: &[u8]) -> Result<CampaignRow, GateError> {
+pub(crate) fn campaign_row(bytes: &[u8]) -> Result<CampaignRow, GateError> {
     let value = cbor::decode(bytes, limits::ENTRY_BYTES_MAX)?;
     let [entry, issued, redemptions, spent, flags, as_of] = as_tuple(&value, "6 items")?;
     Ok(CampaignRow {
@@ -309,7 +309,7 @@ fn broken(what: &str, error: &dyn std::fmt::Display) -> NodeError {
 }
 
 /// Reads the row that makes a checkpoint count: how many entries it covers.
-pub(super) fn load_state_row(row: &[u8], state: &mut State) -> Result<u64, GateError> {
+pub(crate) fn load_state_row(row: &[u8], state: &mut State) -> Result<u64, GateError> {
     let value = cbor::decode(row, limits::STATUS_TOKEN_BYTES_MAX)?;
     let [covers, next_position, versions] = as_tuple(&value, "3 items")?;
     state.next_position = Position(as_int(next_position, "next position")?);
@@ -321,7 +321,7 @@ pub(super) fn load_state_row(row: &[u8], state: &mut State) -> Result<u64, GateE
 }
 
 /// Reads a register's row.
-pub(super) fn register_row(bytes: &[u8]) -> Result<RegisterState, GateError> {
+pub(crate) fn register_row(bytes: &[u8]) -> Result<RegisterState, GateError> {
     let value = cbor::decode(bytes, limits::ENTRY_BYTES_MAX)?;
     let [last, as_of] = as_tuple(&value, "2 items")?;
     Ok(RegisterState {

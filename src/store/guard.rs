@@ -60,7 +60,7 @@ impl GuardState {
         }
     }
 
-    fn to_slot(&self, sequence: u64) -> Vec<u8> {
+    pub(crate) fn to_slot(&self, sequence: u64) -> Vec<u8> {
         let mut slot = Vec::with_capacity(WITNESSED_AT + self.witnessed.len() * WITNESSED_BYTES + 32);
         slot.extend_from_slice(MAGIC);
         slot.extend_from_slice(&sequence.to_be_bytes());
@@ -79,7 +79,7 @@ impl GuardState {
     }
 
     /// The sequence number and state in `slot`; `None` when it is not whole.
-    fn from_slot(slot: &[u8]) -> Option<(u64, Self)> {
+    pub(crate) fn from_slot(slot: &[u8]) -> Option<(u64, Self)> {
         if !slot.starts_with(MAGIC) {
             return None;
         }

@@ -11,7 +11,7 @@ use crate::credential::{Algorithm, SecretKey};
 use crate::http::{HttpOptions, HttpState};
 use crate::node::access::{AccessFile, AccessKeys, Role};
 use crate::node::keyring::Keyring;
-use crate::node::{NewNode, Node, NodeOptions, NodeParts, OpenReport, create_log};
+use crate::node::{NewNode, Node, NodeError, NodeOptions, NodeParts, OpenReport, create_log};
 use crate::primitives::{Clock as _, Entropy, Origin, OsEntropy, Register, UnixSeconds};
 use crate::store::{Engine, Guard, GuardFile, GuardState, MemoryEngine, SledEngine, StoreError};
 use crate::testkit::{ManualClock, SeededEntropy};
@@ -22,6 +22,29 @@ pub const START: UnixSeconds = UnixSeconds(1_772_896_869);
 /// A guard in memory. Clones share it, so that a log can be opened anew.
 #[derive(Clone, Debug)]
 pub struct MemoryGuard(Arc<std::sync::Mutex<GuardState>>);
+
+impl MemoryGuard {
+    /// A guard that remembers `state`.
+    #[must_use]
+    pub fn new(state: GuardState) -> Self {
+        Self(Arc::new(std::sync::Mutex::new(state)))
+    }
+
+    /// What was signed last.
+    ///
+    /// # Panics
+    /// When a holder of its lock has.
+    #[must_use]
+    pub fn state(&self) -> GuardState {
+        self.0.lock().expect("no holder of the lock panics").clone()
+    }
+
+    /// A guard of its own that remembers the same.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self::new(self.state())
+    }
+}
 
 impl GuardFile for MemoryGuard {
     fn write(&mut self, state: &GuardState) -> Result<(), StoreError> {
@@ -99,7 +122,7 @@ pub struct TestNode {
     seed: u64,
     opened: u64,
     kept: Kept,
-    dir: ScratchDir,
+    dir: Arc<ScratchDir>,
 }
 
 impl TestNode {
@@ -143,7 +166,7 @@ impl TestNode {
         } else {
             let engine = MemoryEngine::new();
             let state = make(&engine);
-            Kept::Memory(engine, MemoryGuard(Arc::new(std::sync::Mutex::new(state))))
+            Kept::Memory(engine, MemoryGuard::new(state))
         };
         let access = AccessFile::in_dir(dir.path());
         let add = |role: Role| {
@@ -155,7 +178,8 @@ impl TestNode {
         let (till_key, other_till_key) = (add(till(Self::REGISTER)), add(till(Self::OTHER_REGISTER)));
         let (office_key, auditor_key) = (add(Role::Office), add(Role::Auditor));
         let registry = Registry::new();
-        let (node, report) = open(&kept, &dir, &origin, &clock, &registry, (seed, 0));
+        let (node, report) =
+            open(&kept, &dir, &origin, &clock, &registry, (seed, 0)).expect("the fixture's own log");
         Self {
             node,
             report,
@@ -170,7 +194,57 @@ impl TestNode {
             seed,
             opened: 0,
             kept,
-            dir,
+            dir: Arc::new(dir),
+        }
+    }
+
+    /// A second node over a copy of what this one, in memory, has stored, with
+    /// a clock of its own; `change` may change the copy before it is opened.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    ///
+    /// # Panics
+    /// For a node on sled.
+    pub fn fork(&self, change: impl FnOnce(&MemoryEngine)) -> Result<Self, NodeError> {
+        let Kept::Memory(engine, guard) = &self.kept else {
+            panic!("only a node in memory is forked");
+        };
+        let engine = engine.fork();
+        change(&engine);
+        let kept = Kept::Memory(engine, guard.fork());
+        let clock = Arc::new(ManualClock::new(self.clock.now().0));
+        let registry = Registry::new();
+        let opened = self.opened + 1;
+        let streams = (self.seed, opened);
+        let (node, report) = open(&kept, &self.dir, &self.origin, &clock, &registry, streams)?;
+        Ok(Self {
+            node,
+            report,
+            clock,
+            registry,
+            access: self.access.clone(),
+            till_key: self.till_key.clone(),
+            other_till_key: self.other_till_key.clone(),
+            office_key: self.office_key.clone(),
+            auditor_key: self.auditor_key.clone(),
+            origin: self.origin.clone(),
+            seed: self.seed,
+            opened,
+            kept,
+            dir: Arc::clone(&self.dir),
+        })
+    }
+
+    /// What a node in memory has stored.
+    ///
+    /// # Panics
+    /// For a node on sled.
+    #[must_use]
+    pub fn memory_engine(&self) -> &MemoryEngine {
+        match &self.kept {
+            Kept::Memory(engine, _) => engine,
+            Kept::Sled => panic!("this node is on sled"),
         }
     }
 
@@ -211,7 +285,8 @@ impl TestNode {
             &self.clock,
             &registry,
             streams,
-        );
+        )
+        .expect("the fixture's own log");
         Self {
             node,
             report,
@@ -229,10 +304,10 @@ fn open(
     clock: &Arc<ManualClock>,
     registry: &Registry,
     (seed, opened): (u64, u64),
-) -> (Node, OpenReport) {
+) -> Result<(Node, OpenReport), NodeError> {
     let (engine, guard): (Arc<dyn Engine>, (Box<dyn GuardFile>, GuardState)) = match kept {
         Kept::Memory(engine, guard) => {
-            let state = guard.0.lock().expect("no holder of the lock panics").clone();
+            let state = guard.state();
             (Arc::new(engine.clone()), (Box::new(guard.clone()), state))
         }
         Kept::Sled => {
@@ -257,7 +332,7 @@ fn open(
         )),
         registry: registry.clone(),
     };
-    Node::open(parts).expect("the fixture's own log")
+    Node::open(parts)
 }
 
 /// The keys that a seed gives, the same each time.

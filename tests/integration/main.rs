@@ -7,6 +7,7 @@ mod audit;
 mod cli;
 mod compact;
 mod coset;
+mod fuzz;
 mod http;
 mod import;
 mod import_core_pos;

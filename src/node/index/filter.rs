@@ -21,7 +21,7 @@ const BLOCKS_PER_ROW: usize = (INDEX_ROW_BYTES_MAX - 12) / BLOCK_BYTES;
 /// the price is about 1.3 % of false positives where a filter without blocks
 /// has 0.8 %. The block follows the key's order, so that a merge, which adds
 /// keys in order, walks through memory from one end to the other.
-pub(super) struct Filter {
+pub(crate) struct Filter {
     blocks: Vec<[u64; 8]>,
 }
 

@@ -10,7 +10,7 @@ use std::hash::{BuildHasherDefault, Hash, Hasher};
 /// as they are for shards, hash tables, filters and the order of rows. Being
 /// one-to-one, the scrambling makes no two keys equal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Mixed(pub [u8; 16]);
+pub(crate) struct Mixed(pub [u8; 16]);
 
 impl Mixed {
     pub const MIN: Self = Self([0; 16]);

@@ -5,7 +5,7 @@ use crate::store::{Engine, Row, StoreError};
 
 /// A run as the manifest names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RunEntry {
+pub(crate) struct RunEntry {
     pub id: u64,
     pub level: u8,
     /// Number of pairs.
@@ -16,7 +16,7 @@ pub(super) struct RunEntry {
 
 /// The live runs, oldest first, and how many log entries they cover.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Manifest {
+pub(crate) struct Manifest {
     pub covers: u64,
     pub runs: Vec<RunEntry>,
 }

@@ -25,11 +25,11 @@ use crate::primitives::limits::INDEX_ROW_BYTES_MAX;
 use crate::store::{Row, StoreError};
 
 /// First byte of the keys of data rows.
-pub(super) const DATA: u8 = b'x';
+pub(crate) const DATA: u8 = b'x';
 /// First byte of the keys of filter rows.
-pub(super) const FILTER: u8 = b'y';
+pub(crate) const FILTER: u8 = b'y';
 /// The manifest's key.
-pub(super) const MANIFEST_KEY: &[u8] = b"zindex";
+pub(crate) const MANIFEST_KEY: &[u8] = b"zindex";
 
 pub(super) const DATA_MAGIC: [u8; 4] = *b"TSi1";
 pub(super) const FILTER_MAGIC: [u8; 4] = *b"TSf1";
@@ -54,14 +54,14 @@ pub(super) fn run_prefix(family: u8, run: u64) -> Vec<u8> {
 }
 
 /// Key of the data row that begins at `low`.
-pub(super) fn data_key(run: u64, low: Mixed) -> Vec<u8> {
+pub(crate) fn data_key(run: u64, low: Mixed) -> Vec<u8> {
     let mut key = run_prefix(DATA, run);
     key.extend_from_slice(&low.0);
     key
 }
 
 /// Key of a run's filter row.
-pub(super) fn filter_key(run: u64, chunk: u32) -> Vec<u8> {
+pub(crate) fn filter_key(run: u64, chunk: u32) -> Vec<u8> {
     let mut key = run_prefix(FILTER, run);
     key.extend_from_slice(&chunk.to_be_bytes());
     key
@@ -102,7 +102,7 @@ fn checksum(key: &[u8], value: &[u8]) -> [u8; SUM_BYTES] {
 }
 
 /// Appends the checksum.
-pub(super) fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
+pub(crate) fn seal(key: &[u8], mut value: Vec<u8>) -> Vec<u8> {
     let sum = checksum(key, &value);
     value.extend_from_slice(&sum);
     debug_assert!(value.len() <= INDEX_ROW_BYTES_MAX);
@@ -124,7 +124,7 @@ pub(super) fn unseal<'a>(key: &[u8], value: &'a [u8], magic: [u8; 4]) -> Result<
 
 /// A row's key and value out of its pairs; `high` is the greatest key it
 /// answers for.
-pub(super) fn data_row(run: u64, low: Mixed, high: Mixed, pairs: &[(Mixed, u64)]) -> Row {
+pub(crate) fn data_row(run: u64, low: Mixed, high: Mixed, pairs: &[(Mixed, u64)]) -> Row {
     debug_assert!(pairs.is_sorted_by(|a, b| a.0 < b.0));
     debug_assert!(
         pairs
@@ -146,7 +146,7 @@ pub(super) fn data_row(run: u64, low: Mixed, high: Mixed, pairs: &[(Mixed, u64)]
 }
 
 /// A data row that has passed its checks.
-pub(super) struct DataRow {
+pub(crate) struct DataRow {
     value: Vec<u8>,
     len: usize,
     /// The greatest key that the row answers for.

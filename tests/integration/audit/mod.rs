@@ -7,11 +7,10 @@ mod damage;
 mod entries;
 mod rows;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use proptest::prelude::*;
 use tallystick::credential::Benefit;
 use tallystick::encoding::cbor;
 use tallystick::ledger::{Event, NewStatus, Recorded};

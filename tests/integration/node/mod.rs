@@ -6,6 +6,7 @@ mod crowd;
 mod damage;
 mod faults;
 mod lifecycle;
+mod overspend;
 mod refusals;
 mod schema;
 pub mod world;
