@@ -1,12 +1,16 @@
-//! Every fuzz target: the program's name says which one it is. What it does is
-//! in `src/testkit/fuzz`.
+//! Every fuzz target: the program's name says which one it is, unless
+//! `TALLYSTICK_FUZZ_TARGET` names another, so that `scripts/fuzz` links one
+//! program for all. What a target does is in `src/testkit/fuzz`.
 #![no_main]
 
 use std::sync::LazyLock;
 
 use tallystick::testkit::fuzz::{Target, target};
 
-static TARGET: LazyLock<Target> = LazyLock::new(|| target(env!("CARGO_BIN_NAME")));
+static TARGET: LazyLock<Target> = LazyLock::new(|| {
+    let named = std::env::var("TALLYSTICK_FUZZ_TARGET");
+    target(named.as_deref().unwrap_or(env!("CARGO_BIN_NAME")))
+});
 
 libfuzzer_sys::fuzz_target!(
     init: {

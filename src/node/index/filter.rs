@@ -88,9 +88,12 @@ impl Filter {
     /// Reads a run's filter back.
     pub fn read(engine: &dyn Engine, run: u64, blocks: u32) -> Result<Self, StoreError> {
         let total = blocks as usize;
-        let mut filter = Self {
-            blocks: Vec::with_capacity(total),
-        };
+        let mut filter = Self { blocks: Vec::new() };
+        // A manifest that was written wrong must not end the process.
+        filter
+            .blocks
+            .try_reserve_exact(total)
+            .map_err(|_| damaged(&filter_key(run, 0), "it is said to be larger than memory"))?;
         for chunk in 0.. {
             if filter.blocks.len() == total {
                 break;

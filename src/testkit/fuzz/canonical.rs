@@ -7,7 +7,8 @@ use std::ops::Range;
 /// What the checker says of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Canonical {
-    /// One item in its one encoding, this many items deep inside each other.
+    /// One item in its one encoding, with so many arrays, maps and tags inside
+    /// each other.
     Yes(usize),
     /// Anything else.
     No,
@@ -25,7 +26,7 @@ pub fn canonical(input: &[u8]) -> Canonical {
         at: 0,
         deepest: 0,
     };
-    match reader.item(1) {
+    match reader.item(0) {
         Some(()) if reader.at == input.len() => Canonical::Yes(reader.deepest),
         _ => Canonical::No,
     }
@@ -43,7 +44,6 @@ impl Reader<'_> {
         if depth > DEPTH_MAX {
             return None;
         }
-        self.deepest = self.deepest.max(depth);
         let first = self.byte()?;
         let (major, short) = (first >> 5, first & 0x1f);
         if major == 7 {
@@ -52,6 +52,9 @@ impl Reader<'_> {
             return (20..=22).contains(&short).then_some(());
         }
         let argument = self.argument(short)?;
+        if major >= 4 {
+            self.deepest = self.deepest.max(depth + 1);
+        }
         match major {
             0 | 1 => Some(()),
             2 => self.skip(argument).map(drop),
@@ -179,6 +182,6 @@ mod tests {
         ] {
             assert_eq!(says(hex), Canonical::No, "{hex}");
         }
-        assert_eq!(says("8181818100"), Canonical::Yes(5));
+        assert_eq!(says("8181818100"), Canonical::Yes(4));
     }
 }

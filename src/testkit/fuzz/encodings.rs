@@ -78,7 +78,7 @@ fn cbor_seeds() -> Vec<Vec<u8>> {
         (Value::Array(vec![int(1)]), Value::Bool(true)),
         (Value::Bool(false), Value::Tag(18, Box::new(text("x")))),
     ]);
-    let deep = (2..GATE_DEPTH).fold(int(0), |inner, _| Value::Array(vec![inner]));
+    let deep = (0..GATE_DEPTH).fold(int(0), |inner, _| Value::Array(vec![inner]));
     [map(numbers), texts, deep].iter().map(cbor::encode).collect()
 }
 
