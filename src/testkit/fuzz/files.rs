@@ -1,11 +1,10 @@
 //! Floors 5 and 8: files that people and programs write: access keys,
 //! settings, and a till's export with its mapping.
 
-use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::{Target, texts};
-use crate::cli::import::{Found, read_csv};
+use crate::cli::import::read_csv;
 use crate::ledger::ReceiptDraft;
 use crate::node::access;
 use crate::server::config::Config;
@@ -89,25 +88,17 @@ fn import_csv(data: &[u8]) -> bool {
     let Ok(mapping) = std::str::from_utf8(mapping) else {
         return false;
     };
-    let (mut in_sales, mut drafts, mut bad, mut whole) = (0, Vec::new(), 0, 0);
-    let read = read_csv(mapping, export, &mut |found| {
-        match found {
-            Found::Sale(sale) => {
-                in_sales += sale.rows;
-                drafts.push(sale.draft);
-            }
-            Found::Rejected(reject) if reject.whole => whole += 1,
-            Found::Rejected(_) => bad += 1,
-        }
-        ControlFlow::Continue(())
-    });
-    let Ok(counts) = read else {
+    let Ok(read) = read_csv(mapping, export) else {
         return false;
     };
+    let (counts, sales) = (read.counts, &read.sales);
+    let in_sales: u64 = sales.iter().map(|sale| sale.rows).sum();
     assert_eq!(counts.rows, in_sales + counts.bad + counts.left_out);
-    assert_eq!((counts.bad, counts.rejected_receipts), (bad, whole));
-    drafts.iter().for_each(adds_up);
-    !drafts.is_empty()
+    let whole = read.rejects.iter().filter(|reject| reject.whole).count() as u64;
+    assert_eq!(counts.rejected_receipts, whole);
+    assert_eq!(counts.bad, read.rejects.len() as u64 - whole);
+    sales.iter().for_each(|sale| adds_up(&sale.draft));
+    !sales.is_empty()
 }
 
 fn adds_up(draft: &ReceiptDraft) {

@@ -73,9 +73,9 @@ fn spoil(whole: &[(PathBuf, Vec<u8>)], dir: &Path, dice: &Dice) -> Vec<String> {
     for (path, bytes) in whole {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         let mut bytes = bytes.clone();
-        // Snapshots are small, and only hints: one in eight damages is theirs.
-        let is_snapshot = name.starts_with("snap");
-        if !bytes.is_empty() && (name == "db" || (is_snapshot && dice.once_in(8))) {
+        // Snapshots are small and only hints, and a stopped node's journal is below.
+        let often = name == "db" || (name.starts_with("journal") && dice.once_in(4)) || dice.once_in(8);
+        if bytes.iter().any(|byte| *byte != 0) && often {
             for _ in 0..places {
                 done.push(format!("{name}: {}", damage(&mut bytes, dice)));
             }
