@@ -46,7 +46,7 @@ const REMOVED: u32 = u32::MAX;
 const GROWTH_BYTES: u64 = if cfg!(test) { 1 } else { JOURNAL_GROWTH_BYTES };
 
 /// Rows with their values, or `None` for one that was removed.
-pub(super) type Table = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+pub(crate) type Table = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 struct Segment {
     file: File,
@@ -95,9 +95,7 @@ impl Journal {
             segments.push(Segment { file, path, length });
         }
         sync_dir(disk.as_ref(), dir)?;
-        runs.sort_by_key(|run| run.first);
-        let below = runs.iter().map(|run| run.below).max().unwrap_or(0).max(1);
-        let table = join(&runs, below)?;
+        let (below, table) = joined(&mut runs)?;
         let newest = runs.iter().rev().max_by_key(|run| run.end);
         let newest = newest.expect("two runs were read");
         let journal = Self {
@@ -186,6 +184,24 @@ impl Journal {
         self.next += 1;
         Ok(())
     }
+}
+
+/// A record with `payload`.
+pub(crate) fn record(number: u64, below: u64, payload: &[u8]) -> Vec<u8> {
+    let mut record = Vec::new();
+    begin(&mut record);
+    record.extend_from_slice(payload);
+    finish(&mut record, number, below);
+    record
+}
+
+/// The rows that two segments hold and the engine below may lack.
+pub(crate) fn rows_in(segments: [Vec<u8>; 2]) -> Result<Table, StoreError> {
+    let mut runs: Vec<_> = (0..)
+        .zip(segments)
+        .map(|(at, bytes)| Run::read(at, bytes))
+        .collect();
+    Ok(joined(&mut runs)?.1)
 }
 
 fn begin(record: &mut Vec<u8>) {
@@ -309,6 +325,14 @@ fn greatest_number(bytes: &[u8]) -> u64 {
         }
     }
     greatest
+}
+
+/// From which record on the engine below may lack something, and what that is;
+/// the run that begins earlier is put first.
+fn joined(runs: &mut [Run]) -> Result<(u64, Table), StoreError> {
+    runs.sort_by_key(|run| run.first);
+    let below = runs.iter().map(|run| run.below).max().unwrap_or(0).max(1);
+    Ok((below, join(runs, below)?))
 }
 
 /// What two runs, the one that begins earlier first, hold from `below` on.

@@ -15,7 +15,7 @@
 
 mod engine;
 mod files;
-mod journal;
+pub(crate) mod journal;
 
 pub mod beside;
 pub mod disk;

@@ -446,7 +446,8 @@ fn events() -> Vec<Event> {
             uses_after: 1,
             spent_after: cents(300),
             used_up: true,
-            at: None,
+            mark: Mark::Import,
+            at: Some(UnixSeconds(1_772_896_000)),
         }),
         Event::Reversed(Reversed {
             id: RedemptionId([2; 16]),

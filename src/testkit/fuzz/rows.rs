@@ -22,8 +22,8 @@ use crate::node::index::row::{self, DataRow};
 use crate::node::pending::BatchRow;
 use crate::node::snapshot::{self, CampaignRow};
 use crate::primitives::{Amount, CampaignId, Digest, KeyId, Position, UnixSeconds, limits};
-use crate::store::rows as keys;
 use crate::store::{Batch, Engine, GuardState, MemoryEngine, Packed, Packer, beside};
+use crate::store::{journal, rows as keys};
 
 pub(super) const TARGETS: &[Target] = &[
     Target {
@@ -45,6 +45,11 @@ pub(super) const TARGETS: &[Target] = &[
         name: "guard_slot",
         run: guard_slot,
         seeds: guard_seeds,
+    },
+    Target {
+        name: "journal",
+        run: journal_segments,
+        seeds: journal_seeds,
     },
     Target {
         name: "index_data",
@@ -207,6 +212,49 @@ fn guard_seeds() -> Vec<Vec<u8>> {
     state.witnessed = vec![([1; 32], 5), ([2; 32], u64::MAX)];
     state.roster_version = 3;
     vec![plain, state.to_slot(u64::MAX)]
+}
+
+/// Records, each as segment and number, `below`, length and payload: their checks
+/// are made to fit. Which file holds which segment makes no difference, and of
+/// whole records in order all rows come back.
+fn journal_segments(mut data: &[u8]) -> bool {
+    let mut segments = [Vec::new(), Vec::new()];
+    let mut firsts = [None, None];
+    let (mut in_order, mut next) = (true, 1);
+    let mut expected = BTreeMap::new();
+    while !data.is_empty() {
+        let [first, below, length] = take(&mut data);
+        let (segment, number) = (usize::from(first >> 7), u64::from(first & 0x7f));
+        let (payload, rest) = data.split_at(data.len().min(usize::from(length)));
+        data = rest;
+        firsts[segment].get_or_insert(number);
+        segments[segment].extend(journal::record(number, u64::from(below), payload));
+        in_order &= segment == 0 && number == next && below <= 1;
+        next += 1;
+        if let [key, value @ ..] = payload.get(6..).unwrap_or_default()
+            && payload[..6] == [0, 1, 0, 0, 0, value.len() as u8]
+        {
+            expected.insert(vec![*key], Some(value.to_vec()));
+        } else {
+            in_order = false;
+        }
+    }
+    let read = journal::rows_in(segments.clone());
+    let [first, second] = segments;
+    let swapped = journal::rows_in([second, first]);
+    // No two segments of ours begin with one number.
+    assert!(firsts[0] == firsts[1] || read.as_ref().ok() == swapped.as_ref().ok());
+    assert!(!in_order || read.as_ref().is_ok_and(|rows| *rows == expected));
+    read.is_ok()
+}
+
+fn journal_seeds() -> Vec<Vec<u8>> {
+    let put = |first: u8, below: u8, key: u8| vec![first, below, 8, 0, 1, 0, 0, 0, 1, key, 7];
+    vec![
+        [put(1, 1, 1), put(2, 1, 2), put(3, 1, 1)].concat(),
+        [put(1, 1, 1), put(2, 1, 2), put(0x80 | 3, 2, 3)].concat(),
+        vec![5, 6, 0],
+    ]
 }
 
 /// A row's own bytes, without the checksum, which is made to fit.
