@@ -368,18 +368,19 @@ pub(crate) fn read_csv(mapping: &str, export: &[u8]) -> anyhow::Result<ReadExpor
     let mapping: Mapping = toml::from_str(mapping)?;
     let mut reader = csv_reader(Box::new(std::io::Cursor::new(export.to_vec())), &mapping.file)?;
     let names = (Path::new("export"), Path::new("map"));
-    let layout = layout_of(&mapping, &mut reader, &Common::default(), names)?;
+    let layout: Arc<dyn Layout> = Arc::new(layout_of(&mapping, &mut reader, &Common::default(), names)?);
     let (mut sales, mut counts, mut rejects) = (Vec::new(), RowCounts::default(), Vec::new());
     let read = rows::read(&mut reader, &layout, None, &mut |found| {
         match found {
             Found::Purchase(purchase) => {
-                let understood = purchase.understand(&layout);
+                let understood = purchase.understand();
                 sales.extend(understood.sale.map(|sale| *sale));
                 rejects.extend(understood.rejects);
                 counts.add(&understood.counts);
             }
             Found::Rejected(reject) => rejects.push(reject),
-            Found::Used(_) => {}
+            // Other exports only.
+            Found::Used(_) | Found::Sale(_) | Found::SetAside(_) => {}
         }
         ControlFlow::Continue(())
     })?;
