@@ -30,7 +30,8 @@ const REGISTERS_SHOWN: usize = 20;
 /// alone is compared with no guard file unless --guard names one.
 ///
 /// Exit codes: 0 clean, 20 something is wrong, 21 clean as far as can be known
-/// (nothing to compare with), 1 could not read, 2 wrong usage.
+/// (nothing to compare with, or only a guard file that is damaged in part),
+/// 1 could not read, 2 wrong usage.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  tallystick audit shop\n  tallystick audit shop/store --checkpoint \
@@ -169,7 +170,8 @@ fn to_json(report: &AuditReport) -> Value {
         })
     });
     let compared = report.points.iter().map(|point| {
-        json!({"source": point.source, "size": point.size, "root": point.root.to_string(), "reached": point.compared})
+        json!({"source": point.source, "size": point.size, "root": point.root.to_string(), "reached": point.compared,
+            "in_doubt": point.in_doubt})
     });
     let findings = report.findings.kept().iter().map(|finding| {
         json!({
@@ -325,12 +327,19 @@ fn write_verdict(out: &mut String, report: &AuditReport) -> std::fmt::Result {
                 report.summary.size
             )
         }
-        Verdict::CleanAsFarAsKnown => writeln!(
-            out,
-            "Clean as far as can be known: whole up to entry {}; what follows cannot be known, for there is neither a \
-             guard file nor a checkpoint (--checkpoint FILE) to compare with.",
-            report.summary.size.saturating_sub(1)
-        ),
+        Verdict::CleanAsFarAsKnown => {
+            let why = if report.points.is_empty() {
+                "there is neither a guard file nor a checkpoint (--checkpoint FILE) to compare with"
+            } else {
+                "one of the guard file's two slots is damaged, or its writing was cut short, and could have said more; \
+                 a checkpoint (--checkpoint FILE) could tell"
+            };
+            writeln!(
+                out,
+                "Clean as far as can be known: whole up to entry {}; what follows cannot be known, for {why}.",
+                report.summary.size.saturating_sub(1)
+            )
+        }
         Verdict::Findings => write_findings(out, report),
     }
 }
@@ -396,7 +405,11 @@ mod tests {
             size: 8,
             root: Digest::ZERO,
             compared: true,
+            in_doubt: true,
         });
+        assert_eq!(exit_code(report.verdict()), 21);
+        assert!(to_text(&report).contains("one of the guard file's two slots"));
+        report.points[0].in_doubt = false;
         assert_eq!(exit_code(report.verdict()), 0);
         assert!(to_text(&report).contains("Clean: every rule holds for all 8 entries"));
         assert_eq!(to_json(&report)["verdict"], "clean");

@@ -259,6 +259,25 @@ impl Guard {
         Ok(newest(&file, path)?.1)
     }
 
+    /// Whether nothing newer than what [`read`](Self::read) gives can have been
+    /// recorded: the other slot is the one before it. Where it is not, a write of
+    /// it was cut short, or damage has hit what it held.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn is_whole(path: &Path) -> Result<bool, StoreError> {
+        let file = File::open(path).map_err(|source| missing_or_io(path, source))?;
+        let (sequence, _) = newest(&file, path)?;
+        let before = sequence.wrapping_sub(1);
+        let slot = read_slot(&file, (before % 2) * SLOT_BYTES as u64)
+            .map_err(StoreError::io(format!("could not read {}", path.display())))?;
+        Ok(match GuardState::from_slot(&slot) {
+            Some((number, _)) => number == before,
+            // As `create` leaves it.
+            None => before == 0 && slot.len() == SLOT_BYTES && slot.iter().all(|byte| *byte == 0),
+        })
+    }
+
     /// The state last written or read.
     #[must_use]
     pub fn state(&self) -> &GuardState {

@@ -70,6 +70,9 @@ fn a_torn_write_leaves_the_state_before_it() {
         std::fs::write(&path, file).unwrap();
         // Sequence 4 is in the slot that was not touched.
         assert_eq!(Guard::read(&path).unwrap(), state(4), "{kept} bytes written");
+        // The first bytes are the same in both.
+        let untouched = slot_bytes[..kept] == state(3).to_slot(3)[..kept];
+        assert_eq!(Guard::is_whole(&path).unwrap(), untouched, "{kept} bytes written");
     }
 }
 

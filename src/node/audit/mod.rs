@@ -120,6 +120,8 @@ pub struct SignedPoint {
     pub root: Digest,
     /// The log reached that size, so that the roots were compared.
     pub compared: bool,
+    /// More may have been signed: the guard file's other slot cannot be read.
+    pub in_doubt: bool,
 }
 
 /// The verdict.
@@ -127,7 +129,7 @@ pub struct SignedPoint {
 pub enum Verdict {
     /// Everything fits, up to what was signed at least.
     Clean,
-    /// Everything fits, but nothing says how long the log has to be.
+    /// Everything fits, but nothing says for sure how long the log has to be.
     CleanAsFarAsKnown,
     /// Something is wrong.
     Findings,
@@ -152,7 +154,7 @@ impl AuditReport {
     pub fn verdict(&self) -> Verdict {
         if self.findings.total() > 0 {
             Verdict::Findings
-        } else if self.points.is_empty() {
+        } else if self.points.iter().all(|point| point.in_doubt) {
             Verdict::CleanAsFarAsKnown
         } else {
             Verdict::Clean
@@ -173,12 +175,13 @@ pub fn audit(options: &AuditOptions, progress: &mut dyn FnMut(u64, u64)) -> Resu
     let mut notes = Vec::new();
     let mut points = Vec::new();
     if let Some(path) = guard_path {
-        match Guard::read(&path) {
-            Ok(state) => points.push(SignedPoint {
+        match Guard::read(&path).and_then(|state| Ok((state, Guard::is_whole(&path)?))) {
+            Ok((state, is_whole)) => points.push(SignedPoint {
                 source: format!("the guard file {}", path.display()),
                 size: state.size,
                 root: Digest(state.root),
                 compared: false,
+                in_doubt: !is_whole,
             }),
             Err(error) => findings.store(Rule::GuardUnreadable, error.to_string()),
         }
@@ -429,6 +432,7 @@ impl Audit<'_> {
                     size: checkpoint.size,
                     root: checkpoint.root,
                     compared: checkpoint.size == 0,
+                    in_doubt: false,
                 }),
                 Err(error) => findings.store(
                     Rule::CheckpointForeign,
