@@ -118,6 +118,7 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
             &[
                 "query_invalid",
                 "not_acceptable",
+                "not_found",
                 "campaign_unknown",
                 "campaign_ended",
                 "campaign_closed",
