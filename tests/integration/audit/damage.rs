@@ -9,20 +9,57 @@ use super::*;
 /// Longest piece that is damaged at one place, in bytes.
 const PIECE_MAX: usize = 64;
 
-type Content = BTreeMap<Vec<u8>, Vec<u8>>;
+/// What an engine gives: every row, and the entries in them.
+#[derive(PartialEq)]
+struct Content {
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    entries: Vec<Vec<u8>>,
+}
 
-/// Every row that the engine gives; `None` where it fails, or gives up.
+/// `None` where the engine fails, or gives up.
 fn content(store: &Path) -> Option<Content> {
     let read = || {
         let (engine, _) = SledEngine::open(store).ok()?;
-        let mut rows = Content::new();
+        let mut rows = BTreeMap::new();
         let scanned = engine.scan(&[], &[], &mut |key, value| {
             rows.insert(key.to_vec(), value.to_vec());
             ControlFlow::Continue(())
         });
-        scanned.ok().map(|()| rows)
+        scanned.ok()?;
+        let mut entries = Vec::new();
+        let scanned = keys::scan_entries(&engine, 0, &mut |_, bytes| {
+            entries.push(bytes.to_vec());
+            ControlFlow::Continue(())
+        });
+        // Up to a row that is damaged.
+        let _ = scanned;
+        Some(Content { rows, entries })
     };
     catch_unwind(AssertUnwindSafe(read)).ok().flatten()
+}
+
+/// The files of a store and its guard, by name.
+type Files = Vec<(String, Vec<u8>)>;
+
+const GUARD: &str = "guard";
+
+fn files_of(world: &World) -> Files {
+    let stored = files(&store_of(world)).into_iter();
+    let mut all: Files = stored
+        .map(|(path, bytes)| (path.file_name().unwrap().to_string_lossy().into_owned(), bytes))
+        .collect();
+    all.push((GUARD.to_owned(), std::fs::read(&world.guard).unwrap()));
+    all
+}
+
+/// The guard is in the directory above the store.
+fn put(all: &Files, dir: &Path) {
+    let _ = std::fs::remove_dir_all(dir);
+    std::fs::create_dir_all(dir).unwrap();
+    for (name, bytes) in all {
+        let at = if name == GUARD { dir.parent().unwrap() } else { dir };
+        std::fs::write(at.join(name), bytes).unwrap();
+    }
 }
 
 /// Flips a bit, overwrites, swaps or cuts at one place, and says what it did.
@@ -64,63 +101,98 @@ fn damage(bytes: &mut Vec<u8>, dice: &Dice) -> String {
     }
 }
 
-/// What was done to a copy of the store in `dir`.
-fn spoil(whole: &[(PathBuf, Vec<u8>)], dir: &Path, dice: &Dice) -> Vec<String> {
-    let _ = std::fs::remove_dir_all(dir);
-    std::fs::create_dir_all(dir).unwrap();
+/// Damages one to five places of the files, and says what it did. Most are in
+/// sled's file and the journal, where everything is; the rest are hints.
+fn spoil(all: &mut Files, dice: &Dice) -> Vec<String> {
     let places = if dice.once_in(4) { 2 + dice.below(4) } else { 1 };
-    let (mut done, mut spoilt) = (Vec::new(), false);
-    for (path, bytes) in whole {
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let mut bytes = bytes.clone();
-        // Snapshots are small and only hints, and a stopped node's journal is below.
-        let often = name == "db" || (name.starts_with("journal") && dice.once_in(4)) || dice.once_in(8);
-        if bytes.iter().any(|byte| *byte != 0) && often {
-            for _ in 0..places {
-                done.push(format!("{name}: {}", damage(&mut bytes, dice)));
-            }
-            spoilt = true;
+    let mut done = Vec::new();
+    while (done.len() as u64) < places {
+        let wanted = match dice.below(10) {
+            0..5 => "db",
+            5..8 => "journal",
+            8 => GUARD,
+            _ => "",
+        };
+        let picked: Vec<_> = all
+            .iter_mut()
+            .filter(|(name, bytes)| name.starts_with(wanted) && bytes.iter().any(|byte| *byte != 0))
+            .collect();
+        let one = dice.place(picked.len().max(1));
+        if let Some((name, bytes)) = picked.into_iter().nth(one) {
+            done.push(format!("{name}: {}", damage(bytes, dice)));
         }
-        std::fs::write(dir.join(name), bytes).unwrap();
     }
-    assert!(spoilt, "there is no file `db`");
     done
 }
 
+/// A store to damage, with what it gives while it is whole.
+struct Whole {
+    files: Files,
+    content: Content,
+    guard: GuardState,
+}
+
+impl Whole {
+    fn new(world: &World, scratch: &Path) -> Self {
+        let files = files_of(world);
+        put(&files, scratch);
+        Self {
+            files,
+            content: content(scratch).unwrap(),
+            guard: Guard::read(&world.guard).unwrap(),
+        }
+    }
+}
+
+/// The store of a day, as its node leaves it; and of a longer one, as it is
+/// after a kill: some in sled, and some in the journal alone.
+async fn stores(scratch: &Path) -> [Whole; 2] {
+    let world = shop().await;
+    let stopped = Whole::new(&world, scratch);
+    let node = world.open();
+    for n in 0..20 {
+        let lane = lane(1 + n % 2);
+        let draft = receipt(&lane, &format!("later{n}"), node.now().0);
+        node.issue_receipt(&till(&lane), draft).await.unwrap();
+    }
+    // What was answered is on the disk.
+    let killed = Whole::new(&world, scratch);
+    node.shut_down().await;
+    [stopped, killed]
+}
+
 /// A copy of a store with one to five places flipped, overwritten, swapped or
-/// cut. What the engine still gives is compared with what it gave before: an
-/// audit reports every damage that reaches a row, and calls only that clean
-/// which holds every row.
+/// cut, in sled's file, the journal, the guard and what lies beside. What the
+/// engine still gives is compared with what it gave before: an audit reports
+/// every damage that reaches a row, and calls only that clean which holds every
+/// row, or, where nothing sure says how long the log was, a true beginning of it.
 #[test]
 fn damage_never_goes_unseen() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let world = runtime.block_on(shop());
-    let whole = files(&store_of(&world));
     let place = tempfile::tempdir().unwrap();
     let dir = place.path().join("store");
-    let good = {
-        let copy = place.path().join("whole");
-        std::fs::create_dir_all(&copy).unwrap();
-        for (path, bytes) in &whole {
-            std::fs::write(copy.join(path.file_name().unwrap()), bytes).unwrap();
-        }
-        content(&copy).unwrap()
-    };
+    let guard = place.path().join(GUARD);
+    let stores = runtime.block_on(stores(&dir));
     let (mut live, mut none, mut beyond) = (0, 0, 0);
-    for_each_seed(16, 120, |seed| {
+    for_each_seed(16, 100, |seed| {
         let dice = Dice::new(seed);
-        let done = spoil(&whole, &dir, &dice);
+        let whole = &stores[dice.place(stores.len())];
+        let mut files = whole.files.clone();
+        let done = spoil(&mut files, &dice);
+        put(&files, &dir);
         let with_guard = !dice.once_in(6);
         let options = AuditOptions {
             dir: dir.clone(),
-            guard: with_guard.then(|| world.guard.clone()),
+            guard: with_guard.then(|| guard.clone()),
             ..AuditOptions::default()
         };
         // An audit works on a copy, so that the damage is still there after it.
         let verdict = audit(&options, &mut |_, _| {}).map(|report| report.verdict());
+        let guard_is_whole = Guard::read(&guard).is_ok_and(|state| state == whole.guard)
+            && Guard::is_whole(&guard).unwrap_or(false);
         let left = content(&dir);
-        let is_whole = left.as_ref() == Some(&good);
-        if is_whole {
+        let is_whole = left.as_ref() == Some(&whole.content);
+        if is_whole && guard_is_whole {
             none += 1;
         } else {
             live += 1;
@@ -128,20 +200,26 @@ fn damage_never_goes_unseen() {
         match verdict {
             Ok(Verdict::Clean) => {
                 assert!(
-                    with_guard,
+                    with_guard && guard_is_whole,
                     "called clean without anything to compare with: {done:?}"
                 );
-                let lost: Vec<_> = left.map_or_else(Vec::new, |left| {
-                    let gone = good.iter().filter(|(key, value)| left.get(*key) != Some(value));
-                    gone.map(|(key, _)| String::from_utf8_lossy(key).into_owned())
-                        .collect()
-                });
-                assert!(is_whole, "called clean without the rows {lost:?}: {done:?}");
+                let gone =
+                    whole.content.rows.iter().filter(|(key, value)| {
+                        left.as_ref().and_then(|left| left.rows.get(*key)) != Some(value)
+                    });
+                let gone: Vec<_> = gone.map(|(key, _)| String::from_utf8_lossy(key)).collect();
+                assert!(is_whole, "called clean without the rows {gone:?}: {done:?}");
             }
-            Ok(Verdict::CleanAsFarAsKnown) => assert!(!with_guard, "{done:?}"),
+            Ok(Verdict::CleanAsFarAsKnown) => {
+                assert!(!with_guard || !guard_is_whole, "{done:?}");
+                let left = left.expect("what is clean can be read").entries;
+                assert!(whole.content.entries.starts_with(&left), "{done:?}");
+            }
             // Nothing that can be audited is an answer, too; never a panic.
-            Ok(Verdict::Findings) | Err(_) => beyond += u64::from(is_whole),
+            Ok(Verdict::Findings) | Err(_) => beyond += u64::from(is_whole && guard_is_whole),
         }
     });
-    println!("{live} damages reached a row, {none} none; of these {beyond} were reported all the same");
+    println!(
+        "{live} damages reached a row or the guard, {none} neither; of these {beyond} were reported all the same"
+    );
 }
