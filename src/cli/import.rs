@@ -14,11 +14,11 @@ mod rows;
 mod sale;
 mod tally;
 mod target;
+pub(crate) mod whole;
 mod zone;
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,8 +33,7 @@ use self::complete_journey::{CompleteJourney, TRANSACTIONS};
 use self::coupons::Signed;
 use self::mapping::{Format, Mapping};
 use self::replay::{Loaded, REDEMPTIONS};
-use self::rows::{Found, Layout, Reject, RowCounts, Watch};
-use self::sale::Sale;
+use self::rows::{Layout, Watch};
 use self::tally::{Replayed, Tally};
 use self::target::{Remote, Target};
 use crate::node::Node;
@@ -352,44 +351,6 @@ fn layout_of(
     };
     AnyTill::new(mapping, &header, zone, common.register.clone())
         .with_context(|| format!("{} does not go with {shown}", file.display()))
-}
-
-/// A whole export, understood.
-pub(crate) struct ReadExport {
-    pub sales: Vec<Sale>,
-    pub rejects: Vec<Reject>,
-    pub counts: RowCounts,
-}
-
-/// Reads a whole export by the text of a mapping, as `import csv` does, for
-/// fuzzing: the purchases as they are understood, and the rows that cannot be
-/// placed.
-pub(crate) fn read_csv(mapping: &str, export: &[u8]) -> anyhow::Result<ReadExport> {
-    let mapping: Mapping = toml::from_str(mapping)?;
-    let mut reader = csv_reader(Box::new(std::io::Cursor::new(export.to_vec())), &mapping.file)?;
-    let names = (Path::new("export"), Path::new("map"));
-    let layout: Arc<dyn Layout> = Arc::new(layout_of(&mapping, &mut reader, &Common::default(), names)?);
-    let (mut sales, mut counts, mut rejects) = (Vec::new(), RowCounts::default(), Vec::new());
-    let read = rows::read(&mut reader, &layout, None, &mut |found| {
-        match found {
-            Found::Purchase(purchase) => {
-                let understood = purchase.understand();
-                sales.extend(understood.sale.map(|sale| *sale));
-                rejects.extend(understood.rejects);
-                counts.add(&understood.counts);
-            }
-            Found::Rejected(reject) => rejects.push(reject),
-            // Other exports only.
-            Found::Used(_) | Found::Sale(_) | Found::SetAside(_) => {}
-        }
-        ControlFlow::Continue(())
-    })?;
-    counts.add(&read);
-    Ok(ReadExport {
-        sales,
-        rejects,
-        counts,
-    })
 }
 
 type Reader = csv::Reader<Box<dyn Read + Send>>;

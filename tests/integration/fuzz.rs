@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tallystick::testkit::fuzz::{Target, targets};
 
 /// Bytes of one target's corpus, so that the repository stays small.
-const CORPUS_BYTES_MAX: u64 = 48 * 1024;
+const CORPUS_BYTES_MAX: u64 = 30_000;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -28,15 +28,14 @@ fn run(target: &Target, input: &[u8], what: &str) -> bool {
 
 #[test]
 fn seeds_are_accepted_and_whatever_is_near_them_is_no_finding() {
+    let mut refused = Vec::new();
     for target in targets() {
         let seeds = (target.seeds)();
         assert!(!seeds.is_empty(), "{} has no seed", target.name);
         for (n, seed) in seeds.iter().enumerate() {
-            assert!(
-                run(&target, seed, &format!("seed {n}")),
-                "{} refuses seed {n}",
-                target.name
-            );
+            if !run(&target, seed, &format!("seed {n}")) {
+                refused.push(format!("{}, seed {n}", target.name));
+            }
             let middle = seed.len() / 2;
             run(&target, &seed[..middle], &format!("half of seed {n}"));
             if !seed.is_empty() {
@@ -47,6 +46,7 @@ fn seeds_are_accepted_and_whatever_is_near_them_is_no_finding() {
         }
         run(&target, b"", "nothing");
     }
+    assert!(refused.is_empty(), "refused: {refused:?}");
 }
 
 #[test]

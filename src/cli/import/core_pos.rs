@@ -9,7 +9,7 @@ mod row;
 mod summary;
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +18,7 @@ use jiff::tz::TimeZone;
 
 use self::file::Survey;
 use self::row::Till;
-use self::summary::Summary;
+pub use self::summary::Summary;
 use super::rows::{Encoding, RowCounts};
 use super::tally::Tally;
 use super::target::Target;
@@ -95,7 +95,7 @@ fn encoding(name: &str) -> Result<Encoding, String> {
 
 /// How rows are understood.
 #[derive(Clone, Debug)]
-struct Rules {
+pub struct Rules {
     zone: TimeZone,
     year: Option<i16>,
     store_id: u64,
@@ -231,6 +231,29 @@ async fn import_all(
         summary.merge(of_file);
     }
     Ok((counts, summary))
+}
+
+/// Reads an export that is in memory, with the settings that a shop need not
+/// give.
+pub(super) fn read_whole(
+    export: &[u8],
+    year: Option<i16>,
+    common: &Common,
+    emit: pipeline::Emit<'_>,
+) -> anyhow::Result<(RowCounts, Summary)> {
+    let settings = Settings {
+        no_member: vec!["11".to_owned()],
+        tender: Vec::new(),
+        year,
+        store_id: 0,
+        currency: currency("USD").map_err(anyhow::Error::msg)?,
+        encoding: Encoding::Utf8,
+    };
+    let rules = Rules::new(&settings, common);
+    let export: Arc<[u8]> = export.into();
+    let open = || file::rows_of(Cursor::new(Arc::clone(&export)));
+    let survey = file::look_through(Path::new("export"), &open, &rules)?;
+    days::read(&mut open()?, &survey, &rules, emit)
 }
 
 #[cfg(test)]

@@ -3,11 +3,16 @@
 //! depend on what came before it.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 
 use actix_web::App;
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
 use actix_web::rt::SystemRunner;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
+use actix_web::web::Bytes;
+use futures_util::stream;
 use serde_json::{Value, json};
 
 use super::Target;
@@ -56,9 +61,9 @@ pub(super) const TARGETS: &[Target] = &[
 ];
 
 /// A POST of the API.
-struct Call {
+pub(super) struct Call {
     /// Its path in the API's description.
-    path: &'static str,
+    pub path: &'static str,
     by_office: bool,
     changes: bool,
 }
@@ -72,8 +77,8 @@ const fn call(path: &'static str, by_office: bool) -> Call {
 }
 
 const CAMPAIGNS: Call = call("/v1/campaigns", true);
-const COUPONS: Call = call("/v1/coupons", true);
-const RECEIPTS: Call = call("/v1/receipts", false);
+pub(super) const COUPONS: Call = call("/v1/coupons", true);
+pub(super) const RECEIPTS: Call = call("/v1/receipts", false);
 const REDEMPTIONS: Call = call("/v1/redemptions", false);
 const REVERSALS: Call = call("/v1/redemptions/{id}/reversals", false);
 const REVOCATIONS: Call = call("/v1/revocations", true);
@@ -95,7 +100,7 @@ pub(super) struct Shop {
     pub node: TestNode,
     pub engine: MemoryEngine,
     keys: Arc<AccessKeys>,
-    campaigns: Vec<String>,
+    pub campaigns: Vec<String>,
     /// QR texts: off, gift card, percent.
     coupons: Vec<String>,
     names: Vec<String>,
@@ -103,7 +108,7 @@ pub(super) struct Shop {
 }
 
 impl Shop {
-    fn http(&self, node: &TestNode) -> Arc<HttpState> {
+    pub fn http(&self, node: &TestNode) -> Arc<HttpState> {
         HttpState::new(
             node.node.clone(),
             Arc::clone(&self.keys),
@@ -168,63 +173,74 @@ async fn open_shop() -> Shop {
 
 /// What came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Answer {
-    status: u16,
-    media: String,
-    body: Vec<u8>,
+pub(super) struct Answer {
+    pub status: u16,
+    pub media: String,
+    /// Where what was made can be read.
+    pub location: String,
+    pub body: Vec<u8>,
 }
 
 impl Answer {
-    fn is_good(&self) -> bool {
+    pub fn is_good(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("answers are JSON")
     }
 }
 
-/// The handlers over a node, without a socket.
-async fn serve(state: Arc<HttpState>) -> impl AsyncFn(TestRequest) -> Answer {
+/// The handlers over a node, without a socket: each request with the pieces in
+/// which its body comes.
+pub(super) async fn serve(state: Arc<HttpState>) -> impl AsyncFn(TestRequest, Vec<Bytes>) -> Answer {
     let service = init_service(App::new().configure(app_config(state))).await;
-    async move |request: TestRequest| {
-        let response = call_service(&service, request.to_request()).await;
-        let media = response.headers().get("content-type");
+    async move |request: TestRequest, pieces: Vec<Bytes>| {
+        let body: Pin<Box<dyn stream::Stream<Item = Result<Bytes, PayloadError>>>> =
+            Box::pin(stream::iter(pieces.into_iter().map(Ok)));
+        let (request, _) = request.to_request().replace_payload(Payload::from(body));
+        let response = call_service(&service, request).await;
+        let header = |name: &str| {
+            let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+            value.unwrap_or_default().to_owned()
+        };
         Answer {
             status: response.status().as_u16(),
-            media: media
-                .and_then(|media| media.to_str().ok())
-                .unwrap_or_default()
-                .to_owned(),
+            media: header("content-type"),
+            location: header("location"),
             body: read_body(response).await.to_vec(),
         }
     }
 }
 
-/// A POST with the fixture's keys.
-async fn send(
-    ask: &impl AsyncFn(TestRequest) -> Answer,
-    shop: &Shop,
-    call: &Call,
-    idempotency: &str,
-    body: &[u8],
-) -> Answer {
+/// A POST with the fixture's keys, without a body.
+pub(super) fn request(shop: &Shop, call: &Call, idempotency: &str) -> TestRequest {
     let key = if call.by_office {
         &shop.node.office_key
     } else {
         &shop.node.till_key
     };
-    let request = TestRequest::post()
+    TestRequest::post()
         .uri(&call.path.replace("{id}", &shop.redemption))
+        .insert_header(("host", "fuzz.example"))
         .insert_header(("authorization", format!("Bearer {key}")))
         .insert_header(("idempotency-key", idempotency))
-        .insert_header(("content-type", "application/json"))
-        .set_payload(body.to_vec());
-    ask(request).await
+}
+
+/// Sends a body in JSON.
+pub(super) async fn send(
+    ask: &impl AsyncFn(TestRequest, Vec<Bytes>) -> Answer,
+    shop: &Shop,
+    call: &Call,
+    idempotency: &str,
+    body: &[u8],
+) -> Answer {
+    let request = request(shop, call, idempotency).insert_header(("content-type", "application/json"));
+    ask(request, vec![body.to_vec().into()]).await
 }
 
 async fn made(
-    ask: &impl AsyncFn(TestRequest) -> Answer,
+    ask: &impl AsyncFn(TestRequest, Vec<Bytes>) -> Answer,
     shop: &Shop,
     call: &Call,
     key: &str,
@@ -268,14 +284,18 @@ fn post(call: &Call, body: &[u8]) -> bool {
 const COUPONS_MAX: u64 = 64;
 
 fn coupons(body: &[u8]) -> bool {
+    asks_for_few(body) && post(&COUPONS, body)
+}
+
+/// Whether an order of coupons is refused anyway, or soon done.
+pub(super) fn asks_for_few(body: &[u8]) -> bool {
     let asked = serde_json::from_slice::<Value>(body).ok();
     let count = asked.and_then(|body| body["count"].as_u64());
     count.is_none_or(|count| count <= COUPONS_MAX || count > u64::from(limits::BATCH_COUPONS_MAX))
-        && post(&COUPONS, body)
 }
 
 /// No 5xx, and nothing that the API's description does not promise.
-fn check(call: &Call, answer: &Answer) {
+pub(super) fn check(call: &Call, answer: &Answer) {
     let said = String::from_utf8_lossy(&answer.body);
     assert!(answer.status < 500, "{said}");
     let documented = &openapi_document()["paths"][call.path]["post"]["responses"];
@@ -286,15 +306,20 @@ fn check(call: &Call, answer: &Answer) {
         answer.status
     );
     if answer.is_good() {
-        assert_eq!(answer.media, "application/json", "{said}");
-        assert!(answer.json().is_object());
+        let content = &documented[answer.status.to_string()]["content"];
+        assert!(content[&answer.media].is_object(), "{}: {said}", answer.media);
         return;
     }
     assert_eq!(answer.media, problem::PROBLEM_JSON, "{said}");
-    let problem = answer.json();
+    assert_eq!(check_problem(&answer.json()), answer.status, "{said}");
+}
+
+/// A problem document is one of the table; its status.
+pub(super) fn check_problem(problem: &Value) -> u16 {
     let known = problem::TABLE.iter().find(|row| problem["code"] == row.code);
-    assert_eq!(known.map(|row| row.status), Some(answer.status), "{said}");
-    assert_eq!(problem["status"], answer.status, "{said}");
+    let status = known.map(|row| row.status).expect("a known code");
+    assert_eq!(problem["status"], status, "{problem}");
+    status
 }
 
 /// Asks a node for a bit of everything. It may be over a damaged store: then it
@@ -316,7 +341,7 @@ pub(super) async fn look_around(fork: &TestNode) {
         let request = TestRequest::get()
             .uri(path)
             .insert_header(("authorization", format!("Bearer {}", shop.node.office_key)));
-        let answer = ask(request).await;
+        let answer = ask(request, Vec::new()).await;
         assert!(answer.is_good() || !answer.body.is_empty(), "{path}: {answer:?}");
     }
     for (call, key, body) in [
@@ -360,7 +385,7 @@ fn campaign(benefit: Value) -> Value {
     })
 }
 
-fn receipt(reference: &str) -> Value {
+pub(super) fn receipt(reference: &str) -> Value {
     json!({
         "register": TestNode::REGISTER, "till_reference": reference, "type": "sale", "currency": "EUR",
         "issued_at": "2026-03-07T16:21:09+01:00", "prices_include_tax": true,
@@ -393,8 +418,11 @@ fn variants<const N: usize>(base: &Value, changes: [Value; N]) -> Vec<Vec<u8>> {
 
 fn campaign_seeds() -> Vec<Vec<u8>> {
     let percent = json!({"kind": "percent_off", "basis_points": 10_000, "cap": 500});
+    // Not the shop's own: terms that are signed already are refused.
+    let mut autumn = campaign(json!({"kind": "amount_off", "amount": 300}));
+    autumn["name"] = json!("Autumn");
     variants(
-        &campaign(json!({"kind": "amount_off", "amount": 300})),
+        &autumn,
         [
             json!({"benefit": percent, "minimum_basket": 1_000, "uses_per_coupon": 3}),
             json!({"benefit": {"kind": "stored_value", "amount": 1}, "budget": 5_000}),
@@ -403,7 +431,7 @@ fn campaign_seeds() -> Vec<Vec<u8>> {
     )
 }
 
-fn coupon_seeds() -> Vec<Vec<u8>> {
+pub(super) fn coupon_seeds() -> Vec<Vec<u8>> {
     let shop = shop();
     variants(
         &json!({"campaign": shop.campaigns[0]}),

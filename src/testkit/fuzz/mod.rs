@@ -12,8 +12,10 @@ mod credentials;
 mod encodings;
 mod files;
 mod http;
+mod imports;
 mod logs;
 mod rows;
+mod streams;
 
 pub use canonical::{Canonical, canonical};
 
@@ -37,7 +39,9 @@ pub fn targets() -> Vec<Target> {
         logs::TARGETS,
         rows::TARGETS,
         files::TARGETS,
+        imports::TARGETS,
         http::TARGETS,
+        streams::TARGETS,
     ]
     .concat()
 }

@@ -32,15 +32,23 @@ pub struct Survey {
     pub last_rows: HashMap<Date, u64>,
 }
 
-/// Opens an export, packed with gzip or plain. Text is quoted as MySQL does it
-/// (`\"`) or as spreadsheets do (`""`).
+/// Opens an export.
 ///
 /// # Errors
 /// When it cannot be read.
 pub fn open(path: &Path) -> anyhow::Result<(Reader, ProgressBar)> {
     let file = File::open(path)?;
     let progress = progress(file.metadata().map_or(0, |metadata| metadata.len()));
-    let mut plain = BufReader::new(progress.wrap_read(file));
+    Ok((rows_of(progress.wrap_read(file))?, progress))
+}
+
+/// The rows of an export, packed with gzip or plain. Text is quoted as MySQL does
+/// it (`\"`) or as spreadsheets do (`""`).
+///
+/// # Errors
+/// When it cannot be read.
+pub fn rows_of(export: impl Read + Send + 'static) -> anyhow::Result<Reader> {
+    let mut plain = BufReader::new(export);
     let packed = plain.fill_buf()?.starts_with(&GZIP);
     let bytes: Box<dyn Read + Send> = if packed {
         Box::new(MultiGzDecoder::new(plain))
@@ -54,7 +62,7 @@ pub fn open(path: &Path) -> anyhow::Result<(Reader, ProgressBar)> {
         .flexible(true)
         .has_headers(false)
         .from_reader(bytes);
-    Ok((reader, progress))
+    Ok(reader)
 }
 
 /// Looks through an export: can it be read to its end, what are its columns,
@@ -64,12 +72,18 @@ pub fn open(path: &Path) -> anyhow::Result<(Reader, ProgressBar)> {
 /// When it cannot be read, is empty, has unknown columns, or has times whose
 /// years were replaced and no year is given.
 pub fn survey(path: &Path, rules: &Rules) -> anyhow::Result<Survey> {
-    look_through(path, rules).with_context(|| format!("cannot import {}", path.display()))
+    look_through(path, &|| Ok(open(path)?.0), rules)
+        .with_context(|| format!("cannot import {}", path.display()))
 }
 
-fn look_through(path: &Path, rules: &Rules) -> anyhow::Result<Survey> {
-    let columns = Columns::find(&first_rows(path)?)?;
-    let (mut reader, _) = open(path)?;
+/// Does it for an export that `open` opens.
+pub fn look_through(
+    path: &Path,
+    open: &dyn Fn() -> anyhow::Result<Reader>,
+    rules: &Rules,
+) -> anyhow::Result<Survey> {
+    let columns = Columns::find(&first_rows(open()?)?)?;
+    let mut reader = open()?;
     let mut record = ByteRecord::new();
     if columns.header {
         reader.read_byte_record(&mut record)?;
@@ -103,8 +117,7 @@ fn look_through(path: &Path, rules: &Rules) -> anyhow::Result<Survey> {
     })
 }
 
-fn first_rows(path: &Path) -> anyhow::Result<Vec<ByteRecord>> {
-    let (reader, _) = open(path)?;
+fn first_rows(reader: Reader) -> anyhow::Result<Vec<ByteRecord>> {
     let rows = reader.into_byte_records().take(limits::IMPORT_FIRST_ROWS_MAX);
     Ok(rows.collect::<Result<_, _>>()?)
 }
