@@ -9,7 +9,7 @@ use std::fmt;
 
 use data_encoding::BASE64;
 
-use super::note::Signed;
+use super::note::{Signed, decode_base64};
 use super::{LogError, Note, VerifierKey};
 use crate::merkle::root_of;
 use crate::primitives::Digest;
@@ -74,9 +74,7 @@ impl Checkpoint {
             return Err(refuse("the origin is empty"));
         }
         let size = parse_decimal(size).ok_or(refuse("the size is no decimal without leading zeros"))?;
-        let root = BASE64
-            .decode(root.as_bytes())
-            .ok()
+        let root = decode_base64(root)
             .and_then(|root| Digest::from_slice(&root))
             .ok_or(refuse("the root is not 32 bytes in base64"))?;
         let extensions: Vec<String> = lines.map(str::to_owned).collect();

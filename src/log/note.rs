@@ -90,9 +90,7 @@ impl VerifierKey {
         let id = HEXLOWER
             .decode(id.as_bytes())
             .map_err(|_| refuse("the key id is not lower-case hexadecimal"))?;
-        let key = BASE64
-            .decode(key.as_bytes())
-            .map_err(|_| refuse("the key is not base64"))?;
+        let key = decode_base64(key).ok_or(refuse("the key is not base64"))?;
         let (kind, key) = match key.split_first() {
             Some((0x01, key)) => (KeyKind::Ed25519, key),
             Some((0x04, key)) => (KeyKind::Cosignature, key),
@@ -200,9 +198,7 @@ impl NoteSignature {
         if !is_name(name) {
             return Err(refuse("a key's name holds no space and no +"));
         }
-        let blob = BASE64
-            .decode(blob.as_bytes())
-            .map_err(|_| refuse("a signature is not base64"))?;
+        let blob = decode_base64(blob).ok_or(refuse("a signature is not base64"))?;
         let (key_id, payload) = blob
             .split_first_chunk::<4>()
             .filter(|(_, payload)| !payload.is_empty())
@@ -364,6 +360,13 @@ impl fmt::Display for Note {
     }
 }
 
+/// Base64 in its one form. The decoder takes padding within a text too, as of
+/// texts that were joined, which would make several signatures of one.
+pub(super) fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let bytes = BASE64.decode(text.as_bytes()).ok()?;
+    (BASE64.encode(&bytes) == text).then_some(bytes)
+}
+
 fn check_characters(text: &str) -> Result<(), LogError> {
     if text.len() > NOTE_BYTES_MAX {
         return Err(LogError::Note("too long"));
@@ -517,6 +520,10 @@ mod tests {
                 "bits after the end",
             ),
             ("text\n\n\u{2014} name AAAAAA==\n".into(), "no payload"),
+            (
+                "text\n\n\u{2014} name AAAAAA==AAAAAAAA\n".into(),
+                "padding in the middle",
+            ),
             (many(NOTE_SIGNATURES_MAX + 1), "too many"),
             (format!("{}\n\n{line}\n", "x".repeat(NOTE_BYTES_MAX)), "too long"),
         ] {
