@@ -474,7 +474,7 @@ fn nothing_is_redeemed_beyond_what_was_promised() {
         .build()
         .unwrap();
     let (mut seen, mut seeds) = (Seen::default(), 0);
-    for_each_seed(150, 3_000, |seed| {
+    for_each_seed(60, 600, |seed| {
         runtime.block_on(play(seed, &mut seen));
         seeds += 1;
     });
