@@ -39,7 +39,7 @@ fn check(whole: &Whole) {
         assert_eq!(counts.rows, in_sales + counts.bad + counts.left_out);
     }
     for sale in sales {
-        let draft = sale.draft.as_ref().expect("it was not prepared yet");
+        let draft = sale.draft.as_ref().expect("it was not prepared yet").draft();
         assert_eq!(draft.total, sale.total);
         adds_up(draft);
     }
@@ -119,7 +119,8 @@ fn core_pos(data: &[u8]) -> bool {
         Ok(read) => read,
         Err(error) => {
             // Memory does not change.
-            assert!(!error.to_string().contains("changes while"), "{error:#}");
+            let said = error.to_string();
+            assert!(!said.starts_with("export changes"), "{said}");
             return false;
         }
     };
