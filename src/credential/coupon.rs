@@ -3,12 +3,19 @@
 use serde_cbor::Value;
 
 use crate::encoding::cbor::{self, GateError};
+use crate::encoding::cbor_read::Reader;
+use crate::encoding::cbor_write as write;
 use crate::primitives::{Amount, CampaignId, CouponName, Origin, UnixSeconds, limits};
 
 use super::claims::{self, CNF, CONTENT, Claims, EXP, NBF, STATUS};
+use super::cose;
 use super::error::CredentialError;
 use super::keys::PublicKey;
-use super::signed::Content;
+use super::signed::{Content, Signed};
+
+const STATUS_LIST: &str = "status_list";
+const IDX: &str = "idx";
+const URI: &str = "uri";
 
 /// Where a credential's status stands: a list and an index in it
 /// (draft-ietf-oauth-status-list).
@@ -42,10 +49,35 @@ impl StatusRef {
 
     pub(super) fn to_value(&self) -> Value {
         let list = cbor::map([
-            (cbor::text("idx"), cbor::int(self.index)),
-            (cbor::text("uri"), cbor::text(self.uri.as_str())),
+            (cbor::text(IDX), cbor::int(self.index)),
+            (cbor::text(URI), cbor::text(self.uri.as_str())),
         ]);
-        cbor::map([(cbor::text("status_list"), list)])
+        cbor::map([(cbor::text(STATUS_LIST), list)])
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        write::head(out, write::MAP, 1);
+        write::text(out, STATUS_LIST);
+        write::head(out, write::MAP, 2);
+        write::text(out, IDX);
+        write::uint(out, u64::from(self.index));
+        write::text(out, URI);
+        write::text(out, &self.uri);
+    }
+
+    /// The caller writes it again and compares.
+    fn read_quickly(reader: &mut Reader<'_>) -> Option<Self> {
+        let in_order = reader.map()? == 1 && reader.text()? == STATUS_LIST;
+        let in_order = in_order && reader.map()? == 2 && reader.text()? == IDX;
+        let index = u32::try_from(reader.uint()?).ok()?;
+        let in_order = in_order && reader.text()? == URI;
+        let uri = reader.text()?;
+        let inside =
+            index < limits::STATUS_LIST_LEN && (1..=limits::STATUS_URI_BYTES_MAX).contains(&uri.len());
+        (in_order && inside).then(|| Self {
+            uri: uri.to_owned(),
+            index,
+        })
     }
 
     pub(super) fn read(value: &Value) -> Result<Self, GateError> {
@@ -53,19 +85,19 @@ impl StatusRef {
         const INDEX: &str = "the status index is out of bounds";
         let outer = cbor::as_map(value, WHAT)?;
         let list = outer
-            .get(&cbor::text("status_list"))
+            .get(&cbor::text(STATUS_LIST))
             .ok_or(GateError::Shape(WHAT))?;
         let list = cbor::as_map(list, WHAT)?;
         let item = |key: &str| list.get(&cbor::text(key)).ok_or(GateError::Shape(WHAT));
         if outer.len() != 1 || list.len() != 2 {
             return Err(GateError::Shape(WHAT));
         }
-        let index = cbor::as_int(item("idx")?, INDEX)?;
+        let index = cbor::as_int(item(IDX)?, INDEX)?;
         if index >= limits::STATUS_LIST_LEN {
             return Err(GateError::Shape(INDEX));
         }
         let uri = claims::read_text(
-            item("uri")?,
+            item(URI)?,
             limits::STATUS_URI_BYTES_MAX,
             "the status uri's length",
         )?;
@@ -107,6 +139,30 @@ impl Content for Coupon {
         cbor::map(pairs)
     }
 
+    fn to_payload(&self) -> Vec<u8> {
+        if self.holder.is_some() {
+            return cbor::encode(&self.to_value());
+        }
+        let mut out = Vec::with_capacity(96 + self.status.uri.len());
+        write::head(&mut out, write::MAP, 3 + u64::from(self.not_before.is_some()));
+        write::int(&mut out, EXP);
+        write::uint(&mut out, self.not_after.0);
+        if let Some(at) = self.not_before {
+            write::int(&mut out, NBF);
+            write::uint(&mut out, at.0);
+        }
+        write::int(&mut out, STATUS);
+        self.status.write(&mut out);
+        write::int(&mut out, CONTENT);
+        write::head(&mut out, write::ARRAY, 2 + u64::from(self.amount.is_some()));
+        write::uint(&mut out, Self::KIND);
+        write::bytes(&mut out, &self.campaign.0);
+        if let Some(amount) = self.amount {
+            write::int(&mut out, amount.minor_units());
+        }
+        out
+    }
+
     fn read(payload: &Value) -> Result<Self, CredentialError> {
         const WHAT: &str = "a coupon's content is [1, campaign, ? amount]";
         let claims = Claims::read(payload, &[EXP, NBF, CNF, STATUS, CONTENT])?;
@@ -123,5 +179,153 @@ impl Content for Coupon {
             status: StatusRef::read(claims.need(STATUS)?)?,
             holder: claims.get(CNF).map(claims::read_cnf).transpose()?,
         })
+    }
+}
+
+impl Coupon {
+    /// What a coupon says, read as [`Signed::parse`] reads it and without its
+    /// signature: for whoever knows the coupon otherwise, as its issuer does.
+    ///
+    /// # Errors
+    /// [`CredentialError`].
+    pub fn parse_unverified(bytes: &[u8]) -> Result<Self, CredentialError> {
+        match read_quickly(bytes) {
+            Some(coupon) => Ok(coupon),
+            None => Signed::parse(bytes).map(Signed::into_content),
+        }
+    }
+}
+
+/// The quick way, for coupons that are bound to nobody: what is read is written
+/// again and compared, at every depth. `None` leaves it to the gate, which also
+/// says what is wrong.
+fn read_quickly(bytes: &[u8]) -> Option<Coupon> {
+    if bytes.len() > limits::CREDENTIAL_BYTES_MAX {
+        return None;
+    }
+    let (protected, payload, signature) = cose::parts(bytes)?;
+    let (alg, kid) = cose::read_header_quickly(protected, cose::TYP_CREDENTIAL)?;
+    let coupon = read_payload(payload)?;
+    let same = coupon.to_payload() == payload
+        && cose::protected_header(alg, kid, cose::TYP_CREDENTIAL) == protected
+        && cose::assemble(protected, payload, &signature) == bytes;
+    same.then_some(coupon)
+}
+
+fn read_payload(payload: &[u8]) -> Option<Coupon> {
+    let mut reader = Reader::new(payload);
+    let claims = reader.map()?;
+    let in_order = reader.int()? == EXP;
+    let not_after = read_time(&mut reader)?;
+    let mut key = reader.int()?;
+    let mut not_before = None;
+    if key == NBF {
+        not_before = Some(read_time(&mut reader)?);
+        key = reader.int()?;
+    }
+    let in_order = in_order && key == STATUS && claims == 3 + u64::from(not_before.is_some());
+    let status = StatusRef::read_quickly(&mut reader)?;
+    let in_order = in_order && reader.int()? == CONTENT;
+    let items = reader.array()?;
+    let in_order = in_order && (2..=3).contains(&items) && reader.uint()? == Coupon::KIND;
+    let campaign = CampaignId(reader.byte_array()?);
+    let amount = match items {
+        3 => Some(
+            Amount::new(reader.int()?)
+                .ok()
+                .filter(|amount| *amount > Amount::ZERO)?,
+        ),
+        _ => None,
+    };
+    (in_order && reader.is_done()).then_some(Coupon {
+        campaign,
+        amount,
+        not_before,
+        not_after,
+        status,
+        holder: None,
+    })
+}
+
+fn read_time(reader: &mut Reader<'_>) -> Option<UnixSeconds> {
+    let seconds = reader.uint()?;
+    (seconds <= limits::UNIX_SECONDS_MAX).then_some(UnixSeconds(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::credential::{Algorithm, fixtures};
+
+    fn any_coupon() -> impl Strategy<Value = Coupon> {
+        let times = || prop_oneof![0..300_u64, 0..=limits::UNIX_SECONDS_MAX].prop_map(UnixSeconds);
+        let amounts = prop_oneof![1..300_i64, 1..=limits::AMOUNT_MAX];
+        let holder = proptest::option::weighted(0.2, Just(fixtures::key().public().clone()));
+        let place = (
+            "https://[a-z]{1,30}\\.coop/s/[0-9]{1,3}",
+            0..limits::STATUS_LIST_LEN,
+            0..22_u32,
+        );
+        (
+            any::<[u8; 16]>(),
+            proptest::option::of(amounts),
+            proptest::option::of(times()),
+            times(),
+            place,
+            holder,
+        )
+            .prop_map(
+                |(campaign, amount, not_before, not_after, (uri, index, shift), holder)| Coupon {
+                    campaign: CampaignId(campaign),
+                    amount: amount.map(|units| Amount::new(units).unwrap()),
+                    not_before,
+                    not_after,
+                    status: StatusRef {
+                        uri,
+                        index: index >> shift,
+                    },
+                    holder,
+                },
+            )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+        #[test]
+        fn the_quick_ways_equal_the_slow_ones(
+            coupon in any_coupon(),
+            newer in any::<bool>(),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 16),
+        ) {
+            prop_assert_eq!(coupon.to_payload(), cbor::encode(&coupon.to_value()));
+            let alg = if newer { Algorithm::Ed25519 } else { Algorithm::EdDsa };
+            let bytes = coupon.sign(&fixtures::key(), alg);
+            prop_assert_eq!(read_quickly(&bytes).is_some(), coupon.holder.is_none());
+            prop_assert_eq!(Coupon::parse_unverified(&bytes), Ok(coupon));
+            // Whatever else the quick way takes, the gate takes as the same.
+            for (at, byte) in changes {
+                let mut changed = bytes.clone();
+                let at = at.index(changed.len());
+                changed[at] = byte;
+                let slow = Signed::<Coupon>::parse(&changed).map(Signed::into_content);
+                if let Some(quick) = read_quickly(&changed) {
+                    prop_assert_eq!(slow.as_ref(), Ok(&quick));
+                }
+                prop_assert_eq!(Coupon::parse_unverified(&changed), slow);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_or_carried_on_is_left_to_the_gate() {
+        let bytes = fixtures::coupon().sign(&fixtures::key(), Algorithm::EdDsa);
+        for end in 0..bytes.len() {
+            assert_eq!(read_quickly(&bytes[..end]), None);
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(read_quickly(&longer), None);
+        assert!(Coupon::parse_unverified(&longer).is_err());
     }
 }

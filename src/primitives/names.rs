@@ -206,7 +206,11 @@ impl Origin {
     /// without leading zeros.
     #[must_use]
     pub fn status_list_of(&self, uri: &str) -> Option<u32> {
-        let list = uri.strip_prefix(&self.to_string())?.strip_prefix("/s/")?;
+        let scheme = if self.https { "https://" } else { "http://" };
+        let authority = uri.strip_prefix(scheme)?;
+        let list = authority
+            .strip_prefix(self.authority.as_str())?
+            .strip_prefix("/s/")?;
         parse_decimal(list)
     }
 }
