@@ -12,8 +12,8 @@ use crate::node::Scope;
 use crate::node::access::{AccessKey, Role};
 use crate::primitives::Register;
 
-use super::HttpState;
 use super::problem::Problem;
+use super::{HttpState, observe};
 
 /// SHA-256 of the stub's signature, base64url: only who has the receipt has it.
 pub const RECEIPT_PROOF: HeaderName = HeaderName::from_static("receipt-proof");
@@ -75,7 +75,7 @@ impl Identity {
             let detail = detail.replace("an till", "a till");
             return Err(Problem::new("role_forbidden", detail));
         }
-        tracing::Span::current().record("key", key.id.as_str());
+        observe::note_key(&key);
         Ok(Self { key })
     }
 

@@ -16,6 +16,7 @@ use crate::node::NodeError;
 use crate::primitives::UnixSeconds;
 use crate::store::StoreError;
 
+use super::observe;
 pub use super::problem_table::{Row, TABLE};
 use super::scalars::rfc3339;
 
@@ -53,7 +54,7 @@ impl Problem {
 
     /// Something that must not happen did. The reason goes to the log only.
     pub fn internal(why: &dyn fmt::Display) -> Self {
-        tracing::error!(error = %why, "a request failed");
+        observe::span().in_scope(|| tracing::error!(error = %why, "a request failed"));
         Self::new("internal", "the node failed to answer; its log says why")
     }
 
@@ -146,14 +147,16 @@ impl From<NodeError> for Problem {
             NodeError::NotFound(what) => Self::new("not_found", what),
             NodeError::Forbidden(why) => Self::new("register_mismatch", why),
             NodeError::Stopped(_) | NodeError::Store(StoreError::Fatal(_)) => {
-                tracing::error!(%error, "a request met a writer that has stopped");
+                observe::span()
+                    .in_scope(|| tracing::error!(%error, "a request met a writer that has stopped"));
                 Self::new(
                     "stopped",
                     "the node has stopped writing and has to be started again",
                 )
             }
             NodeError::IndexDamaged(_) => {
-                tracing::error!(%error, "a request met a damaged row of the index");
+                observe::span()
+                    .in_scope(|| tracing::error!(%error, "a request met a damaged row of the index"));
                 Self::new(
                     "index_damaged",
                     "the node cannot look this up: its index is damaged, and is made anew when the node is started \
