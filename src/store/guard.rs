@@ -21,13 +21,14 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::blocks::{BLOCK_BYTES, BlockFile};
 use super::files::{parent_of, sync_dir};
 use super::{Disk, OsDisk, StoreError};
 use crate::primitives::WithRemedy;
 use crate::primitives::limits::GUARD_WITNESSED_MAX;
 
 /// Bytes of a slot: a page, so that a torn write of one never reaches the other.
-pub const SLOT_BYTES: usize = 4096;
+pub const SLOT_BYTES: usize = BLOCK_BYTES;
 
 const MAGIC: &[u8; 8] = b"TLYGUARD";
 const COUNT_AT: usize = 64;
@@ -167,7 +168,7 @@ impl GuardFile for Box<dyn GuardFile> {
 #[derive(Debug)]
 pub struct Guard {
     disk: Arc<dyn Disk>,
-    file: File,
+    slots: BlockFile,
     path: PathBuf,
     sequence: u64,
     last: GuardState,
@@ -207,8 +208,8 @@ impl Guard {
         disk.write_at(&file, path, &[0; 2 * SLOT_BYTES], 0)
             .map_err(StoreError::io(format!("could not write {}", path.display())))?;
         let mut guard = Self {
+            slots: slots_at(&disk, path)?,
             disk,
-            file,
             path: path.to_owned(),
             sequence: 0,
             last: state.clone(),
@@ -233,15 +234,11 @@ impl Guard {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<(Self, GuardState), StoreError> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map_err(|source| missing_or_io(path, source))?;
+        let file = File::open(path).map_err(|source| missing_or_io(path, source))?;
         let (sequence, last) = newest(&file, path)?;
         let guard = Self {
+            slots: slots_at(&disk, path)?,
             disk,
-            file,
             path: path.to_owned(),
             sequence,
             last: last.clone(),
@@ -296,11 +293,7 @@ impl GuardFile for Guard {
         let sequence = self.sequence + 1;
         let slot = state.to_slot(sequence);
         let offset = (sequence % 2) * SLOT_BYTES as u64;
-        let written = self
-            .disk
-            .write_at(&self.file, &self.path, &slot, offset)
-            .and_then(|()| self.disk.sync_file(&self.file, &self.path));
-        if let Err(error) = written {
+        if let Err(error) = self.slots.overwrite(&[&slot], offset) {
             self.failed = true;
             return Err(StoreError::Fatal(format!(
                 "could not write the guard file {}: {}",
@@ -312,6 +305,13 @@ impl GuardFile for Guard {
         self.last.clone_from(state);
         Ok(())
     }
+}
+
+fn slots_at(disk: &Arc<dyn Disk>, path: &Path) -> Result<BlockFile, StoreError> {
+    BlockFile::open(Arc::clone(disk), path, SLOT_BYTES).map_err(StoreError::io(format!(
+        "could not open the guard file {}",
+        path.display()
+    )))
 }
 
 fn missing_or_io(path: &Path, source: std::io::Error) -> StoreError {

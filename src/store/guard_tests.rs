@@ -116,9 +116,9 @@ fn never_goes_back() {
 fn a_failed_write_ends_the_guard() {
     let (_dir, path) = written(2);
     let (mut guard, _) = Guard::open(&path).unwrap();
-    let writable = std::mem::replace(&mut guard.file, File::open(&path).unwrap());
+    let writable = guard.slots.replace(File::open(&path).unwrap());
     assert!(matches!(guard.write(&state(3)), Err(StoreError::Fatal(_))));
-    guard.file = writable;
+    guard.slots.replace(writable);
     assert!(matches!(guard.write(&state(3)), Err(StoreError::Fatal(_))));
     assert_eq!(Guard::read(&path).unwrap(), state(2));
 }
@@ -129,8 +129,8 @@ fn a_failed_sync_ends_the_guard() {
     let (_dir, path) = written(2);
     let (mut guard, _) = Guard::open(&path).unwrap();
     let null = OpenOptions::new().write(true).open("/dev/null").unwrap();
-    let real = std::mem::replace(&mut guard.file, null);
+    let real = guard.slots.replace(null);
     assert!(matches!(guard.write(&state(3)), Err(StoreError::Fatal(_))));
-    guard.file = real;
+    guard.slots.replace(real);
     assert!(matches!(guard.write(&state(3)), Err(StoreError::Fatal(_))));
 }

@@ -3,7 +3,8 @@
 //! Two segments are written in turn, each from its beginning when its turn
 //! comes. They grow by zeros, in pieces, that are synced before a record is
 //! written over them: so a commit overwrites blocks that the file has already, and
-//! no record depends on metadata of the file system.
+//! no record depends on metadata of the file system. It overwrites whole blocks:
+//! the first of them once more with what the records before left in it.
 //!
 //! ```text
 //! record  = "TLYJ"  number u64  below u64  length u32  check [16]  payload
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use super::blocks::{BLOCK_BYTES, BlockFile};
 use super::files::sync_dir;
 use super::{Batch, Disk, StoreError};
 use crate::primitives::limits::JOURNAL_GROWTH_BYTES;
@@ -41,15 +43,35 @@ const CHECK_AT: usize = 4 + 8 + 8 + 4;
 const HEAD_BYTES: usize = CHECK_AT + 16;
 const REMOVED: u32 = u32::MAX;
 
-/// By how much a segment grows; unit tests look at every byte, so theirs are as
-/// long as their records.
-const GROWTH_BYTES: u64 = if cfg!(test) { 1 } else { JOURNAL_GROWTH_BYTES };
+/// How the segments are written.
+#[derive(Clone, Copy)]
+pub(super) struct Layout {
+    /// By how much a segment grows.
+    pub growth: u64,
+    /// Bytes of a block; a divisor of `growth`.
+    pub block: usize,
+}
+
+impl Layout {
+    /// The node's.
+    pub const WHOLE_BLOCKS: Self = Self {
+        growth: JOURNAL_GROWTH_BYTES,
+        block: BLOCK_BYTES,
+    };
+
+    /// Segments as long as their records, for tests that look at every byte.
+    #[cfg(test)]
+    pub const BYTES: Self = Self { growth: 1, block: 1 };
+}
 
 /// Rows with their values, or `None` for one that was removed.
 pub(crate) type Table = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 struct Segment {
+    /// For growing.
     file: File,
+    /// For records.
+    blocks: BlockFile,
     path: PathBuf,
     length: u64,
 }
@@ -57,6 +79,7 @@ struct Segment {
 /// Both segments, and where the next record goes.
 pub(super) struct Journal {
     disk: Arc<dyn Disk>,
+    layout: Layout,
     segments: [Segment; 2],
     current: usize,
     /// Number of the current segment's first record, and where its last one ends.
@@ -67,6 +90,8 @@ pub(super) struct Journal {
     /// Records before this one are in the engine below.
     below: u64,
     record: Vec<u8>,
+    /// What stands between the last block's beginning and `end`.
+    tail: Vec<u8>,
 }
 
 impl Journal {
@@ -76,7 +101,7 @@ impl Journal {
     /// # Errors
     /// [`StoreError::Damaged`] when a record is missing in the middle;
     /// [`StoreError::Io`].
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<(Self, Table), StoreError> {
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, layout: Layout) -> Result<(Self, Table), StoreError> {
         let (mut segments, mut runs) = (Vec::new(), Vec::new());
         for (segment, name) in SEGMENT_FILES.into_iter().enumerate() {
             let path = dir.join(name);
@@ -92,14 +117,23 @@ impl Journal {
             file.read_to_end(&mut bytes).map_err(failed())?;
             let length = bytes.len() as u64;
             runs.push(Run::read(segment, bytes));
-            segments.push(Segment { file, path, length });
+            let blocks = BlockFile::open(Arc::clone(&disk), &path, layout.block).map_err(failed())?;
+            segments.push(Segment {
+                file,
+                blocks,
+                path,
+                length,
+            });
         }
         sync_dir(disk.as_ref(), dir)?;
         let (below, table) = joined(&mut runs)?;
         let newest = runs.iter().rev().max_by_key(|run| run.end);
         let newest = newest.expect("two runs were read");
+        let whole = newest.length - newest.length % layout.block;
+        let tail = newest.bytes[whole..newest.length].to_vec();
         let journal = Self {
             disk,
+            layout,
             segments: segments
                 .try_into()
                 .unwrap_or_else(|_| unreachable!("two segments were opened")),
@@ -109,6 +143,7 @@ impl Journal {
             next: newest.end.max(1),
             below,
             record: Vec::new(),
+            tail,
         };
         Ok((journal, table))
     }
@@ -147,6 +182,9 @@ impl Journal {
             self.mark(self.next + 1)?;
         }
         (self.current, self.first, self.end) = (1 - self.current, self.next - 1, HEAD_BYTES as u64);
+        let whole = HEAD_BYTES - HEAD_BYTES % self.layout.block;
+        self.tail.clone_from(&self.record);
+        self.tail.drain(..whole);
         Ok(())
     }
 
@@ -156,32 +194,42 @@ impl Journal {
         self.write()?;
         self.current = 1 - self.current;
         (self.first, self.end) = (self.next, 0);
+        self.tail.clear();
         Ok(())
     }
 
     /// Puts `file` in the place of the current segment.
     #[cfg(test)]
     pub fn replace_current(&mut self, file: File) {
-        self.segments[self.current].file = file;
+        self.segments[self.current].blocks.replace(file);
     }
 
     fn write(&mut self) -> std::io::Result<()> {
         finish(&mut self.record, self.next, self.below);
+        let block = self.layout.block;
         let segment = &mut self.segments[self.current];
-        let needed = self.end + self.record.len() as u64;
+        let begin = self.end - self.tail.len() as u64;
+        let filled = self.tail.len() + self.record.len();
+        let needed = begin + filled.next_multiple_of(block) as u64;
         if needed > segment.length {
-            let length = needed.next_multiple_of(GROWTH_BYTES);
+            let length = needed.next_multiple_of(self.layout.growth);
             let zeros = vec![0; usize::try_from(length - segment.length).expect("a few records")];
             self.disk
                 .write_at(&segment.file, &segment.path, &zeros, segment.length)?;
             self.disk.sync_file(&segment.file, &segment.path)?;
             segment.length = length;
         }
-        self.disk
-            .write_at(&segment.file, &segment.path, &self.record, self.end)?;
-        self.disk.sync_file(&segment.file, &segment.path)?;
+        segment.blocks.overwrite(&[&self.tail, &self.record], begin)?;
         self.end += self.record.len() as u64;
         self.next += 1;
+        let kept = filled % block;
+        if let Some(cut) = self.record.len().checked_sub(kept) {
+            self.tail.clear();
+            self.tail.extend_from_slice(&self.record[cut..]);
+        } else {
+            // Still the block that the record began in.
+            self.tail.extend_from_slice(&self.record);
+        }
         Ok(())
     }
 }

@@ -22,11 +22,11 @@ fn table(rows: &[(&str, Option<&str>)]) -> Table {
 }
 
 fn opened(dir: &Path) -> (Journal, Table) {
-    Journal::open(Arc::new(crate::store::OsDisk), dir).unwrap()
+    Journal::open(Arc::new(crate::store::OsDisk), dir, Layout::BYTES).unwrap()
 }
 
 fn refused(dir: &Path) -> String {
-    match Journal::open(Arc::new(crate::store::OsDisk), dir) {
+    match Journal::open(Arc::new(crate::store::OsDisk), dir, Layout::BYTES) {
         Err(error @ StoreError::Damaged(_)) => error.to_string(),
         Err(error) => panic!("{error}"),
         Ok((_, table)) => panic!("opened with {table:?}"),
@@ -255,4 +255,51 @@ fn no_bytes_make_it_panic() {
     std::fs::write(segment(dir.path(), 1), b"").unwrap();
     let words = refused(dir.path());
     assert!(words.contains("does not hold rows"), "{words}");
+}
+
+/// Records of every length around a block's, some in one block, some over many,
+/// each behind what the last opening found.
+#[test]
+fn whole_blocks_hold_what_single_bytes_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || Journal::open(Arc::new(crate::store::OsDisk), dir.path(), Layout::WHOLE_BLOCKS).unwrap();
+    let lengths = [
+        1,
+        5,
+        4000,
+        30,
+        4096 - 6,
+        4096,
+        100,
+        100,
+        9_000,
+        8_192 - 46,
+        3,
+        70_000,
+        2,
+    ];
+    let mut expected = Table::new();
+    for (number, length) in lengths.into_iter().cycle().take(60).enumerate() {
+        let (mut journal, held) = open();
+        assert_eq!(held, expected, "before record {number}");
+        for n in 0..=number % 3 {
+            let key = format!("{}", (number + n) % 7);
+            let value = "v".repeat(length + n);
+            journal.append(&put(&[(&key, Some(&value))])).unwrap();
+            expected.insert(key.into_bytes(), Some(value.into_bytes()));
+        }
+        match number % 10 {
+            3 => {
+                journal.mark_empty().unwrap();
+                journal.append(&put(&[("after", None)])).unwrap();
+                expected = table(&[("after", None)]);
+            }
+            // All records before are in the other segment from now on.
+            6 => {
+                journal.mark_empty().unwrap();
+                expected.clear();
+            }
+            _ => {}
+        }
+    }
 }

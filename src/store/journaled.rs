@@ -23,7 +23,7 @@ use std::thread::JoinHandle;
 
 use super::engine::{check_sizes, floor_row};
 pub use super::journal::SEGMENT_FILES;
-use super::journal::{Journal, Table};
+use super::journal::{Journal, Layout, Table};
 use super::{Batch, Disk, Engine, Row, StoreError, Visitor};
 use crate::primitives::WithRemedy;
 use crate::primitives::limits::{JOURNAL_CARRY_BYTES, JOURNAL_SEGMENT_BYTES};
@@ -76,7 +76,7 @@ impl<E: Engine> Journaled<E> {
     /// [`StoreError::Damaged`] when the journal lacks a record;
     /// [`StoreError::Io`]; what `below` gives.
     pub fn before(below: E, disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
-        Self::with_segments(below, disk, dir, JOURNAL_SEGMENT_BYTES)
+        Self::with_segments(below, disk, dir, JOURNAL_SEGMENT_BYTES, Layout::WHOLE_BLOCKS)
     }
 
     fn with_segments(
@@ -84,8 +84,9 @@ impl<E: Engine> Journaled<E> {
         disk: Arc<dyn Disk>,
         dir: &Path,
         segment_bytes: u64,
+        layout: Layout,
     ) -> Result<Self, StoreError> {
-        let (mut journal, held) = Journal::open(disk, dir)?;
+        let (mut journal, held) = Journal::open(disk, dir, layout)?;
         carry_down(&below, &held)?;
         journal.mark_empty().map_err(StoreError::io(format!(
             "could not write the journal in {}",

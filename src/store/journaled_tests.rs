@@ -11,7 +11,7 @@ use crate::testkit::{Fault, FaultyEngine};
 const SEGMENT: u64 = 300;
 
 fn open<E: Engine>(below: E, dir: &Path) -> Journaled<E> {
-    Journaled::with_segments(below, Arc::new(OsDisk), dir, SEGMENT).unwrap()
+    Journaled::with_segments(below, Arc::new(OsDisk), dir, SEGMENT, Layout::BYTES).unwrap()
 }
 
 fn put(key: &str, value: &str) -> Batch {
@@ -51,7 +51,7 @@ fn a_clean_end_leaves_everything_below() {
     }
     drop(engine);
     assert_eq!(rows(&below).len(), 40);
-    let (_, held) = Journal::open(Arc::new(OsDisk), dir.path()).unwrap();
+    let (_, held) = Journal::open(Arc::new(OsDisk), dir.path(), Layout::BYTES).unwrap();
     assert!(held.is_empty());
 }
 
@@ -59,7 +59,8 @@ fn a_clean_end_leaves_everything_below() {
 fn a_row_is_carried_down_once_however_often_it_was_written() {
     let (below, faults) = FaultyEngine::new(MemoryEngine::new());
     let dir = tempfile::tempdir().unwrap();
-    let engine = Journaled::with_segments(below, Arc::new(OsDisk), dir.path(), u64::MAX).unwrap();
+    let engine =
+        Journaled::with_segments(below, Arc::new(OsDisk), dir.path(), u64::MAX, Layout::BYTES).unwrap();
     for number in 0..100 {
         engine.commit(put("counter", &number.to_string())).unwrap();
     }

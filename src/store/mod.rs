@@ -13,6 +13,7 @@
 //! | [`journaled`] | a journal before an engine: with sled below it, the node's store |
 //! | [`memory`] | an engine in memory, for tests |
 
+mod blocks;
 mod engine;
 mod files;
 pub(crate) mod journal;
