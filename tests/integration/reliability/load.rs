@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use reqwest::Client;
 use serde_json::{Value, json};
 use tallystick::node::access::Role;
-use tallystick::primitives::{Clock as _, OsEntropy, Register, SystemClock};
+use tallystick::primitives::{Clock as _, OsEntropy, Register, SystemClock, limits};
 use tallystick::server::NodeDir;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -26,7 +26,7 @@ const LANES: u64 = 4;
 const COPIED: u64 = 4;
 const COPIES: usize = 3;
 /// Lines of the receipts, in turn.
-const LINES: [usize; 4] = [1, 3, 60, 300];
+const LINES: [usize; 4] = [1, 3, 60, limits::RECEIPT_LINES_MAX];
 /// The block of the calls that the others build on.
 const SETUP: u64 = 0;
 

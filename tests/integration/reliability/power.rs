@@ -19,6 +19,10 @@ const CUTS: &str = "TALLYSTICK_POWER_CUTS";
 const MEBIBYTES: u64 = 96;
 /// Answers after which the power is cut, at most.
 const ANSWERS_MAX: u64 = 500;
+/// One node in so many works on until the store's journal has turned over and
+/// is carried down meanwhile, which takes some `TURN_ANSWERS_MIN` answers.
+const TURNS: u64 = 5;
+const TURN_ANSWERS_MIN: u64 = 1_500;
 /// One node in so many has its guard file on another device.
 const GUARD_ELSEWHERE: u64 = 4;
 /// One node in so many is cut off again while it opens, before it is looked at.
@@ -49,7 +53,12 @@ impl Plan {
         Self {
             cut: [Cut::Machine, Cut::Drive][usize::from(dice.roll(2) == 0)],
             guard_elsewhere: dice.roll(GUARD_ELSEWHERE) == 0,
-            answers: dice.roll(ANSWERS_MAX),
+            answers: dice.roll(ANSWERS_MAX)
+                + if dice.roll(TURNS) == 0 {
+                    TURN_ANSWERS_MIN
+                } else {
+                    0
+                },
             again: (dice.roll(CUT_AGAIN) == 0).then_some(again),
         }
     }
