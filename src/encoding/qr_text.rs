@@ -142,12 +142,14 @@ pub fn decode_digits(digits: &str) -> Result<Vec<u8>, QrTextError> {
 
 /// `limbs = limbs * 10^digits.len() + digits`, for at most 18 ASCII digits.
 fn push_digits(limbs: &mut Vec<u64>, digits: &[u8]) {
-    let mut carry: u64 = 0;
-    let mut scale: u64 = 1;
-    for digit in digits {
+    let (eights, rest) = digits.as_chunks::<8>();
+    let mut carry: u64 = eights
+        .iter()
+        .fold(0, |number, eight| number * 100_000_000 + eight_digits(*eight));
+    for digit in rest {
         carry = carry * 10 + u64::from(digit - b'0');
-        scale *= 10;
     }
+    let scale = 10_u64.pow(u32::try_from(digits.len()).expect("at most 18 digits"));
     for limb in limbs.iter_mut() {
         let wide = u128::from(*limb) * u128::from(scale) + u128::from(carry);
         let low = wide & u128::from(u64::MAX);
@@ -157,6 +159,14 @@ fn push_digits(limbs: &mut Vec<u64>, digits: &[u8]) {
     if carry > 0 {
         limbs.push(carry);
     }
+}
+
+/// The number that eight ASCII digits write, two, four and eight digits at a time.
+fn eight_digits(digits: [u8; 8]) -> u64 {
+    let number = u64::from_le_bytes(digits) & 0x0f0f_0f0f_0f0f_0f0f;
+    let number = (number.wrapping_mul(1 + (10 << 8)) >> 8) & 0x00ff_00ff_00ff_00ff;
+    let number = (number.wrapping_mul(1 + (100 << 16)) >> 16) & 0x0000_ffff_0000_ffff;
+    number.wrapping_mul(1 + (10_000 << 32)) >> 32
 }
 
 /// The link up to and with `#`: `HTTPS://HOST/V#`, in capitals for QR's
