@@ -262,7 +262,7 @@ mod tests {
     fn any_coupon() -> impl Strategy<Value = Coupon> {
         let times = || prop_oneof![0..300_u64, 0..=limits::UNIX_SECONDS_MAX].prop_map(UnixSeconds);
         let amounts = prop_oneof![1..300_i64, 1..=limits::AMOUNT_MAX];
-        let holder = proptest::option::weighted(0.2, Just(fixtures::key().public().clone()));
+        let holder = proptest::option::weighted(0.2, Just(*fixtures::key().public()));
         let place = (
             "https://[a-z]{1,30}\\.coop/s/[0-9]{1,3}",
             0..limits::STATUS_LIST_LEN,

@@ -140,7 +140,7 @@ fn a_disk_that_fills_up_under_load_stops_the_node_and_nothing_is_lost() {
 
 #[test]
 fn an_import_onto_a_full_disk_goes_on_where_it_stopped() {
-    let Some(disk) = Disk::of_kibibytes(4_096) else {
+    let Some(disk) = Disk::of_kibibytes(8_192) else {
         return;
     };
     let shop = disk.shop();
@@ -205,7 +205,10 @@ fn an_import_onto_a_full_disk_goes_on_where_it_stopped() {
         sales,
         "{counts}"
     );
-    let report: Value = serde_json::from_slice(&run(&["audit", text(&shop), "--json"]).stdout).unwrap();
+    let audited = run(&["audit", text(&shop), "--json"]);
+    let said = String::from_utf8_lossy(&audited.stderr);
+    let report: Value =
+        serde_json::from_slice(&audited.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
     assert_eq!(report["verdict"], "clean");
     assert_eq!(report["entries"]["receipt"], sales);
 }
