@@ -44,7 +44,7 @@ const COUPON_DISCOUNT: &str = "coupon_disc";
 pub struct CompleteJourney {
     rules: Rules,
     register: Option<String>,
-    products: HashMap<u32, Box<str>>,
+    products: Products,
     currency: Currency,
     /// Where [`COLUMNS`] stand.
     places: [usize; COLUMNS.len()],
@@ -77,7 +77,7 @@ impl CompleteJourney {
                 zone,
             },
             register,
-            products: products(&directory.join(PRODUCTS))?,
+            products: Products::read(&directory.join(PRODUCTS))?,
             currency: Currency::from_letters(CURRENCY).expect("the dollar has a minor unit"),
             places,
             coupon_discount: None,
@@ -140,8 +140,8 @@ impl CompleteJourney {
     }
 
     fn product(&self, id: &str) -> String {
-        let known = id.parse().ok().and_then(|id: u32| self.products.get(&id));
-        known.map_or_else(|| format!("product {id}"), ToString::to_string)
+        let known = id.parse().ok().and_then(|id: u32| self.products.name(id));
+        known.map_or_else(|| format!("product {id}"), str::to_owned)
     }
 }
 
@@ -162,34 +162,68 @@ pub fn column(header: &StringRecord, name: &str) -> anyhow::Result<usize> {
 
 /// What a receipt calls each product: its type and package size, or the next
 /// wider term that is known.
-fn products(path: &Path) -> anyhow::Result<HashMap<u32, Box<str>>> {
-    let shown = path.display();
-    let mut reader = csv::Reader::from_path(path).with_context(|| format!("cannot read {shown}"))?;
-    let header = reader
-        .headers()
-        .with_context(|| format!("cannot read {shown}"))?
-        .clone();
-    let at = |name| column(&header, name).with_context(|| format!("in {PRODUCTS}"));
-    let (id, size) = (at("product_id")?, at("package_size")?);
-    let terms = [at("product_type")?, at("product_category")?, at("department")?];
-    let mut products = HashMap::new();
-    for record in reader.records() {
-        let record = record.with_context(|| format!("cannot read {shown}"))?;
-        let field = |place: usize| record.get(place).map(str::trim).filter(|text| !text.is_empty());
-        let term = terms.iter().find_map(|place| field(*place));
-        let (Some(Ok(id)), Some(term)) = (field(id).map(str::parse), term) else {
-            continue;
-        };
-        let name = match field(size) {
-            Some(size) => format!("{term}, {size}"),
-            None => term.to_owned(),
-        };
-        if products.len() >= limits::IMPORT_PRODUCTS_MAX {
-            anyhow::bail!("{shown} holds more than {} products", limits::IMPORT_PRODUCTS_MAX);
-        }
-        products.insert(id, description(&name).0.into_boxed_str());
+///
+/// Every line of every receipt looks here, anywhere: each name is kept once, all
+/// of them in one text, so that the whole of it stays near the processor.
+#[derive(Default)]
+struct Products {
+    names: String,
+    /// Where the name of each product begins and ends.
+    places: HashMap<u32, (u32, u32)>,
+}
+
+impl Products {
+    fn name(&self, id: u32) -> Option<&str> {
+        let (start, end) = *self.places.get(&id)?;
+        self.names.get(start as usize..end as usize)
     }
-    Ok(products)
+
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        let mut reader = csv::Reader::from_path(path).with_context(|| format!("cannot read {shown}"))?;
+        let header = reader
+            .headers()
+            .with_context(|| format!("cannot read {shown}"))?
+            .clone();
+        let at = |name| column(&header, name).with_context(|| format!("in {PRODUCTS}"));
+        let (id, size) = (at("product_id")?, at("package_size")?);
+        let terms = [at("product_type")?, at("product_category")?, at("department")?];
+        let (mut products, mut known) = (Self::default(), HashMap::new());
+        let (mut record, mut name) = (StringRecord::new(), String::new());
+        while reader
+            .read_record(&mut record)
+            .with_context(|| format!("cannot read {shown}"))?
+        {
+            let field = |place: usize| record.get(place).map(str::trim).filter(|text| !text.is_empty());
+            let term = terms.iter().find_map(|place| field(*place));
+            let (Some(Ok(id)), Some(term)) = (field(id).map(str::parse), term) else {
+                continue;
+            };
+            name.clear();
+            name.push_str(term);
+            if let Some(size) = field(size) {
+                name.push_str(", ");
+                name.push_str(size);
+            }
+            if products.places.len() >= limits::IMPORT_PRODUCTS_MAX {
+                anyhow::bail!("{shown} holds more than {} products", limits::IMPORT_PRODUCTS_MAX);
+            }
+            let place = match known.get(&name) {
+                Some(place) => *place,
+                None => {
+                    let start = u32::try_from(products.names.len());
+                    products.names.push_str(&description(&name).0);
+                    let end = u32::try_from(products.names.len());
+                    let place = start.and_then(|start| Ok((start, end?)));
+                    let place = place.with_context(|| format!("the names in {shown} take more than 4 GB"))?;
+                    known.insert(name.clone(), place);
+                    place
+                }
+            };
+            products.places.insert(id, place);
+        }
+        Ok(products)
+    }
 }
 
 /// Looks at the rows of purchases for what was bought where coupons were used.
@@ -203,14 +237,15 @@ pub struct Watcher {
 impl Watch for Watcher {
     fn see(&mut self, record: Fields<'_>) -> Vec<Use> {
         let field = |place: usize| record.get(place).unwrap_or_default().trim();
-        let [household, store, _, _, _, total, time] = self.places.map(field);
-        let discount = field(self.coupon_discount);
+        let [household, store, _, _, _, total, time] = self.places;
         let exponent = self.exponent;
         // A row that says neither is reported where its receipt is made.
-        let minor =
-            |text: &str| number::money(text, exponent, false).map_or(0, |money| money.amount.minor_units());
-        self.replay
-            .see(household, store, time, || (minor(total), minor(discount)))
+        let minor = |place: usize| {
+            number::money(field(place), exponent, false).map_or(0, |money| money.amount.minor_units())
+        };
+        self.replay.see(field(household), field(store), field(time), || {
+            (minor(total), minor(self.coupon_discount))
+        })
     }
 
     fn end(&mut self) -> Vec<Use> {
