@@ -14,6 +14,7 @@ mod rows;
 mod sale;
 mod tally;
 mod target;
+mod turnstile;
 pub(crate) mod whole;
 mod zone;
 

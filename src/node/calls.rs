@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::credential::details::WrittenDetails;
 use crate::credential::{Campaign, Content, ReceiptStub, receipt_tag};
 use crate::ledger::{
-    Answers, Basket, BatchOrder, CampaignDraft, Event, NewStatus, Quote, ReceiptDraft, Recorded,
+    Answers, Basket, BatchOrder, CampaignDraft, Event, Mark, NewStatus, Quote, ReceiptDraft, Recorded,
     RedemptionOrder, Refusal, ReversalOrder, StatusTarget, WrittenDraft,
 };
 use crate::primitives::{
@@ -22,6 +22,7 @@ use super::answers::{
     StatusAnswer,
 };
 use super::find::{Lookup, misplaced};
+use super::numbers::NumberGuess;
 use super::requests::{Call, Caller, Scope, occurrence};
 use super::signers::{Make, Pieces};
 use super::writer::{Command, Job, ReceiptCommand, Reply, Reserving, Shared, SignedReceipt, expect_recorded};
@@ -97,6 +98,18 @@ impl<T: Send + 'static> CouponStream<T> {
         let piece = self.pieces.take()?;
         Some(piece.await.map_err(|_| self.node.not_signed()))
     }
+}
+
+/// A receipt that was checked.
+pub struct CheckedReceipt {
+    answers: Answers,
+    content: ReceiptStub,
+    secret: [u8; 32],
+    mark: Mark,
+    details: Vec<u8>,
+    /// It seems to be a repeat.
+    known: bool,
+    guess: Option<NumberGuess>,
 }
 
 /// A receipt that was checked and signed, and waits for its place in the log.
@@ -313,8 +326,10 @@ impl Node {
         caller: &Caller,
         draft: ReceiptDraft,
     ) -> Result<ReceiptAnswer, NodeError> {
-        let written = draft.details.write();
-        let (prepared, secret) = self.prepare(caller, &draft, written)?;
+        let mut checked = self.check(caller, &draft, draft.details.write())?;
+        self.number_receipt(&mut checked);
+        let secret = checked.secret;
+        let prepared = self.sign_receipt(checked);
         let command = Command::IssueReceipt(prepared.command);
         match self.ask(command, Some(prepared.answers)).await? {
             // What was stored is at hand: it need not be read back.
@@ -330,27 +345,21 @@ impl Node {
         }
     }
 
-    /// Does what needs no look at the log's end: checks a receipt, and signs it
-    /// under the number that its register is expected to have next.
+    /// Checks a receipt: what needs no look at the log's end.
     ///
     /// # Errors
     /// [`NodeError`]; nothing has changed then.
-    pub fn prepare_receipt(
-        &self,
-        caller: &Caller,
-        draft: WrittenDraft,
-    ) -> Result<PreparedReceipt, NodeError> {
+    pub fn check_receipt(&self, caller: &Caller, draft: WrittenDraft) -> Result<CheckedReceipt, NodeError> {
         let (draft, details) = draft.into_parts();
-        Ok(self.prepare(caller, &draft, details)?.0)
+        self.check(caller, &draft, details)
     }
 
-    /// As [`prepare_receipt`](Self::prepare_receipt), with the receipt's secret.
-    fn prepare(
+    fn check(
         &self,
         caller: &Caller,
         draft: &ReceiptDraft,
         details: WrittenDetails,
-    ) -> Result<(PreparedReceipt, [u8; 32]), NodeError> {
+    ) -> Result<CheckedReceipt, NodeError> {
         let shared = &self.inner.shared;
         let reference = draft.details.till_reference.as_ref().map(|reference| {
             shared
@@ -371,7 +380,7 @@ impl Node {
         }
         let secret = shared.entropy.bytes();
         let (details, details_root) = details.with_secret(&secret);
-        let mut content = ReceiptStub {
+        let content = ReceiptStub {
             issued_at: draft.issued_at,
             total: draft.total,
             currency: draft.currency,
@@ -380,19 +389,47 @@ impl Node {
             kind: draft.kind,
             details_root,
         };
-        let signed = (!known).then(|| {
-            let guess = shared.next_numbers.take(&draft.register);
-            content.sequence_number = guess.number;
-            let signed = shared.sign_receipt(&content, &details);
-            (guess, signed)
-        });
+        Ok(CheckedReceipt {
+            answers,
+            content,
+            secret,
+            mark: draft.mark,
+            details,
+            known,
+            guess: None,
+        })
+    }
+
+    /// Gives a receipt the number that its register is expected to have next. Of
+    /// receipts that are numbered in the order in which they are put in line none
+    /// has to be signed again.
+    pub fn number_receipt(&self, receipt: &mut CheckedReceipt) {
+        if !receipt.known {
+            let guess = self.inner.shared.next_numbers.take(&receipt.content.register);
+            receipt.content.sequence_number = guess.number;
+            receipt.guess = Some(guess);
+        }
+    }
+
+    /// Signs a receipt under its number.
+    #[must_use]
+    pub fn sign_receipt(&self, receipt: CheckedReceipt) -> PreparedReceipt {
+        let CheckedReceipt {
+            answers,
+            content,
+            mark,
+            details,
+            guess,
+            ..
+        } = receipt;
+        let signed = guess.map(|guess| (guess, self.inner.shared.sign_stub(&content, &details)));
         let command = Box::new(ReceiptCommand {
             content,
-            mark: draft.mark,
+            mark,
             details,
             signed,
         });
-        Ok((PreparedReceipt { answers, command }, secret))
+        PreparedReceipt { answers, command }
     }
 
     /// Puts a receipt in line, behind those that were put there before: blocks
@@ -666,7 +703,7 @@ impl Node {
 
 impl Shared {
     /// Signs a receipt whose details are stored as `details`.
-    pub(super) fn sign_receipt(&self, content: &ReceiptStub, details: &[u8]) -> SignedReceipt {
+    pub(super) fn sign_stub(&self, content: &ReceiptStub, details: &[u8]) -> SignedReceipt {
         let stub = content.sign(&self.keyring.credential, self.options.algorithm);
         SignedReceipt {
             tag: receipt_tag(&stub),

@@ -45,7 +45,9 @@ pub use answers::{
     CampaignAnswer, CampaignView, CouponsAnswer, EntryRef, IssuedCoupon, ReceiptAnswer, RedemptionAnswer,
     RedemptionView, ReversalAnswer, StatusAnswer,
 };
-pub use calls::{CouponStream, PreparedReceipt, RedemptionRequest, ReversalRequest, RevocationTarget};
+pub use calls::{
+    CheckedReceipt, CouponStream, PreparedReceipt, RedemptionRequest, ReversalRequest, RevocationTarget,
+};
 pub use metrics::NodeMetrics;
 pub use open::{NewNode, NodeOptions, NodeParts, OpenReport, create_log};
 pub use paths::{BatchView, TagPath};

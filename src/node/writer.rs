@@ -604,7 +604,7 @@ impl Writer {
             // The caller's guess was overtaken: signing again here costs one signature.
             other => {
                 content.sequence_number = sequence_number;
-                let signed = self.shared.sign_receipt(&content, &details);
+                let signed = self.shared.sign_stub(&content, &details);
                 (other.map(|(guess, _)| guess), signed)
             }
         };

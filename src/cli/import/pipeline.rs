@@ -18,6 +18,7 @@ use super::rows::{Found, Reject, RowCounts, Understood};
 use super::sale::Sale;
 use super::tally::Tally;
 use super::target::{Failure, Outcome, Prepared, Target};
+use super::turnstile::Turnstile;
 use crate::node::IssuedCoupon;
 use crate::primitives::{Amount, limits};
 
@@ -36,12 +37,24 @@ enum What {
     Used(Box<Use>),
 }
 
-/// What stood in the file at one place, ready for the next step.
-enum Ready {
-    Receipt(Box<Sale>, Result<Prepared, Failure>),
+/// What stood in the file at one place, ready for the next step; `R` is what was
+/// made of a receipt.
+enum Ready<R> {
+    Receipt(Box<Sale>, Result<R, Failure>),
     Used(Box<Use>),
     Rejected(Reject),
     SetAside(Reject),
+}
+
+impl<R> Ready<R> {
+    fn map<S>(self, make: impl FnOnce(R) -> S) -> Ready<S> {
+        match self {
+            Self::Receipt(sale, made) => Ready::Receipt(sale, made.map(make)),
+            Self::Used(used) => Ready::Used(used),
+            Self::Rejected(reject) => Ready::Rejected(reject),
+            Self::SetAside(reject) => Ready::SetAside(reject),
+        }
+    }
 }
 
 /// The same with coupons that are being issued.
@@ -55,7 +68,10 @@ enum Next {
 /// A few neighbours in the file: handing them on together spares the threads
 /// waking each other for each.
 type Chunk = Vec<Found>;
-type ReadyChunk = (Vec<Ready>, RowCounts);
+
+/// A chunk with its number, and where its result goes.
+type Work = (u64, Chunk, oneshot::Sender<ReadyChunk>);
+type ReadyChunk = (Vec<Ready<Prepared>>, RowCounts);
 
 /// Where the result of each chunk will come, in the order of the file.
 type InOrder = mpsc::Receiver<oneshot::Receiver<ReadyChunk>>;
@@ -78,10 +94,12 @@ pub async fn run<T: Send + 'static>(
     let (work, workers) = crossbeam_channel::bounded(limits::IMPORT_CHUNKS_MAX);
     let (order, in_order) = mpsc::channel(limits::IMPORT_CHUNKS_MAX);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let turnstile = Arc::new(Turnstile::default());
     let preparing: Vec<_> = (0..cores)
         .map(|_| {
             let (workers, target) = (workers.clone(), Arc::clone(&target));
-            std::thread::spawn(move || prepare_all(&workers, &target))
+            let turnstile = Arc::clone(&turnstile);
+            std::thread::spawn(move || prepare_all(&workers, &target, &turnstile))
         })
         .collect();
     drop(workers);
@@ -107,14 +125,15 @@ pub async fn run<T: Send + 'static>(
 /// result will come goes in line.
 fn read_all<T>(
     read: impl FnOnce(Emit<'_>) -> anyhow::Result<T>,
-    work: &crossbeam_channel::Sender<(Chunk, oneshot::Sender<ReadyChunk>)>,
+    work: &crossbeam_channel::Sender<Work>,
     order: &mpsc::Sender<oneshot::Receiver<ReadyChunk>>,
 ) -> anyhow::Result<T> {
-    let mut chunk = Chunk::new();
-    let send = |chunk: Chunk| {
+    let (mut chunk, mut chunks) = (Chunk::new(), 0..);
+    let mut send = |chunk: Chunk| {
+        let number = chunks.next().expect("no file has 2^64 rows");
         let (ready, when_ready) = oneshot::channel();
         // The other side is gone when the import has failed.
-        if order.blocking_send(when_ready).is_ok() && work.send((chunk, ready)).is_ok() {
+        if order.blocking_send(when_ready).is_ok() && work.send((number, chunk, ready)).is_ok() {
             ControlFlow::Continue(())
         } else {
             ControlFlow::Break(())
@@ -131,13 +150,16 @@ fn read_all<T>(
     Ok(said)
 }
 
-fn prepare_all(work: &Receiver<(Chunk, oneshot::Sender<ReadyChunk>)>, target: &Target) {
-    while let Ok((chunk, done)) = work.recv() {
+/// Receipts are numbered in the order of the file, or the writer would have to
+/// sign anew: so chunks take turns between being checked and being signed.
+fn prepare_all(work: &Receiver<Work>, target: &Target, turnstile: &Turnstile) {
+    while let Ok((number, chunk, done)) = work.recv() {
+        let turn = turnstile.turn(number);
         let mut ready = Vec::with_capacity(chunk.len());
         let mut counts = RowCounts::default();
-        let prepare = |mut sale: Box<Sale>| {
-            let prepared = target.prepare(&mut sale);
-            Ready::Receipt(sale, prepared)
+        let check = |mut sale: Box<Sale>| {
+            let checked = target.check(&mut sale);
+            Ready::Receipt(sale, checked)
         };
         for found in chunk {
             match found {
@@ -145,14 +167,23 @@ fn prepare_all(work: &Receiver<(Chunk, oneshot::Sender<ReadyChunk>)>, target: &T
                     let understood: Understood = purchase.understand();
                     counts.add(&understood.counts);
                     ready.extend(understood.rejects.into_iter().map(Ready::Rejected));
-                    ready.extend(understood.sale.map(prepare));
+                    ready.extend(understood.sale.map(check));
                 }
-                Found::Sale(sale) => ready.push(prepare(sale)),
+                Found::Sale(sale) => ready.push(check(sale)),
                 Found::SetAside(reject) => ready.push(Ready::SetAside(reject)),
                 Found::Rejected(reject) => ready.push(Ready::Rejected(reject)),
                 Found::Used(used) => ready.push(Ready::Used(used)),
             }
         }
+        turn.pass(|| {
+            for each in &mut ready {
+                if let Ready::Receipt(_, Ok(checked)) = each {
+                    target.number(checked);
+                }
+            }
+        });
+        let sign = |checked| target.sign(checked);
+        let ready = ready.into_iter().map(|each| each.map(sign)).collect();
         // Whoever waited for it is gone when the import has failed.
         let _ = done.send((ready, counts));
     }
@@ -224,7 +255,7 @@ impl Line<'_> {
         Ok(())
     }
 
-    fn begin(&self, ready: Ready) -> Next {
+    fn begin(&self, ready: Ready<Prepared>) -> Next {
         match ready {
             Ready::Receipt(sale, prepared) => Next::Receipt(sale, prepared),
             Ready::Rejected(reject) => Next::Rejected(reject),

@@ -15,7 +15,7 @@ use super::replay::Use;
 use super::sale::Sale;
 use crate::credential::details::{Line, Tax};
 use crate::ledger::{ReceiptDraft, Refusal};
-use crate::node::{Caller, IssuedCoupon, Node, NodeError, PreparedReceipt, Scope};
+use crate::node::{Caller, CheckedReceipt, IssuedCoupon, Node, NodeError, PreparedReceipt, Scope};
 use crate::primitives::{Decimal, UnixSeconds, limits};
 
 /// How long a node may take to answer one request.
@@ -65,6 +65,14 @@ pub enum Target {
     Url(Remote),
 }
 
+/// A receipt that may be issued, as far as is known beforehand.
+pub enum Checked {
+    /// By the rules of the node in this process.
+    Receipt(Box<CheckedReceipt>),
+    /// Nothing is known: another process does it all.
+    Plain,
+}
+
 /// A receipt with what can be done for it beforehand.
 pub enum Prepared {
     /// Checked and signed.
@@ -88,9 +96,9 @@ impl Target {
     ///
     /// # Errors
     /// [`Failure`].
-    pub fn prepare(&self, sale: &mut Sale) -> Result<Prepared, Failure> {
+    pub fn check(&self, sale: &mut Sale) -> Result<Checked, Failure> {
         let Self::Directory { node, .. } = self else {
-            return Ok(Prepared::Plain);
+            return Ok(Checked::Plain);
         };
         let caller = Caller {
             // Importing is office work, here as over HTTP.
@@ -98,11 +106,29 @@ impl Target {
             idempotency_key: sale.idempotency_key.clone(),
             request: sale.request,
         };
-        let draft = sale.draft.take().expect("a receipt is prepared once");
-        let prepared = node.prepare_receipt(&caller, draft);
-        prepared
-            .map(|prepared| Prepared::Signed(Box::new(prepared)))
+        let draft = sale.draft.take().expect("a receipt is checked once");
+        let checked = node.check_receipt(&caller, draft);
+        checked
+            .map(|checked| Checked::Receipt(Box::new(checked)))
             .map_err(|error| failure(error, &sale.name))
+    }
+
+    /// Gives a receipt its number, behind those that got theirs before.
+    pub fn number(&self, checked: &mut Checked) {
+        if let (Self::Directory { node, .. }, Checked::Receipt(receipt)) = (self, checked) {
+            node.number_receipt(receipt);
+        }
+    }
+
+    /// Signs a receipt under its number.
+    #[must_use]
+    pub fn sign(&self, checked: Checked) -> Prepared {
+        match (self, checked) {
+            (Self::Directory { node, .. }, Checked::Receipt(receipt)) => {
+                Prepared::Signed(Box::new(node.sign_receipt(*receipt)))
+            }
+            _ => Prepared::Plain,
+        }
     }
 
     /// Issues one receipt. In a directory those come first in the log that were
