@@ -29,7 +29,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const STUB_MESSAGE_BYTES: usize = 150;
 
 fn main() {
-    let (mut receipts, mut count, mut lines, mut baskets) = (20_000, 5, 5, 30_000);
+    let (mut receipts, mut count, mut lines) = (20_000, 5, 5);
+    // As many as The Complete Journey has.
+    let mut baskets = 155_848;
     let mut quick = false;
     rounds::read_arguments(
         &mut [

@@ -1,7 +1,7 @@
 //! A node used through the library, with receipts to issue.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tallystick::credential::ReceiptKind;
@@ -11,12 +11,15 @@ use tallystick::node::{Caller, Node, Scope};
 use tallystick::primitives::{Amount, Clock as _, Currency, Decimal, Origin, Register, SystemClock};
 use tallystick::server::{NewDir, NodeDir, Overrides};
 use tokio::runtime::Runtime;
+use tokio::sync::Barrier;
 
 /// Threads of either side.
 pub const THREADS: usize = 2;
 
-/// Receipts under way at once, so that batches form.
-const TASKS: u64 = 256;
+/// Receipts under way at once, as many as an import has: a batch that is made
+/// durable, one that gathers meanwhile, and enough to go on with while the disk
+/// takes its time.
+const TASKS: usize = 1_024;
 
 /// Registers that the receipts come from.
 const REGISTERS: u64 = 64;
@@ -89,18 +92,19 @@ fn draft(number: u64, lines: u32) -> (Caller, ReceiptDraft) {
     (caller, draft)
 }
 
-/// Issues the receipts `from..from + count`, which are made ready before the
-/// time is taken.
+/// Issues the receipts `from..from + count`. Each task makes its own ready, as a
+/// caller does, before the time is taken.
 pub fn issue(runtime: &Runtime, node: &Node, from: u64, count: u64, lines: u32) -> Duration {
-    let ready: Vec<_> = (from..from + count).map(|number| draft(number, lines)).collect();
-    let ready = Arc::new(Mutex::new(ready.into_iter()));
     runtime.block_on(async {
-        let started = Instant::now();
+        let all_ready = Arc::new(Barrier::new(TASKS + 1));
         let tasks: Vec<_> = (0..TASKS)
-            .map(|_| {
-                let (node, ready) = (node.clone(), Arc::clone(&ready));
+            .map(|task| {
+                let (node, all_ready) = (node.clone(), Arc::clone(&all_ready));
                 tokio::spawn(async move {
-                    while let Some((caller, draft)) = next(&ready) {
+                    let numbers = (from..from + count).skip(task).step_by(TASKS);
+                    let ready: Vec<_> = numbers.map(|number| draft(number, lines)).collect();
+                    all_ready.wait().await;
+                    for (caller, draft) in ready {
                         // So few do not fill the writer's queue: it is never busy.
                         node.issue_receipt(&caller, draft)
                             .await
@@ -109,13 +113,11 @@ pub fn issue(runtime: &Runtime, node: &Node, from: u64, count: u64, lines: u32) 
                 })
             })
             .collect();
+        all_ready.wait().await;
+        let started = Instant::now();
         for task in tasks {
             task.await.expect("no receipt is refused");
         }
         started.elapsed()
     })
-}
-
-fn next<T>(ready: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    ready.lock().expect("no holder of this lock panics").next()
 }
