@@ -8,10 +8,7 @@ pub type Hash = [u8; 32];
 /// `SHA-256(0x00 || leaf)`.
 #[must_use]
 pub fn leaf_hash(leaf: &[u8]) -> Hash {
-    let mut hasher = Sha256::new();
-    hasher.update([0x00]);
-    hasher.update(leaf);
-    hasher.finalize().into()
+    leaf_hash_of_parts(&[leaf])
 }
 
 /// [`leaf_hash`] of a leaf that stands in parts.
@@ -67,6 +64,7 @@ mod tests {
             b"\x60\x61\x62\x63\x64\x65\x66\x67\x68\x69\x6a\x6b\x6c\x6d\x6e\x6f",
         ];
         let hashes: Vec<Hash> = leaves.iter().map(|leaf| leaf_hash(leaf)).collect();
+        assert_eq!(leaf_hash_of_parts(&[b"\x20", b"", b"\x21"]), hashes[3]);
         for (size, root) in [
             (
                 0,

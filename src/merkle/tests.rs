@@ -136,7 +136,11 @@ fn known_proofs() {
         ]
         .map(hex)
     );
-    assert_eq!(consistency_proof(1, 1, &view).unwrap(), Vec::<Hash>::new());
+    // The empty tree, and the tree itself, need none.
+    for old in [0, 1] {
+        assert_eq!(consistency_proof(old, 1, &view).unwrap(), Vec::<Hash>::new());
+    }
+    assert_eq!(consistency_proof(0, 8, &view).unwrap(), Vec::<Hash>::new());
 }
 
 /// Every pair up to 300 leaves is verified, from paths by definition (whose
