@@ -273,6 +273,8 @@ fn the_tree_is_whole_around_the_second_tile_level() {
     );
     assert_eq!(view.tile(0, 256, 4).unwrap(), leaves[65_536..]);
     assert!(view.tile(0, 256, 5).is_err());
+    assert!(view.tile(0, 0, 0).is_err());
+    assert!(view.tile(0, 0, 257).is_err());
     assert!(view.tile(1, 1, 1).is_err());
     assert!(view.tile(9, 0, 1).is_err());
     assert!(view.tile(0, u64::MAX, 1).is_err());
@@ -332,6 +334,10 @@ fn what_is_missing_or_damaged_is_named() {
     };
     assert_eq!(tree.view().node(3, 32), Err(missing.clone()));
     assert_eq!(tree.view().tile(0, 1, 256), Err(missing.clone()));
+    assert_eq!(
+        Frontier::from_reader(600, &tree.rows).map(|_| ()),
+        Err(missing.clone())
+    );
     assert_eq!(TileBuilder::resume(600, &tree.rows).unwrap_err(), missing);
     tree.rows.insert((0, 1, 0), vec![[0; 32]; 127]);
     assert!(matches!(
