@@ -165,7 +165,7 @@ impl fmt::Display for Checkpoint {
 }
 
 /// A decimal without sign or leading zeros.
-pub(super) fn parse_decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
+pub(crate) fn parse_decimal<T: std::str::FromStr>(text: &str) -> Option<T> {
     let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     plain.then(|| text.parse().ok()).flatten()
 }

@@ -64,6 +64,9 @@ pub enum LogError {
     /// Not an entry bundle.
     #[error("entry bundle: {0}")]
     Bundle(&'static str),
+    /// Not a proof in text.
+    #[error("tlog-proof: {0}")]
+    TlogProof(&'static str),
     /// Not a COSE receipt.
     #[error("COSE receipt: {0}")]
     Receipt(GateError),

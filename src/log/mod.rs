@@ -1,8 +1,9 @@
 //! Floor 3: the formats of the log. Pure.
 //!
 //! In scope: the entry and its hash link, signed notes, checkpoints, tile
-//! paths and bundles, cosignatures, COSE receipts. Out of scope: what entries
-//! say (the ledger), where they lie (the store), who may read them (http).
+//! paths and bundles, cosignatures, COSE receipts, proofs as text. Out of
+//! scope: what entries say (the ledger), where they lie (the store), who may
+//! read them (http).
 
 pub mod checkpoint;
 pub mod cose_receipt;
@@ -11,9 +12,11 @@ pub mod entry;
 mod error;
 pub mod note;
 pub mod tile_path;
+pub mod tlog_proof;
 
 pub use checkpoint::Checkpoint;
 pub use entry::{Entry, entry_hash};
 pub use error::LogError;
 pub use note::{KeyKind, Note, NoteSignature, VerifierKey};
 pub use tile_path::TilePath;
+pub use tlog_proof::TlogProof;

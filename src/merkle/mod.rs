@@ -15,8 +15,8 @@ mod view;
 pub use frontier::Frontier;
 pub use hash::{Hash, leaf_hash, leaf_hash_of_parts, node_hash, root_of};
 pub use proof::{
-    ProofError, consistency_proof, inclusion_proof, path_in, path_over, root_of_path, verify_consistency,
-    verify_inclusion,
+    PROOF_LEN_MAX, ProofError, consistency_proof, inclusion_proof, path_in, path_over, root_of_path,
+    verify_consistency, verify_inclusion,
 };
 pub use tiles::{
     HALF_TILE_LEN, HalfTile, NodeReader, TILE_LEN, TileBuilder, TreeError, half_tile_from_bytes,

@@ -6,7 +6,7 @@ use super::{Hash, NodeReader, TreeError, TreeView, node_hash, root_of};
 
 /// Most hashes in a proof: a tree has fewer than 2^64 leaves, a consistency
 /// proof one hash more than its height.
-const PROOF_LEN_MAX: usize = 65;
+pub const PROOF_LEN_MAX: usize = 65;
 
 /// Why a proof was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

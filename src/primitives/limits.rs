@@ -246,6 +246,11 @@ pub const NOTE_BYTES_MAX: usize = 128 * 1024;
 
 /// Longest COSE receipt: a path of 64 hashes of 34 bytes, with room.
 pub const COSE_RECEIPT_BYTES_MAX: usize = 4 * 1024;
+
+/// Most extra data in a proof in text: nothing vouches for it, and others use
+/// it for a proof of some hundred bytes.
+pub const TLOG_PROOF_EXTRA_BYTES_MAX: usize = 4 * 1024;
+
 /// Latest time that a credential may name: the last second of the year 9999,
 /// the last that RFC 3339 can write.
 pub const UNIX_SECONDS_MAX: u64 = 253_402_300_799;

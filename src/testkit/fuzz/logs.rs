@@ -1,5 +1,5 @@
 //! Floors 1 and 3: proofs, notes, checkpoints, cosignatures, tile paths,
-//! bundles, entries and their bodies, COSE receipts.
+//! bundles, entries and their bodies, COSE receipts, proofs in text.
 
 use std::sync::LazyLock;
 
@@ -14,8 +14,8 @@ use crate::ledger::{
 };
 use crate::log::tile_path::{read_bundle, write_bundle_entry};
 use crate::log::{
-    Checkpoint, Entry, KeyKind, LogError, Note, NoteSignature, TilePath, VerifierKey, cose_receipt,
-    cosignature, entry, entry_hash,
+    Checkpoint, Entry, KeyKind, LogError, Note, NoteSignature, TilePath, TlogProof, VerifierKey,
+    cose_receipt, cosignature, entry, entry_hash,
 };
 use crate::merkle::{self, Hash};
 use crate::primitives::{
@@ -89,6 +89,11 @@ pub(super) const TARGETS: &[Target] = &[
         name: "cose_receipt",
         run: receipt,
         seeds: receipt_seeds,
+    },
+    Target {
+        name: "tlog_proof",
+        run: tlog_proof,
+        seeds: tlog_proof_seeds,
     },
 ];
 
@@ -536,4 +541,38 @@ fn receipt(data: &[u8]) -> bool {
 
 fn receipt_seeds() -> Vec<Vec<u8>> {
     RECEIPTS.to_vec()
+}
+
+/// A proof in text is written as it was read; and what verifies is the one path
+/// of its index, under the checkpoint that the log signs.
+fn tlog_proof(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return false;
+    };
+    let Ok(read) = TlogProof::parse(text) else {
+        return false;
+    };
+    assert_eq!(read.to_string(), text);
+    let leaves = leaves();
+    let index = usize::try_from(read.index).unwrap_or(usize::MAX);
+    if let Some(leaf) = leaves.get(index)
+        && let Ok(checkpoint) = read.verify(&Digest(*leaf), &log_key())
+    {
+        assert_eq!(checkpoint, the_checkpoint());
+        assert_eq!(merkle::path_in(&leaves, index), Some(read.path));
+    }
+    true
+}
+
+fn tlog_proof_seeds() -> Vec<Vec<u8>> {
+    let proof = |index: usize, extra: Option<Vec<u8>>| TlogProof {
+        extra,
+        index: index as u64,
+        path: merkle::path_in(&leaves(), index).expect("a leaf of the tree"),
+        checkpoint: cosigned_note().to_string(),
+    };
+    [proof(0, None), proof(10, Some(b"more".to_vec()))]
+        .iter()
+        .map(|proof| proof.to_string().into_bytes())
+        .collect()
 }
