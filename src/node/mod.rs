@@ -23,6 +23,7 @@ mod numbers;
 mod open;
 mod paths;
 pub(crate) mod pending;
+mod proofs;
 mod reads;
 mod recover;
 mod repeats;
@@ -51,6 +52,7 @@ pub use calls::{
 pub use metrics::NodeMetrics;
 pub use open::{NewNode, NodeOptions, NodeParts, OpenReport, create_log};
 pub use paths::{BatchView, TagPath};
+pub use proofs::{ConsistencyProof, InclusionProof, LogEntry};
 pub use recover::guard_from_checkpoint;
 pub use requests::{Caller, Scope};
 pub use upkeep::Upkeep;

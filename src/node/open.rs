@@ -260,6 +260,7 @@ impl Writer {
                 size: 0,
                 time: last.time,
                 note: Arc::from(""),
+                tree: Arc::default(),
             }),
             campaigns: RwLock::default(),
             lists: RwLock::default(),
@@ -523,7 +524,7 @@ impl Writer {
             self.guard.write(&self.signed)?;
         }
         *shared.head.write().expect("no holder of this lock panics") =
-            shared.sign_head(size, Digest(self.tree.root()), self.last_time)?;
+            shared.sign_head(&self.tree, self.last_time)?;
         shared
             .metrics
             .log_entries

@@ -1,12 +1,12 @@
 //! What the floors above may read of a node.
 
-use crate::ledger::Event;
+use crate::ledger::{Event, Recorded};
 use crate::primitives::{CampaignId, RedemptionId, Register, Tag, UnixSeconds, limits};
 
-use super::answers::{CampaignView, ReceiptAnswer, RedemptionView};
+use super::answers::{CampaignView, EntryRef, ReceiptAnswer, RedemptionView};
 use super::find::{Lookup, receipt_key};
 use super::requests::{Call, occurrence};
-use super::writer::{Command, Reply, expect_recorded};
+use super::writer::{Command, Reply, Shared, expect_recorded};
 use super::{Node, NodeError, NodeMetrics, NodeOptions};
 
 impl Node {
@@ -41,15 +41,17 @@ impl Node {
     /// [`NodeError::NotFound`], [`NodeError::Gone`] when it was erased.
     pub fn receipt(&self, id: &Tag) -> Result<ReceiptAnswer, NodeError> {
         let shared = &self.inner.shared;
-        let absent = NodeError::NotFound("there is no such receipt");
-        let Some(index) = shared.newest(receipt_key(id))? else {
-            return Err(absent);
-        };
-        let recorded = shared.entry(index)?;
-        match &recorded.event {
-            Event::ReceiptIssued(receipt) if receipt.tag == *id => shared.receipt_answer(&recorded),
-            _ => Err(absent),
-        }
+        shared.receipt_answer(&shared.receipt_issued(id)?.0)
+    }
+
+    /// The register that issued the receipt `id`, and the entry: erased details
+    /// change neither.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`].
+    pub fn receipt_entry(&self, id: &Tag) -> Result<(Register, EntryRef), NodeError> {
+        let (recorded, register) = self.inner.shared.receipt_issued(id)?;
+        Ok((register, (&recorded).into()))
     }
 
     /// The receipt that `register` posted under `till_reference`, if it did.
@@ -198,5 +200,21 @@ impl Node {
     #[must_use]
     pub fn now(&self) -> UnixSeconds {
         self.inner.shared.now()
+    }
+}
+
+impl Shared {
+    /// The entry that issued the receipt `id`, and its register.
+    fn receipt_issued(&self, id: &Tag) -> Result<(Recorded, Register), NodeError> {
+        const ABSENT: NodeError = NodeError::NotFound("there is no such receipt");
+        let index = self.newest(receipt_key(id))?.ok_or(ABSENT)?;
+        let recorded = self.entry(index)?;
+        match &recorded.event {
+            Event::ReceiptIssued(receipt) if receipt.tag == *id => {
+                let register = receipt.register.clone();
+                Ok((recorded, register))
+            }
+            _ => Err(ABSENT),
+        }
     }
 }

@@ -161,6 +161,9 @@ pub(super) struct Head {
     /// When the last entry was made.
     pub time: UnixSeconds,
     pub note: Arc<str>,
+    /// The tree of that size: what is in no stored row yet. Readers so see the
+    /// tree of the checkpoint, and nothing of the batch under way.
+    pub tree: Arc<TileBuilder>,
 }
 
 /// What the writer shares with every reader.
@@ -705,11 +708,11 @@ impl Writer {
         )?;
         shared.engine.commit(batch)?;
         if !pending.entries.is_empty() {
-            let (size, root) = (self.tree.size(), self.tree.root());
+            let size = self.tree.size();
             self.signed.size = size;
-            self.signed.root = root;
+            self.signed.root = self.tree.root();
             self.guard.write(&self.signed)?;
-            let head = shared.sign_head(size, Digest(root), self.last_time)?;
+            let head = shared.sign_head(&self.tree, self.last_time)?;
             *shared.head.write().expect("no holder of this lock panics") = head;
             shared
                 .metrics
@@ -753,7 +756,8 @@ impl Writer {
 
 impl Shared {
     /// Signs the checkpoint of a log whose entries and guard are durable.
-    pub(super) fn sign_head(&self, size: u64, root: Digest, time: UnixSeconds) -> Result<Head, NodeError> {
+    pub(super) fn sign_head(&self, tree: &TileBuilder, time: UnixSeconds) -> Result<Head, NodeError> {
+        let (size, root) = (tree.size(), Digest(tree.root()));
         let note = Checkpoint::new(self.options.origin.authority(), size, root)
             .sign(&self.log_key, |message| self.keyring.log.sign(message))
             .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
@@ -761,6 +765,7 @@ impl Shared {
             size,
             time,
             note: note.to_string().into(),
+            tree: Arc::new(tree.clone()),
         })
     }
 }

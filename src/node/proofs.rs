@@ -1,0 +1,266 @@
+//! The log as auditors read it: tiles, bundles of entries, proofs (formats,
+//! section 4). All of it of the published checkpoint's tree, from stored rows
+//! and what the checkpoint's tree has in memory: never from all entries.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::log::cose_receipt::{self, Inclusion};
+use crate::log::tile_path::write_bundle_entry;
+use crate::log::{TilePath, TlogProof, entry_hash};
+use crate::merkle::{
+    TreeError, TreeView, consistency_proof, inclusion_proof, root_of_path, verify_consistency,
+};
+use crate::primitives::{CouponName, Digest};
+use crate::store::{StoreError, rows};
+
+use super::answers::EntryRef;
+use super::open::StoredTiles;
+use super::writer::Head;
+use super::{Node, NodeError};
+
+/// An entry with its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// Which.
+    pub entry: EntryRef,
+    /// The entry: deterministic CBOR.
+    pub bytes: Vec<u8>,
+}
+
+/// That an entry is in the log's tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InclusionProof {
+    /// The entry; its hash is the leaf hash.
+    pub entry: EntryRef,
+    /// Leaves in the tree.
+    pub tree_size: u64,
+    /// The tree's root.
+    pub root: Digest,
+    /// The audit path from the leaf upwards (RFC 9162, section 2.1.3).
+    pub path: Vec<Digest>,
+    /// The published checkpoint, a signed note: of this tree or a larger one.
+    pub checkpoint: Arc<str>,
+    /// Leaves in the checkpoint's tree.
+    pub checkpoint_size: u64,
+}
+
+impl InclusionProof {
+    /// The proof as text; `None` unless it is about the checkpoint's tree.
+    #[must_use]
+    pub fn to_tlog_proof(&self) -> Option<TlogProof> {
+        (self.tree_size == self.checkpoint_size).then(|| TlogProof {
+            extra: None,
+            index: self.entry.index,
+            path: self.path.iter().map(|hash| hash.0).collect(),
+            checkpoint: self.checkpoint.to_string(),
+        })
+    }
+}
+
+/// That the log's tree at one size begins with its tree at an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsistencyProof {
+    /// Leaves in the earlier tree.
+    pub first: u64,
+    /// Its root.
+    pub first_root: Digest,
+    /// Leaves in the later tree.
+    pub second: u64,
+    /// Its root.
+    pub second_root: Digest,
+    /// The proof (RFC 9162, section 2.1.4); empty where `first` is 0 or `second`.
+    pub path: Vec<Digest>,
+    /// The published checkpoint, a signed note: of the later tree or a larger one.
+    pub checkpoint: Arc<str>,
+}
+
+const NO_TILE: NodeError = NodeError::NotFound("the log's checkpoint has no such tile");
+const NO_ENTRY: NodeError = NodeError::NotFound("the log's checkpoint covers no such entry");
+const NO_TREE: NodeError = NodeError::NotFound("the log has not had this size yet");
+
+impl Node {
+    fn head(&self) -> Head {
+        let head = self.inner.shared.head.read();
+        head.expect("no holder of this lock panics").clone()
+    }
+
+    /// Looks at the tree of the published checkpoint.
+    fn with_tree<T>(
+        &self,
+        head: &Head,
+        look: impl FnOnce(&TreeView<'_, StoredTiles<'_>>) -> Result<T, TreeError<StoreError>>,
+    ) -> Result<T, NodeError> {
+        let stored = StoredTiles(self.inner.shared.engine.as_ref());
+        look(&TreeView::new(&head.tree, &stored)).map_err(|error| match error {
+            TreeError::Read(error) => error.into(),
+            other => NodeError::Inconsistent(format!("the tree: {other}")),
+        })
+    }
+
+    /// The hashes of a tile, one after the other.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] for what the published checkpoint does not cover.
+    pub fn hash_tile(&self, path: &TilePath) -> Result<Vec<u8>, NodeError> {
+        let head = self.head();
+        if !path.is_within(head.size) {
+            return Err(NO_TILE);
+        }
+        let (level, number, width) = (path.level(), path.number(), usize::from(path.width()));
+        let hashes = self.with_tree(&head, |tree| tree.tile(level, number, width))?;
+        Ok(hashes.into_flattened())
+    }
+
+    /// The bundle of the entries under a tile of level 0.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] for what the published checkpoint does not cover.
+    pub fn entry_bundle(&self, path: &TilePath) -> Result<Vec<u8>, NodeError> {
+        if !path.is_within(self.size()) {
+            return Err(NO_TILE);
+        }
+        // No overflow: all of it is within the log.
+        let first = path.number() * crate::merkle::TILE_LEN as u64;
+        let end = first + u64::from(path.width());
+        let mut bundle = Vec::new();
+        let (mut next, mut written) = (first, Ok(()));
+        rows::scan_entries(self.inner.shared.engine.as_ref(), first, &mut |index, bytes| {
+            if index >= end || written.is_err() {
+                return ControlFlow::Break(());
+            }
+            written = write_bundle_entry(&mut bundle, bytes);
+            next = index + 1;
+            ControlFlow::Continue(())
+        })?;
+        written.map_err(|error| NodeError::Inconsistent(error.to_string()))?;
+        if next < end {
+            return Err(NodeError::Inconsistent(format!(
+                "entry {next} is missing from the store"
+            )));
+        }
+        Ok(bundle)
+    }
+
+    /// One entry.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] for what the published checkpoint does not cover.
+    pub fn log_entry(&self, index: u64) -> Result<LogEntry, NodeError> {
+        if index >= self.size() {
+            return Err(NO_ENTRY);
+        }
+        let bytes = rows::read_entry(self.inner.shared.engine.as_ref(), index)?
+            .ok_or_else(|| NodeError::Inconsistent(format!("entry {index} is missing from the store")))?;
+        let hash = entry_hash(&bytes);
+        let entry = EntryRef { index, hash };
+        Ok(LogEntry { entry, bytes })
+    }
+
+    /// That entry `index` is in the tree of `tree_size` entries; without one in
+    /// the published checkpoint's. Reads some rows for each level of tiles.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] where the log has no such entry or has not had
+    /// that size, or the tree of that size has no such entry;
+    /// [`NodeError::Inconsistent`] when the stored rows do not give the root
+    /// that was signed.
+    pub fn inclusion(&self, index: u64, tree_size: Option<u64>) -> Result<InclusionProof, NodeError> {
+        let head = self.head();
+        let size = tree_size.unwrap_or(head.size);
+        if size > head.size {
+            return Err(NO_TREE);
+        }
+        if index >= size {
+            return Err(NO_ENTRY);
+        }
+        let (leaf, path, root) = self.with_tree(&head, |tree| {
+            let leaf = tree.node(0, index)?;
+            Ok((leaf, inclusion_proof(index, size, tree)?, tree.root_at(size)?))
+        })?;
+        // A damaged row is found here, not by whoever is given the proof.
+        if root_of_path(&leaf, index, size, &path) != Ok(root) {
+            return Err(broken(size));
+        }
+        Ok(InclusionProof {
+            entry: EntryRef {
+                index,
+                hash: Digest(leaf),
+            },
+            tree_size: size,
+            root: Digest(root),
+            path: path.into_iter().map(Digest).collect(),
+            checkpoint: head.note,
+            checkpoint_size: head.size,
+        })
+    }
+
+    /// That the tree of `second` entries (without one: the published
+    /// checkpoint's) begins with the tree of `first`, which is not above it.
+    ///
+    /// # Errors
+    /// As [`inclusion`](Self::inclusion).
+    pub fn consistency(&self, first: u64, second: Option<u64>) -> Result<ConsistencyProof, NodeError> {
+        let head = self.head();
+        let second = second.unwrap_or(head.size);
+        if second > head.size || first > second {
+            return Err(NO_TREE);
+        }
+        let (old, new, path) = self.with_tree(&head, |tree| {
+            let path = consistency_proof(first, second, tree)?;
+            Ok((tree.root_at(first)?, tree.root_at(second)?, path))
+        })?;
+        if verify_consistency(first, second, &old, &new, &path).is_err() {
+            return Err(broken(second));
+        }
+        Ok(ConsistencyProof {
+            first,
+            first_root: Digest(old),
+            second,
+            second_root: Digest(new),
+            path: path.into_iter().map(Digest).collect(),
+            checkpoint: head.note,
+        })
+    }
+
+    /// `proof` as a COSE receipt (RFC 9942), signed with the log's key; `None`
+    /// for a tree of one entry, for which the format has no receipt.
+    ///
+    /// # Errors
+    /// [`NodeError::Inconsistent`] when `proof` does not hold.
+    pub fn cose_receipt(&self, proof: &InclusionProof) -> Result<Option<Vec<u8>>, NodeError> {
+        if proof.path.is_empty() {
+            return Ok(None);
+        }
+        let shared = &self.inner.shared;
+        let inclusion = Inclusion {
+            size: proof.tree_size,
+            index: proof.entry.index,
+            path: proof.path.iter().map(|hash| hash.0).collect(),
+        };
+        let (key, algorithm) = (&shared.keyring.log, shared.options.algorithm.number());
+        let kid = key.public().kid();
+        cose_receipt::issue(&proof.entry.hash, &inclusion, algorithm, kid, |text| {
+            key.sign(text)
+        })
+        .map(Some)
+        .map_err(|error| NodeError::Inconsistent(error.to_string()))
+    }
+
+    /// The entry of the batch that the coupon called `name` was issued with.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`].
+    pub fn coupon_entry(&self, name: CouponName) -> Result<u64, NodeError> {
+        let shared = &self.inner.shared;
+        let row = shared.batch_holding(shared.permutations.position_of(name))?;
+        row.map(|row| row.entry)
+            .ok_or(NodeError::NotFound("no such coupon was issued"))
+    }
+}
+
+fn broken(size: u64) -> NodeError {
+    NodeError::Inconsistent(format!(
+        "the stored tiles do not give the root of the tree of {size} entries"
+    ))
+}
