@@ -38,6 +38,9 @@ pub struct Args {
     /// Whether /metrics answers others than loopback without a key
     #[arg(long, value_name = "BOOL", env = "TALLYSTICK_METRICS_PUBLIC", num_args = 0..=1, default_missing_value = "true")]
     metrics_public: Option<bool>,
+    /// Whether everyone may read the log's entries without a key
+    #[arg(long, value_name = "BOOL", env = "TALLYSTICK_ENTRIES_PUBLIC", num_args = 0..=1, default_missing_value = "true")]
+    entries_public: Option<bool>,
     /// How log lines look: text or json
     #[arg(long, value_name = "FORMAT", env = "TALLYSTICK_LOG_FORMAT")]
     log_format: Option<String>,
@@ -55,6 +58,7 @@ impl Args {
             listen: self.listen,
             cors_origins: self.cors_origins,
             metrics_public: self.metrics_public,
+            entries_public: self.entries_public,
             guard: self.guard,
             workers: self.workers,
             log_format: self.log_format,

@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse, get};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::log::checkpoint::parse_decimal;
 use crate::node::{BatchView, TagPath};
 use crate::primitives::CouponName;
 
@@ -84,9 +85,7 @@ impl From<TagPath> for TagPathBody {
 
 /// A number in an address; what is none names nothing.
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, Problem> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    let number = plain.then(|| text.parse().ok()).flatten();
-    number.ok_or_else(|| Problem::new("not_found", "there is no such batch or coupon"))
+    parse_decimal(text).ok_or_else(|| Problem::new("not_found", "there is no such batch or coupon"))
 }
 
 /// One batch.

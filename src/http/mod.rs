@@ -18,6 +18,7 @@ mod observe;
 mod openapi;
 pub mod problem;
 mod problem_table;
+mod proofs;
 mod public;
 mod receipt_stream;
 mod receipts;
@@ -25,6 +26,7 @@ mod redemptions;
 mod request;
 mod revocations;
 pub mod scalars;
+mod tiles;
 mod unread;
 
 use std::future::Future;
@@ -84,6 +86,8 @@ pub struct HttpOptions {
     pub cors_origins: Vec<String>,
     /// Whether `/metrics` is for everyone and not for loopback peers only.
     pub metrics_public: bool,
+    /// Whether entries are for everyone and not for office and auditor keys only.
+    pub entries_public: bool,
     /// Worker threads; one per core when `None`.
     pub workers: Option<usize>,
     /// How long an idle connection is kept.
@@ -105,6 +109,7 @@ impl Default for HttpOptions {
             qr_form: QrForm::Link,
             cors_origins: Vec::new(),
             metrics_public: false,
+            entries_public: false,
             workers: None,
             keep_alive: Duration::from_secs(75),
             client_timeout: Duration::from_secs(10),

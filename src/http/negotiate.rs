@@ -3,7 +3,8 @@
 use std::convert::Infallible;
 
 use actix_web::body::{BoxBody, SizedStream};
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderName};
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
@@ -16,9 +17,30 @@ use super::request::NDJSON;
 /// The media type of a signed credential (RFC 9052, section 11.3.1).
 pub const COSE: &str = "application/cose; cose-type=\"cose-sign1\"";
 
+/// The media type of an entry's bytes (RFC 8949, section 9.5).
+pub const CBOR: &str = "application/cbor";
+
+/// The media type of signed notes and of proofs in text.
+pub const TEXT: &str = "text/plain; charset=utf-8";
+
 /// True when the caller would rather have `application/cose` than JSON.
 pub fn wants_cose(request: &HttpRequest) -> bool {
     prefers(request, "application/cose")
+}
+
+/// True when the caller would rather have `application/cbor` than JSON.
+pub fn wants_cbor(request: &HttpRequest) -> bool {
+    prefers(request, CBOR)
+}
+
+/// True when the caller would rather have `text/plain` than JSON.
+pub fn wants_text(request: &HttpRequest) -> bool {
+    prefers(request, "text/plain")
+}
+
+/// True when the caller asks for gzip, and not rather for bytes as they are.
+pub fn wants_gzip(request: &HttpRequest) -> bool {
+    is_preferred(request, &header::ACCEPT_ENCODING, "gzip", "identity")
 }
 
 /// True when the caller would rather have a line for each thing than one answer.
@@ -27,9 +49,14 @@ pub fn wants_ndjson(request: &HttpRequest) -> bool {
 }
 
 fn prefers(request: &HttpRequest, wanted: &str) -> bool {
+    is_preferred(request, &header::ACCEPT, wanted, "application/json")
+}
+
+/// Whether the header asks for `wanted`, and for `usual` no more than for it.
+fn is_preferred(request: &HttpRequest, name: &HeaderName, wanted: &str, usual: &str) -> bool {
     let mut special = 0.0;
-    let mut json = 0.0;
-    let values = request.headers().get_all(header::ACCEPT);
+    let mut plain = 0.0;
+    let values = request.headers().get_all(name);
     for range in values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|text| text.split(','))
@@ -41,11 +68,11 @@ fn prefers(request: &HttpRequest, wanted: &str) -> bool {
             .unwrap_or(1.0);
         if media.eq_ignore_ascii_case(wanted) {
             special = quality;
-        } else if media.eq_ignore_ascii_case("application/json") {
-            json = quality;
+        } else if media.eq_ignore_ascii_case(usual) {
+            plain = quality;
         }
     }
-    special > 0.0 && special >= json
+    special > 0.0 && special >= plain
 }
 
 /// An answer in JSON.
@@ -91,6 +118,25 @@ mod tests {
     use actix_web::test::TestRequest;
 
     use super::*;
+
+    #[test]
+    fn bodies_are_packed_for_who_asks_for_it() {
+        for (accept, wanted) in [
+            ("gzip", true),
+            ("br, GZIP;q=0.8, *;q=0.1", true),
+            ("gzip;q=1.0, identity;q=0.5", true),
+            ("gzip;q=0.5, identity", false),
+            ("gzip;q=0", false),
+            ("*", false),
+            ("br", false),
+            ("", false),
+        ] {
+            let request = TestRequest::default()
+                .insert_header((header::ACCEPT_ENCODING, accept))
+                .to_http_request();
+            assert_eq!(wants_gzip(&request), wanted, "{accept}");
+        }
+    }
 
     #[test]
     fn cose_is_given_to_who_asks_for_it() {

@@ -16,12 +16,12 @@ use crate::credential::PublicKey;
 use crate::primitives::{Origin, limits};
 
 use super::HttpState;
+use super::negotiate::TEXT;
 use super::observe::Unmatched;
 use super::openapi;
 use super::problem::{Problem, errors_md};
 
 const STATUS_LIST: &str = "application/statuslist+cwt";
-const TEXT: &str = "text/plain; charset=utf-8";
 
 /// How long a checkpoint may be kept, in seconds: the log grows all the time.
 const CHECKPOINT_SECONDS: u32 = 2;

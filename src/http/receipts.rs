@@ -15,6 +15,7 @@ use crate::primitives::Tag;
 use super::auth::{Identity, May, has_proof, proves};
 use super::negotiate::{self, wants_cose};
 use super::problem::Problem;
+use super::proofs::{ProofBody, WithProof};
 use super::receipt_stream::{self, ReceiptResult};
 use super::request::{ByReference, NDJSON, Post, content_type};
 use super::scalars::{
@@ -283,6 +284,10 @@ struct ReceiptViewBody<'a> {
     details: DetailsBody,
     /// The leaves of the details root, in order: CBOR `[salt, label, value]` each.
     leaves: Vec<Base64Url<'a>>,
+    /// With `?proof=cose`: what proves that it is in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    proof: Option<ProofBody>,
 }
 
 /// Receipts that were found.
@@ -317,6 +322,7 @@ fn view<'a>(
         },
         details: receipt.details.clone().into(),
         leaves: leaves.into_iter().map(|leaf| Base64Url(leaf.into())).collect(),
+        proof: None,
     }
 }
 
@@ -390,7 +396,7 @@ pub async fn find_receipts(state: Data<HttpState>, request: HttpRequest) -> Resu
 #[utoipa::path(
     tag = "tills",
     operation_id = "getReceipt",
-    params(("id" = String, Path, description = "The receipt's tag")),
+    params(("id" = String, Path, description = "The receipt's tag"), WithProof),
     responses((status = 200, description = "The receipt; as application/cose its stub",
         content((ReceiptViewBody = "application/json"), (Vec<u8> = "application/cose"))))
 )]
@@ -400,30 +406,46 @@ pub async fn get_receipt(
     request: HttpRequest,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let found = || match Tag::parse(&id) {
-        Some(id) => state.node.receipt(&id).map_err(Problem::from),
-        None => Err(absent()),
-    };
     let (receipt, stub) = if has_proof(&request) {
-        // A wrong proof and an unknown receipt look the same.
-        let opened = found().and_then(|receipt| Ok((stub_of(&receipt)?, receipt)));
-        match opened {
-            Ok((stub, receipt)) if proves(&request, &stub) => (receipt, stub),
-            Err(problem) if problem.row().status >= 500 => return Err(problem),
-            _ => return Err(absent()),
-        }
+        proven_receipt(&state, &request, &id)?
     } else {
         let identity = Identity::of(&state, &request, May::Read)?;
-        let receipt = found()?;
+        let receipt = find(&state, &id)?;
         identity.check_register(&receipt.register)?;
         let stub = stub_of(&receipt)?;
         (receipt, stub)
     };
-    Ok(if wants_cose(&request) {
-        negotiate::cose(StatusCode::OK, receipt.stub)
-    } else {
-        negotiate::json(StatusCode::OK, &view(&state, &receipt, &stub))
-    })
+    let proof = WithProof::of(&state, &request, receipt.entry)?;
+    if !wants_cose(&request) {
+        let mut body = view(&state, &receipt, &stub);
+        body.proof = proof;
+        return Ok(negotiate::json(StatusCode::OK, &body));
+    }
+    if proof.is_some() {
+        let why = "a stub carries no proof: ask for JSON, or for the proof of the receipt's entry alone";
+        return Err(Problem::new("not_acceptable", why));
+    }
+    Ok(negotiate::cose(StatusCode::OK, receipt.stub))
+}
+
+fn find(state: &HttpState, id: &str) -> Result<ReceiptAnswer, Problem> {
+    let id = Tag::parse(id).ok_or_else(absent)?;
+    Ok(state.node.receipt(&id)?)
+}
+
+/// The receipt `id` for whoever presents `Receipt-Proof` of it. A wrong proof
+/// and an unknown receipt look the same.
+pub(super) fn proven_receipt(
+    state: &HttpState,
+    request: &HttpRequest,
+    id: &str,
+) -> Result<(ReceiptAnswer, Signed<ReceiptStub>), Problem> {
+    let opened = find(state, id).and_then(|receipt| Ok((stub_of(&receipt)?, receipt)));
+    match opened {
+        Ok((stub, receipt)) if proves(request, &stub) => Ok((receipt, stub)),
+        Err(problem) if problem.row().status >= 500 => Err(problem),
+        _ => Err(absent()),
+    }
 }
 
 fn absent() -> Problem {

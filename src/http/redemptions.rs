@@ -13,6 +13,7 @@ use super::auth::{Identity, May};
 use super::coupons::BasketBody;
 use super::negotiate;
 use super::problem::Problem;
+use super::proofs::{ProofBody, WithProof};
 use super::request::{ByReference, Post};
 use super::scalars::{
     CampaignRef, CouponText, Letters, Money, NameOfCoupon, Reference, RegisterName, Time, object,
@@ -77,6 +78,10 @@ struct RedemptionViewBody {
     redeemed_at: Time,
     /// How much of it has been reversed.
     reversed: Money,
+    /// With `?proof=cose`: what proves that it is in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    proof: Option<ProofBody>,
 }
 
 impl From<RedemptionView> for RedemptionViewBody {
@@ -90,6 +95,7 @@ impl From<RedemptionView> for RedemptionViewBody {
             register: RegisterName(view.register),
             redeemed_at: Time(view.at),
             reversed: Money(view.reversed),
+            proof: None,
         }
     }
 }
@@ -158,7 +164,7 @@ fn id_of(text: &str) -> Result<RedemptionId, Problem> {
 #[utoipa::path(
     tag = "tills",
     operation_id = "getRedemption",
-    params(("id" = String, Path, description = "The redemption's identity")),
+    params(("id" = String, Path, description = "The redemption's identity"), WithProof),
     responses((status = 200, description = "The redemption", body = RedemptionViewBody))
 )]
 #[get("/v1/redemptions/{id}")]
@@ -170,7 +176,9 @@ pub async fn get_redemption(
     let identity = Identity::of(&state, &request, May::Read)?;
     let view = state.node.redemption(id_of(&id)?)?;
     identity.check_register(&view.register)?;
-    Ok(negotiate::json(StatusCode::OK, &RedemptionViewBody::from(view)))
+    let proof = WithProof::of(&state, &request, view.made.entry)?;
+    let body = RedemptionViewBody { proof, ..view.into() };
+    Ok(negotiate::json(StatusCode::OK, &body))
 }
 
 /// A reversal as a till or the office asks for it.

@@ -92,6 +92,14 @@ const SETTINGS: &[Setting] = &[
         ],
     },
     Setting {
+        key: "entries_public",
+        example: "false",
+        meaning: &[
+            "Whether everyone may read the log's entries, which show a shop's trade, or only who has",
+            "an office or auditor key. Environment TALLYSTICK_ENTRIES_PUBLIC.",
+        ],
+    },
+    Setting {
         key: "status_list_seconds",
         example: "86400",
         meaning: &[
@@ -169,6 +177,8 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// Whether `/metrics` is for all.
     pub metrics_public: bool,
+    /// Whether the log's entries are for all.
+    pub entries_public: bool,
     /// How long a status list is good, in seconds.
     pub status_list_seconds: u64,
     /// The guard file; `None` for the place beside the directory.
@@ -192,6 +202,8 @@ pub struct Overrides {
     pub cors_origins: Option<Vec<String>>,
     /// Whether `/metrics` is for all.
     pub metrics_public: Option<bool>,
+    /// Whether the log's entries are for all.
+    pub entries_public: Option<bool>,
     /// The guard file, relative to the working directory.
     pub guard: Option<PathBuf>,
     /// Threads that answer HTTP.
@@ -261,6 +273,7 @@ struct Raw {
     qr_form: Option<Spanned<String>>,
     cors_origins: Option<Spanned<Vec<String>>>,
     metrics_public: Option<bool>,
+    entries_public: Option<bool>,
     status_list_seconds: Option<Spanned<u64>>,
     guard: Option<PathBuf>,
     workers: Option<Spanned<u64>>,
@@ -404,6 +417,7 @@ impl Config {
                 .read("cors_origins", raw.cors_origins, origins)?
                 .unwrap_or_default(),
             metrics_public: raw.metrics_public.unwrap_or_default(),
+            entries_public: raw.entries_public.unwrap_or_default(),
             status_list_seconds: source
                 .read("status_list_seconds", raw.status_list_seconds, list_seconds)?
                 .unwrap_or(STATUS_LIST_SECONDS_DEFAULT),
@@ -449,6 +463,12 @@ impl Config {
             "metrics_public",
             given.metrics_public,
             &mut self.metrics_public,
+            Ok,
+        )?;
+        over(
+            "entries_public",
+            given.entries_public,
+            &mut self.entries_public,
             Ok,
         )?;
         over("guard", given.guard, &mut self.guard, |path| {

@@ -82,7 +82,7 @@ fn errors_name_file_line_key_fault_and_remedy() {
         "cors_origins = [\"*\"]",
         &["line 3: cors_origins: \"*\"", "till.coop.example"],
     );
-    check("entries_public = true", &["line 3: ", "entries_public"]);
+    check("entries_open = true", &["line 3: ", "entries_open"]);
     check("this is no line", &["line 3: ", "key = value"]);
     check("name = \"twice\"", &["line 3: "]);
     let error = parse("name = \"x\"").unwrap_err().to_string();
@@ -95,11 +95,13 @@ fn overrides_go_before_the_file() {
     let overrides = Overrides {
         listen: Some("[::1]:2".into()),
         metrics_public: Some(true),
+        entries_public: Some(true),
         ..Overrides::default()
     };
     config.apply(&overrides).unwrap();
     assert_eq!(config.listen.to_string(), "[::1]:2");
     assert!(config.metrics_public);
+    assert!(config.entries_public);
     let wrong = Overrides {
         workers: Some(1_000),
         ..Overrides::default()

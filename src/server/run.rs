@@ -49,6 +49,7 @@ pub async fn serve(
             qr_form: opened.config.qr_form,
             cors_origins: opened.config.cors_origins.clone(),
             metrics_public: opened.config.metrics_public,
+            entries_public: opened.config.entries_public,
             workers: opened.config.workers,
             connections: files::connections(opened.config.connections),
             ..HttpOptions::default()

@@ -137,9 +137,38 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
         "findReceipts" | "findRedemptions" => {
             &[ANY_KEY, READ, &["register_mismatch", "query_invalid", "gone"]]
         }
-        "getReceipt" => &[ANY_KEY, READ, &["register_mismatch", "not_found", "gone"]],
-        "getRedemption" => &[ANY_KEY, READ, &["register_mismatch", "not_found"]],
-        "getBatch" | "getTagPath" | "getCouponPath" => &[KEY, READ, &["not_found"]],
+        "getReceipt" => &[
+            ANY_KEY,
+            READ,
+            &[
+                "register_mismatch",
+                "not_found",
+                "gone",
+                "query_invalid",
+                "not_acceptable",
+            ],
+        ],
+        "getRedemption" => &[
+            ANY_KEY,
+            READ,
+            &["register_mismatch", "not_found", "query_invalid"],
+        ],
+        "getBatch" | "getTagPath" | "getCouponPath" | "getEntry" | "getEntryBundle" => {
+            &[KEY, READ, &["not_found"]]
+        }
+        "getInclusionProof" => &[
+            KEY,
+            READ,
+            &[
+                "register_mismatch",
+                "not_found",
+                "gone",
+                "query_invalid",
+                "not_acceptable",
+            ],
+        ],
+        "getConsistencyProof" => &[&["internal", "stopped", "not_found", "query_invalid"]],
+        "getTile" => &[&["internal", "stopped", "not_found"]],
         "getStatusList" => &[NODE, &["not_found"]],
         "getMetrics" => &[&["role_forbidden", "internal"]],
         "getReadiness" => &[&["stopped"]],

@@ -6,13 +6,18 @@ use serde_json::{Value, json};
 use super::{codes, examples, links, page, problems, scalars};
 
 /// Calls under `/v1/` that need no key.
-const KEYLESS: [&str; 2] = ["listCampaigns", "getCampaign"];
+const KEYLESS: [&str; 3] = ["listCampaigns", "getCampaign", "getConsistencyProof"];
 
 /// A POST that changes nothing, so that it needs no `Idempotency-Key`.
 const CHANGES_NOTHING: &str = "validateCoupon";
 
 /// Media types of signed bytes.
-const BINARY: [&str; 2] = ["application/cose", "application/statuslist+cwt"];
+const BINARY: [&str; 4] = [
+    "application/cose",
+    "application/statuslist+cwt",
+    "application/cbor",
+    "application/octet-stream",
+];
 
 const ABOUT: &str = "\
 Signed receipts and coupons of a co-op, in a log that anyone can check.
@@ -135,6 +140,7 @@ fn headers() -> Value {
         "WwwAuthenticate": header("How to authenticate", "Bearer"),
         "ETag": header("Names this content", "\"b1946ac92492d2347c6235b4d2611184\""),
         "Vary": header("The answer depends on this header of the request", "Accept"),
+        "VaryEncoding": header("The answer depends on this header of the request", "Accept-Encoding"),
     });
     headers["RetryAfter"]["schema"] = json!({"type": "integer", "minimum": 1});
     headers["RetryAfter"]["example"] = json!(1);
@@ -161,8 +167,12 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     if path.starts_with("/v1/") && !KEYLESS.contains(&id.as_str()) {
         operation["security"] = json!([{"access_key": []}]);
     }
-    if id == "getReceipt" {
-        operation["security"] = json!([{"access_key": []}, {"receipt_proof": []}]);
+    match id.as_str() {
+        "getReceipt" => operation["security"] = json!([{"access_key": []}, {"receipt_proof": []}]),
+        // By index for everyone.
+        "getInclusionProof" => operation["security"] = json!([{}, {"access_key": []}, {"receipt_proof": []}]),
+        "getEntryBundle" => operation["security"] = json!([{"access_key": []}]),
+        _ => {}
     }
     let more = match id.as_str() {
         _ if method == "post" && id != CHANGES_NOTHING => Some("IdempotencyKey"),
@@ -203,14 +213,20 @@ fn complete_success(id: &str, status: &str, response: &mut Value) {
     ) {
         own.push(("ETag", "ETag"));
     }
-    if id == "getCampaign" {
-        own.push(("Vary", "Vary"));
+    match id {
+        "getCampaign" => own.push(("Vary", "Vary")),
+        "getEntryBundle" => own.push(("Vary", "VaryEncoding")),
+        _ => {}
     }
     add_headers(response, &own);
     let (kept, why) = kept(id);
-    response["headers"]["Cache-Control"] = json!({
-        "description": why, "required": true, "schema": {"type": "string", "const": kept}, "example": kept,
-    });
+    let schema = match id {
+        // A partial one is kept for a minute.
+        "getTile" | "getEntryBundle" => json!({"type": "string"}),
+        _ => json!({"type": "string", "const": kept}),
+    };
+    response["headers"]["Cache-Control"] =
+        json!({"description": why, "required": true, "schema": schema, "example": kept});
     if status == "304"
         && let Some(members) = response.as_object_mut()
     {
@@ -223,6 +239,14 @@ fn kept(id: &str) -> (&'static str, &'static str) {
     match id {
         "getCampaign" => ("public, max-age=3600", "A campaign never changes"),
         "getDidDocument" => ("public, max-age=300", "A new key is known within minutes"),
+        "getTile" => (
+            "public, max-age=31536000, immutable",
+            "A full tile never changes; a partial one is kept for a minute",
+        ),
+        "getEntryBundle" => (
+            "private, max-age=31536000, immutable",
+            "As of a tile; private unless entries are public",
+        ),
         "getCheckpoint" => ("public, max-age=2", "The log grows all the time"),
         "getStatusList" => ("public, max-age=60", "The token's ttl"),
         "getOpenApi" | "getErrors" => ("public, max-age=300", "It changes with the node's version"),

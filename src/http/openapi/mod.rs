@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::{batches, campaigns, coupons, public, receipts, redemptions, revocations};
+use super::{batches, campaigns, coupons, proofs, public, receipts, redemptions, revocations, tiles};
 
 mod codes;
 mod complete;
@@ -42,6 +42,11 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(redemptions::get_redemption)
         .service(redemptions::post_reversal)
         .service(revocations::post_revocation)
+        .service(proofs::get_entry)
+        .service(proofs::get_inclusion)
+        .service(proofs::get_consistency)
+        .service(tiles::entry_bundle)
+        .service(tiles::tile)
         .service(public::status_list)
         .service(public::did_json)
         .service(public::checkpoint)
@@ -89,11 +94,25 @@ pub fn methods_of(path: &str) -> Vec<String> {
 }
 
 fn matches(pattern: &str, path: &str) -> bool {
+    let (pattern, path) = match pattern.strip_suffix("/{number}") {
+        // A tile's number goes on over slashes.
+        Some(before) => match path.get(..before_number(before, path)) {
+            Some(head) if head.len() + 1 < path.len() => (before, head),
+            _ => return false,
+        },
+        None => (pattern, path),
+    };
     let mut segments = path.split('/');
     pattern.split('/').all(|wanted| {
         let found = segments.next();
         found.is_some_and(|found| segment_matches(wanted, found))
     }) && segments.next().is_none()
+}
+
+/// Where in `path` the slash stands that follows as many segments as `before` has.
+fn before_number(before: &str, path: &str) -> usize {
+    let mut slashes = path.match_indices('/').map(|(at, _)| at);
+    slashes.nth(before.split('/').count() - 1).unwrap_or(path.len())
 }
 
 /// A segment is a text, or a text that ends in one parameter.
@@ -119,6 +138,11 @@ mod tests {
         assert!(methods_of("/v1/coupons/0-1").is_empty());
         assert!(methods_of("/").is_empty());
         assert_eq!(methods_of("/V"), ["GET", "HEAD"]);
+        for tile in ["/tile/0/000", "/tile/0/x001/067.p/3", "/tile/7/no-number"] {
+            assert_eq!(methods_of(tile), ["GET", "HEAD"], "{tile}");
+        }
+        assert!(methods_of("/tile/0").is_empty());
+        assert!(methods_of("/tile/0/").is_empty());
         assert_eq!(methods_of("/V%23411"), ["GET", "HEAD"]);
         assert!(methods_of("/V%23").is_empty());
     }

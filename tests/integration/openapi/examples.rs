@@ -40,7 +40,7 @@ impl Day {
         let media = answer.header("content-type").to_owned();
         let body = if media.contains("json") {
             json!({"answers": {(media): answer.ok()}})
-        } else if media == "application/statuslist+cwt" {
+        } else if ["application/statuslist+cwt", "application/octet-stream"].contains(&media.as_str()) {
             json!({"bytes": {(media): HEXLOWER.encode(&answer.body)}})
         } else {
             json!({"answers": {(media): String::from_utf8_lossy(&answer.body)}})
@@ -67,6 +67,23 @@ impl Day {
         let line = answer.json();
         assert!(answer.status.is_success(), "{line}");
         self.examples[name]["answers"][NDJSON] = line;
+    }
+
+    /// The same call again, with its answer in another form.
+    async fn also(&mut self, name: &str, path: &str, key: &str, media: &str) {
+        let request = self.served.request(Method::GET, path, key);
+        let answer = send(request.header("accept", media)).await;
+        assert!(answer.header("content-type").starts_with(media), "{name}");
+        let body = String::from_utf8(answer.body);
+        match (media, body) {
+            ("text/plain", Ok(text)) => {
+                self.examples[name]["answers"]["text/plain; charset=utf-8"] = json!(text);
+            }
+            (_, body) => {
+                let bytes = body.map_or_else(|error| error.into_bytes(), String::into_bytes);
+                self.examples[name]["bytes"][media] = json!(HEXLOWER.encode(&bytes));
+            }
+        }
     }
 
     /// Keeps the example, with the credential in it as bytes too.
@@ -171,6 +188,12 @@ async fn played() -> Value {
     day.get("getDidDocument", "/.well-known/did.json", "", json!({}))
         .await;
     day.get("getCheckpoint", "/checkpoint", "", json!({})).await;
+    let tile = json!({"level": 0, "number": "000.p/2"});
+    day.get("getTile", "/tile/0/000.p/2", "", tile).await;
+    let bundle = json!({"number": "000.p/1"});
+    day.get("getEntryBundle", "/tile/entries/000.p/1", &office, bundle)
+        .await;
+    day.log(&office, (receipt, redemption, name)).await;
     day.get("getHealth", "/healthz", "", json!({})).await;
     day.get("getReadiness", "/readyz", "", json!({})).await;
     day.get("getErrors", "/errors", "", json!({})).await;
@@ -182,6 +205,26 @@ async fn played() -> Value {
     examples["getOpenApi"] = json!({"answers": {"application/json": document}});
     day.served.stop().await;
     examples
+}
+
+impl Day {
+    /// Entries and proofs of the log that the day has made.
+    async fn log(&mut self, office: &str, (receipt, redemption, coupon): (&str, &str, &str)) {
+        let path = "/v1/log/entries/1";
+        self.get("getEntry", path, office, json!({"index": 1})).await;
+        self.also("getEntry", path, office, "application/cbor").await;
+        let path = "/v1/log/proofs/inclusion?index=1";
+        let all = json!({
+            "index": 1, "receipt": receipt, "redemption": redemption, "coupon": coupon, "tree_size": 3,
+        });
+        self.get("getInclusionProof", path, "", all).await;
+        for media in ["application/cose", "text/plain"] {
+            self.also("getInclusionProof", path, "", media).await;
+        }
+        let path = "/v1/log/proofs/consistency?first=2&second=4";
+        let sizes = json!({"first": 2, "second": 4});
+        self.get("getConsistencyProof", path, "", sizes).await;
+    }
 }
 
 /// Long texts by their beginning; of the metrics what does not change.

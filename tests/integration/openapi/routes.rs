@@ -61,5 +61,7 @@ fn every_route_that_is_served_is_described() {
         }
     }
     served.retain(|path| !is_file(path));
+    // A tile's number goes on over slashes; OpenAPI has no way to say so.
+    let served: BTreeSet<String> = served.iter().map(|path| path.replace(":.*}", "}")).collect();
     assert_eq!(served, described);
 }

@@ -1,0 +1,121 @@
+//! The log as the clients of C2SP know it (c2sp.org/tlog-tiles v0.1.0): tiles
+//! of hashes, and bundles of entries.
+
+use std::io::Write as _;
+
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse, get};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::log::TilePath;
+use crate::merkle::TILE_LEN;
+
+use super::HttpState;
+use super::auth::{Identity, May};
+use super::negotiate::{in_pieces, wants_gzip};
+use super::problem::Problem;
+
+const BYTES: &str = "application/octet-stream";
+
+/// How long a full tile may be kept: it never changes.
+const FULL: &str = "max-age=31536000, immutable";
+
+/// How long a partial tile may be kept: it never changes either, but is of no
+/// more use once the log has grown.
+const PARTIAL: &str = "max-age=60";
+
+/// A full tile of 256 hashes, or the beginning of one.
+///
+/// A tile of level 0 has the hashes of entries, one of a higher level the roots
+/// of full tiles below it. Any width that the log has come to is served, also
+/// of a tile that is full by now.
+#[utoipa::path(
+    tag = "public",
+    operation_id = "getTile",
+    params(
+        ("level" = u8, Path, description = "The tile's level, 0 to 63"),
+        ("number" = String, Path, description = "Its number in groups of three digits, all but the last with an x \
+            before it and a slash after it; of a partial tile, `.p/` and its width follow"),
+    ),
+    responses((status = 200, description = "The hashes, 32 bytes each (C2SP tlog-tiles)",
+        content_type = "application/octet-stream", body = Vec<u8>))
+)]
+#[get("/tile/{level}/{number:.*}")]
+pub async fn tile(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let path = parse(&request)?;
+    let hashes = state.node.hash_tile(&path)?;
+    Ok(HttpResponse::Ok()
+        .content_type(BYTES)
+        .insert_header((header::CACHE_CONTROL, kept(&path, true)))
+        .body(hashes))
+}
+
+/// The entries under a tile of level 0, or the first of them.
+///
+/// For the office and auditors, unless the node's setting `entries_public`
+/// makes entries public.
+#[utoipa::path(
+    tag = "public",
+    operation_id = "getEntryBundle",
+    params(("number" = String, Path, description = "As of a tile: `x001/x234/067`, or `000.p/17` with a width")),
+    responses((status = 200, description = "Each entry after its length in two bytes, big-endian (C2SP tlog-tiles); \
+        packed with gzip where Accept-Encoding asks for it",
+        content_type = "application/octet-stream", body = Vec<u8>))
+)]
+#[get("/tile/entries/{number:.*}")]
+pub async fn entry_bundle(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    may_read_entries(&state, &request)?;
+    let path = parse(&request)?;
+    let pack = wants_gzip(&request);
+    let reader = Data::clone(&state);
+    // Reading, checking and packing up to 1.5 MB: not in the thread that serves.
+    let bundle = web::block(move || {
+        let bundle = reader.node.entry_bundle(&path)?;
+        if pack {
+            gzip(&bundle).map_err(|error| Problem::internal(&error))
+        } else {
+            Ok::<_, Problem>(bundle)
+        }
+    })
+    .await
+    .map_err(|error| Problem::internal(&error))??;
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type(BYTES)
+        .insert_header((header::CACHE_CONTROL, kept(&path, state.options.entries_public)))
+        .insert_header((header::VARY, HeaderValue::from_static("Accept-Encoding")));
+    if pack {
+        response.insert_header((header::CONTENT_ENCODING, HeaderValue::from_static("gzip")));
+    }
+    Ok(response.body(in_pieces(bundle.into())))
+}
+
+/// Entries show a shop's trade (formats, section 4, 'Who may read').
+pub fn may_read_entries(state: &HttpState, request: &HttpRequest) -> Result<(), Problem> {
+    if !state.options.entries_public {
+        Identity::of(state, request, May::Examine)?;
+    }
+    Ok(())
+}
+
+/// The path as it was sent: a tile has one spelling.
+fn parse(request: &HttpRequest) -> Result<TilePath, Problem> {
+    let path = request.path().strip_prefix('/').unwrap_or_default();
+    TilePath::parse(path).map_err(|error| Problem::new("not_found", error.to_string()))
+}
+
+/// What may be kept, and by whom: a shared cache would give what needs a key
+/// to those without one.
+fn kept(path: &TilePath, public: bool) -> String {
+    let whose = if public { "public" } else { "private" };
+    let full = usize::from(path.width()) == TILE_LEN;
+    format!("{whose}, {}", if full { FULL } else { PARTIAL })
+}
+
+fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 2), Compression::fast());
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}
