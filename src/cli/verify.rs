@@ -4,9 +4,11 @@
 //! What is judged and how stands in [`crate::credential::verify`]; here files
 //! are read and the answer is put into words. docs/verify.md describes it.
 
+mod proof;
 mod trust;
 mod words;
 
+pub use proof::ProofArgs;
 pub(super) use trust::campaigns_in;
 pub(super) use words::{benefit_words, show_time};
 
@@ -20,7 +22,8 @@ use crate::primitives::{Clock as _, SystemClock, UnixSeconds, limits};
 /// The exit code for input that could not be read at all.
 pub const COULD_NOT_READ: u8 = 1;
 
-const AFTER_HELP: &str = "Example:\n  tallystick verify coupon.txt --trust did.json --status list.cwt\n\n\
+const AFTER_HELP: &str = "Examples:\n  tallystick verify coupon.txt --trust did.json --status list.cwt\n  \
+tallystick verify receipt.txt --trust did.json --proof answer.json --log-key VKEY\n\n\
 Exit codes: 0 valid, 1 could not read, 2 usage, 10 not yet valid, 11 expired, \
 12 revoked, 13 suspended, 14 used up, 15 undetermined (no status list, or one past its time), \
 16 unknown issuer, 17 forged or malformed. Of several the first of 17, 16, 11, 10, 15, 12, 13, 14.";
@@ -41,6 +44,9 @@ pub struct VerifyArgs {
     /// The time to judge at, such as 2026-03-07T16:21:09+01:00 [default: now]
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub at: Option<UnixSeconds>,
+    /// What proves that it is in its issuer's log.
+    #[command(flatten)]
+    pub proof: ProofArgs,
     /// Print one JSON object instead of sentences
     #[arg(long)]
     pub json: bool,
@@ -105,7 +111,7 @@ fn judge(
         Input::Text(text) => verifier.check_text(&text, at),
         Input::Bytes(bytes) => verifier.check_bytes(&bytes, at),
     };
-    Ok((report, at))
+    Ok((args.proof.check(report)?, at))
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ mod bad_input;
 mod bulk;
 pub mod client;
 mod day;
-mod log;
+pub mod log;
 mod public;
 mod retries;
 mod roles;

@@ -26,3 +26,4 @@ mod sheet;
 mod store_format;
 mod till_example;
 mod verify;
+mod verify_proof;

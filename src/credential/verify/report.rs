@@ -105,6 +105,8 @@ pub enum Why {
     CampaignElsewhere,
     /// A coupon with an amount of its own under a campaign of a percentage.
     AmountWithPercentage,
+    /// What was given as a proof does not show it in its issuer's log.
+    NotInLog(String),
     /// No trusted key has this kid.
     UnknownKey(KeyId),
     /// The coupon's campaign is signed by a key that is not trusted.
@@ -136,7 +138,8 @@ impl Why {
             | Self::StatusElsewhere { .. }
             | Self::IndexOutOfBounds
             | Self::CampaignElsewhere
-            | Self::AmountWithPercentage => Verdict::Forged,
+            | Self::AmountWithPercentage
+            | Self::NotInLog(_) => Verdict::Forged,
             Self::UnknownKey(_) | Self::UnknownCampaignKey(_) => Verdict::UnknownIssuer,
             Self::Expired(_) => Verdict::Expired,
             Self::NotYetValid(_) => Verdict::NotYetValid,
@@ -168,6 +171,7 @@ impl Why {
             Self::AmountWithPercentage => {
                 "it carries an amount of its own, which its campaign's percentage does not allow".to_owned()
             }
+            Self::NotInLog(why) => format!("it is not shown to be in its issuer's log: {why}"),
             Self::UnknownKey(kid) => format!("no trusted key is named {kid}"),
             Self::UnknownCampaignKey(kid) => {
                 format!("its campaign is signed by the key {kid}, which is not a trusted one")
@@ -199,6 +203,13 @@ pub enum Note {
     BoundToHolder,
     /// Its time lies after the time that is judged at.
     FromTheFuture(UnixSeconds),
+    /// It was shown to be in its issuer's log.
+    InLog {
+        /// The index of its entry.
+        index: u64,
+        /// Entries of the log by the checkpoint that shows it.
+        size: u64,
+    },
 }
 
 impl Note {
@@ -219,6 +230,9 @@ impl Note {
             }
             Self::FromTheFuture(at) => {
                 format!("It is dated {}, after the time that it is judged at.", show(*at))
+            }
+            Self::InLog { index, size } => {
+                format!("It is entry {index} of its issuer's log, by the checkpoint of {size} entries.")
             }
         }
     }
@@ -282,6 +296,13 @@ impl Report {
             not_before: None,
             not_after: None,
         }
+    }
+
+    /// The same with one more thing that speaks against it.
+    #[must_use]
+    pub fn with(mut self, why: Why) -> Self {
+        self.whys.push(why);
+        self.finish()
     }
 
     pub(super) fn finish(mut self) -> Self {

@@ -81,7 +81,7 @@ fn path(proof: &Value) -> Vec<Hash> {
 }
 
 /// The key of the log, out of its first entry.
-async fn log_key(served: &Served) -> VerifierKey {
+pub async fn log_key(served: &Served) -> VerifierKey {
     let first = served.get("/v1/log/entries/0", &served.node.auditor_key).await;
     let entry = Entry::decode(&bytes(&first.ok()["bytes"])).unwrap();
     let (Event::Genesis(genesis), _) = Event::from_body(entry.kind, &entry.body).unwrap() else {
