@@ -287,17 +287,29 @@ fn place(state: &HttpState, request: &HttpRequest, asked: Inclusion) -> Result<(
 }
 
 /// Proves that the log at one size begins with the log at an earlier one.
+///
+/// As `application/cose` it is a COSE receipt (RFC 9942), whose signature is over
+/// the later tree's root and does not bind the sizes: compare it with checkpoints.
 #[utoipa::path(
     tag = "public",
     operation_id = "getConsistencyProof",
     params(Consistency),
-    responses((status = 200, description = "The proof", body = ConsistencyBody))
+    responses((status = 200, description = "The proof",
+        content((ConsistencyBody = "application/json"), (Vec<u8> = "application/cose"))))
 )]
 #[get("/v1/log/proofs/consistency")]
 pub async fn get_consistency(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let Consistency { first, second } = query(&request)?;
     if second.is_some_and(|second| first > second) {
         return Err(Problem::new("query_invalid", "first is not above second"));
+    }
+    let proof = state.node.consistency(first, second)?;
+    if wants_cose(&request) {
+        let receipt = state.node.cose_consistency(&proof)?.ok_or_else(|| {
+            let why = "there is no COSE receipt where first is 0 or equals second: ask for JSON";
+            Problem::new("not_acceptable", why)
+        })?;
+        return Ok(negotiate::cose(StatusCode::OK, receipt));
     }
     let ConsistencyProof {
         first,
@@ -306,7 +318,7 @@ pub async fn get_consistency(state: Data<HttpState>, request: HttpRequest) -> Re
         second_root,
         path,
         checkpoint,
-    } = state.node.consistency(first, second)?;
+    } = proof;
     let body = ConsistencyBody {
         first,
         first_root: Base64Url::owned(&first_root.0),

@@ -1,21 +1,22 @@
-//! COSE receipts of inclusion (RFC 9942, RFC 9052, RFC 9162).
+//! COSE receipts of inclusion and consistency (RFC 9942, RFC 9052, RFC 9162).
 //!
 //! ```text
-//! 18([bstr {1: alg, 4: kid, 395: 1}, {396: {-1: [bstr proof]}}, nil, signature])
-//! proof = [tree size, leaf index, [+ bstr .size 32]]
+//! 18([bstr {1: alg, 4: kid, 395: 1}, {396: {label: [bstr proof]}}, nil, signature])
+//! label -1: proof = [tree size, leaf index, [+ bstr .size 32]]
+//! label -2: proof = [tree size, later tree size, [+ bstr .size 32]]
 //! ```
 //!
-//! The signature is by the log's key over the tree's root as detached payload.
-//! The subject is the entry. In scope: receipts with one inclusion proof and an
-//! Ed25519 key. The signature does not bind the tree's size: a verifier
-//! compares size and root with a signed checkpoint.
+//! The signature is by the log's key over the (later) tree's root as detached
+//! payload. The subject of an inclusion is the entry. In scope: receipts with
+//! one proof and an Ed25519 key. The signature does not bind the trees' sizes: a
+//! verifier compares size and root with a signed checkpoint.
 
 use ed25519_dalek::{Signature, VerifyingKey};
 use serde_cbor::Value;
 
 use super::LogError;
 use crate::encoding::cbor::{self, GateError};
-use crate::merkle::{Hash, root_of_path};
+use crate::merkle::{self, Hash, root_of_path};
 use crate::primitives::limits::COSE_RECEIPT_BYTES_MAX;
 use crate::primitives::{Digest, KeyId};
 
@@ -26,9 +27,10 @@ const LABEL_KID: i64 = 4;
 /// Verifiable data structure; 1 is RFC9162_SHA256 (RFC 9942).
 const LABEL_VDS: i64 = 395;
 const VDS_RFC9162_SHA256: i64 = 1;
-/// Proofs; -1 are those of inclusion (RFC 9942).
+/// Proofs; -1 are those of inclusion, -2 those of consistency (RFC 9942).
 const LABEL_VDP: i64 = 396;
 const VDP_INCLUSION: i64 = -1;
+const VDP_CONSISTENCY: i64 = -2;
 /// EdDSA (RFC 9053) and Ed25519 (RFC 9864).
 const ALGS: [i64; 2] = [-8, -19];
 
@@ -40,6 +42,17 @@ pub struct Inclusion {
     /// The entry's index.
     pub index: u64,
     /// The audit path from the leaf upwards.
+    pub path: Vec<Hash>,
+}
+
+/// That a tree begins with an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consistency {
+    /// Leaves in the earlier tree, at least 1.
+    pub first: u64,
+    /// Leaves in the later tree, more than `first`: a path has at least one hash.
+    pub second: u64,
+    /// The proof (RFC 9162 section 2.1.4).
     pub path: Vec<Hash>,
 }
 
@@ -68,23 +81,58 @@ pub fn issue(
     if inclusion.path.is_empty() {
         return Err(shape("there is no receipt for a tree of size 1"));
     }
+    let root = root_of_path(&entry_hash.0, inclusion.index, inclusion.size, &inclusion.path)?;
+    let proof = (inclusion.size, inclusion.index, &inclusion.path[..]);
+    write(VDP_INCLUSION, proof, &root, (alg, kid), sign)
+}
+
+/// Makes the receipt that the tree with root `second_root` begins with the one
+/// with root `first_root`; the rest as of [`issue`].
+///
+/// # Errors
+/// [`LogError::Proof`] when the proof does not hold, [`LogError::Receipt`] for
+/// an empty path and an unknown algorithm.
+pub fn issue_consistency(
+    consistency: &Consistency,
+    (first_root, second_root): (&Digest, &Digest),
+    alg: i64,
+    kid: KeyId,
+    sign: impl FnOnce(&[u8]) -> [u8; 64],
+) -> Result<Vec<u8>, LogError> {
+    let Consistency { first, second, path } = consistency;
+    if path.is_empty() {
+        return Err(shape(
+            "there is no receipt where one of the trees is empty or both are one",
+        ));
+    }
+    merkle::verify_consistency(*first, *second, &first_root.0, &second_root.0, path)?;
+    let proof = (*first, *second, &path[..]);
+    write(VDP_CONSISTENCY, proof, &second_root.0, (alg, kid), sign)
+}
+
+/// The receipt with one proof under `label`, signed over `root`.
+fn write(
+    label: i64,
+    (first, second, path): (u64, u64, &[Hash]),
+    root: &Hash,
+    (alg, kid): (i64, KeyId),
+    sign: impl FnOnce(&[u8]) -> [u8; 64],
+) -> Result<Vec<u8>, LogError> {
     if !ALGS.contains(&alg) {
         return Err(shape("the algorithm is -8 or -19"));
     }
-    let root = root_of_path(&entry_hash.0, inclusion.index, inclusion.size, &inclusion.path)?;
     let protected = cbor::encode(&cbor::map([
         (cbor::int(LABEL_ALG), cbor::int(alg)),
         (cbor::int(LABEL_KID), cbor::bytes(kid)),
         (cbor::int(LABEL_VDS), cbor::int(VDS_RFC9162_SHA256)),
     ]));
-    let path = inclusion.path.iter().map(cbor::bytes).collect();
     let proof = cbor::encode(&Value::Array(vec![
-        cbor::int(inclusion.size),
-        cbor::int(inclusion.index),
-        Value::Array(path),
+        cbor::int(first),
+        cbor::int(second),
+        Value::Array(path.iter().map(cbor::bytes).collect()),
     ]));
-    let proofs = cbor::map([(cbor::int(VDP_INCLUSION), Value::Array(vec![cbor::bytes(proof)]))]);
-    let signature = sign(&to_be_signed(&protected, &root));
+    let proofs = cbor::map([(cbor::int(label), Value::Array(vec![cbor::bytes(proof)]))]);
+    let signature = sign(&to_be_signed(&protected, root));
     let receipt = Value::Array(vec![
         cbor::bytes(protected),
         cbor::map([(cbor::int(LABEL_VDP), proofs)]),
@@ -112,16 +160,34 @@ pub fn key_id(receipt: &[u8]) -> Result<KeyId, LogError> {
 /// the path does not fit, [`LogError::NotSigned`] when the key has not signed
 /// the root that the path leads to.
 pub fn verify(receipt: &[u8], entry_hash: &Digest, key: &VerifyingKey) -> Result<Included, LogError> {
-    let parts = Parts::read(receipt).map_err(LogError::Receipt)?;
-    let Inclusion { size, index, path } = &parts.inclusion;
-    let root = root_of_path(&entry_hash.0, *index, *size, path)?;
-    let signed = to_be_signed(&parts.protected, &root);
-    key.verify_strict(&signed, &Signature::from_bytes(&parts.signature))
-        .map_err(|_| LogError::NotSigned)?;
+    let parts = Parts::read_as(receipt, VDP_INCLUSION, "it is no receipt of inclusion")?;
+    let (size, index) = parts.proof.numbers;
+    let root = root_of_path(&entry_hash.0, index, size, &parts.proof.path)?;
+    parts.check_signature(&root, key)?;
+    let path = parts.proof.path;
     Ok(Included {
-        inclusion: parts.inclusion,
+        inclusion: Inclusion { size, index, path },
         root: Digest(root),
     })
+}
+
+/// Checks that `receipt` is the log's statement that its tree with root
+/// `second_root` begins with the one with root `first_root`. Compare the sizes
+/// with checkpoints, and the roots are theirs.
+///
+/// # Errors
+/// As of [`verify`].
+pub fn verify_consistency(
+    receipt: &[u8],
+    (first_root, second_root): (&Digest, &Digest),
+    key: &VerifyingKey,
+) -> Result<Consistency, LogError> {
+    let parts = Parts::read_as(receipt, VDP_CONSISTENCY, "it is no receipt of consistency")?;
+    let (first, second) = parts.proof.numbers;
+    merkle::verify_consistency(first, second, &first_root.0, &second_root.0, &parts.proof.path)?;
+    parts.check_signature(&second_root.0, key)?;
+    let path = parts.proof.path;
+    Ok(Consistency { first, second, path })
 }
 
 /// `Sig_structure` (RFC 9052 section 4.4) with empty `external_aad`.
@@ -142,8 +208,15 @@ fn shape(what: &'static str) -> LogError {
 struct Parts {
     protected: Vec<u8>,
     kid: KeyId,
-    inclusion: Inclusion,
+    proof: Proof,
     signature: [u8; 64],
+}
+
+/// The one proof of a receipt, by its label.
+struct Proof {
+    label: i64,
+    numbers: (u64, u64),
+    path: Vec<Hash>,
 }
 
 impl Parts {
@@ -161,9 +234,24 @@ impl Parts {
         Ok(Self {
             protected: protected.to_vec(),
             kid: read_protected(protected)?,
-            inclusion: read_proofs(unprotected)?,
+            proof: read_proofs(unprotected)?,
             signature: cbor::as_byte_array(signature, "a signature is 64 bytes")?,
         })
+    }
+
+    fn read_as(receipt: &[u8], label: i64, other: &'static str) -> Result<Self, LogError> {
+        let parts = Self::read(receipt).map_err(LogError::Receipt)?;
+        if parts.proof.label == label {
+            Ok(parts)
+        } else {
+            Err(shape(other))
+        }
+    }
+
+    fn check_signature(&self, root: &Hash, key: &VerifyingKey) -> Result<(), LogError> {
+        let signed = to_be_signed(&self.protected, root);
+        key.verify_strict(&signed, &Signature::from_bytes(&self.signature))
+            .map_err(|_| LogError::NotSigned)
     }
 }
 
@@ -183,12 +271,13 @@ fn read_protected(bytes: &[u8]) -> Result<KeyId, GateError> {
     }
 }
 
-fn read_proofs(unprotected: &Value) -> Result<Inclusion, GateError> {
-    const FORM: &str = "a receipt's unprotected header is {396: {-1: [one inclusion proof]}}";
-    let proofs = only(unprotected, LABEL_VDP, FORM)?;
-    let [proof] = cbor::as_tuple(only(proofs, VDP_INCLUSION, FORM)?, FORM)?;
+fn read_proofs(unprotected: &Value) -> Result<Proof, GateError> {
+    const FORM: &str = "a receipt's unprotected header is {396: {-1 or -2: [one proof]}}";
+    let (_, proofs) = only(unprotected, &[LABEL_VDP], FORM)?;
+    let (label, proofs) = only(proofs, &[VDP_INCLUSION, VDP_CONSISTENCY], FORM)?;
+    let [proof] = cbor::as_tuple(proofs, FORM)?;
     let proof = cbor::decode(cbor::as_bytes(proof, FORM)?, COSE_RECEIPT_BYTES_MAX)?;
-    let [size, index, path] = cbor::as_tuple(&proof, "a proof is [tree size, leaf index, path]")?;
+    let [first, second, path] = cbor::as_tuple(&proof, "a proof is two numbers and a path")?;
     let path = cbor::as_array(path, "a path is an array")?
         .iter()
         .map(|hash| cbor::as_byte_array(hash, "a path is made of hashes of 32 bytes"))
@@ -196,18 +285,21 @@ fn read_proofs(unprotected: &Value) -> Result<Inclusion, GateError> {
     if path.is_empty() {
         return Err(GateError::Shape("a path has at least one hash"));
     }
-    Ok(Inclusion {
-        size: cbor::as_int(size, "a tree size is an unsigned integer")?,
-        index: cbor::as_int(index, "a leaf index is an unsigned integer")?,
+    let number = |value| cbor::as_int(value, "sizes and indices are unsigned integers");
+    Ok(Proof {
+        label,
+        numbers: (number(first)?, number(second)?),
         path,
     })
 }
 
-/// The value of a map's only key.
-fn only<'a>(map: &'a Value, key: i64, what: &'static str) -> Result<&'a Value, GateError> {
+/// The only member of a map, whose key is one of `keys`.
+fn only<'a>(map: &'a Value, keys: &[i64], what: &'static str) -> Result<(i64, &'a Value), GateError> {
     let map = cbor::as_map(map, what)?;
-    match map.first_key_value() {
-        Some((found, value)) if map.len() == 1 && *found == cbor::int(key) => Ok(value),
+    let (found, value) = map.first_key_value().ok_or(GateError::Shape(what))?;
+    let key = keys.iter().find(|key| *found == cbor::int(**key));
+    match key {
+        Some(key) if map.len() == 1 => Ok((*key, value)),
         _ => Err(GateError::Shape(what)),
     }
 }
@@ -258,6 +350,52 @@ mod tests {
             let stranger = SigningKey::from_bytes(&[6; 32]).verifying_key();
             assert!(verify(&receipt, &Digest(leaves()[10]), &stranger).is_err());
         }
+    }
+
+    #[test]
+    fn a_receipt_of_consistency_proves_two_trees_and_no_others() {
+        let verifying = key().verifying_key();
+        let sign = |message: &[u8]| key().sign(message).to_bytes();
+        let root = |size: usize| Digest(root_of(&leaves()[..size]));
+        // RFC 9162, section 2.1.5: from 2 leaves, a whole subtree, to 4.
+        let consistency = Consistency {
+            first: 2,
+            second: 4,
+            path: vec![root_of(&leaves()[2..4])],
+        };
+        let of = |first, second, alg| {
+            issue_consistency(&consistency, (&root(first), &root(second)), alg, KID, sign)
+        };
+        for alg in ALGS {
+            let receipt = of(2, 4, alg).unwrap();
+            let proven = verify_consistency(&receipt, (&root(2), &root(4)), &verifying);
+            assert_eq!(proven.as_ref(), Ok(&consistency));
+            assert_eq!(key_id(&receipt), Ok(KID));
+            for (first, second) in [(3, 4), (2, 5), (4, 2)] {
+                assert!(verify_consistency(&receipt, (&root(first), &root(second)), &verifying).is_err());
+            }
+            let stranger = SigningKey::from_bytes(&[6; 32]).verifying_key();
+            let refused = verify_consistency(&receipt, (&root(2), &root(4)), &stranger);
+            assert_eq!(refused, Err(LogError::NotSigned));
+            // Neither is taken for the other.
+            assert!(verify(&receipt, &Digest(leaves()[0]), &verifying).is_err());
+            let schema = include_str!("../../schemas/cose-receipt.cddl");
+            cddl::validate_cbor_from_slice(schema, &receipt, None).unwrap();
+            let theirs = coset::CoseSign1::from_tagged_slice(&receipt).unwrap();
+            let signature = Signature::from_slice(&theirs.signature).unwrap();
+            let signed = theirs.tbs_detached_data(&root(4).0, &[]);
+            verifying.verify_strict(&signed, &signature).unwrap();
+        }
+        let inclusion = receipt(3, -8);
+        assert!(verify_consistency(&inclusion, (&root(2), &root(4)), &verifying).is_err());
+        assert!(of(3, 4, -8).is_err());
+        assert!(of(2, 4, -7).is_err());
+        let none = Consistency {
+            first: 4,
+            second: 4,
+            path: Vec::new(),
+        };
+        assert!(issue_consistency(&none, (&root(4), &root(4)), -8, KID, sign).is_err());
     }
 
     #[test]

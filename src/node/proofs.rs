@@ -5,7 +5,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::log::cose_receipt::{self, Inclusion};
+use crate::log::cose_receipt::{self, Consistency, Inclusion};
 use crate::log::tile_path::write_bundle_entry;
 use crate::log::{TilePath, TlogProof, entry_hash};
 use crate::merkle::{
@@ -256,6 +256,31 @@ impl Node {
         let row = shared.batch_holding(shared.permutations.position_of(name))?;
         row.map(|row| row.entry)
             .ok_or(NodeError::NotFound("no such coupon was issued"))
+    }
+}
+
+impl Node {
+    /// `proof` as a COSE receipt (RFC 9942), signed with the log's key; `None`
+    /// where there is nothing to prove: the earlier tree is empty or the later one.
+    ///
+    /// # Errors
+    /// [`NodeError::Inconsistent`] when `proof` does not hold.
+    pub fn cose_consistency(&self, proof: &ConsistencyProof) -> Result<Option<Vec<u8>>, NodeError> {
+        if proof.path.is_empty() {
+            return Ok(None);
+        }
+        let shared = &self.inner.shared;
+        let consistency = Consistency {
+            first: proof.first,
+            second: proof.second,
+            path: proof.path.iter().map(|hash| hash.0).collect(),
+        };
+        let (key, algorithm) = (&shared.keyring.log, shared.options.algorithm.number());
+        let roots = (&proof.first_root, &proof.second_root);
+        let kid = key.public().kid();
+        cose_receipt::issue_consistency(&consistency, roots, algorithm, kid, |text| key.sign(text))
+            .map(Some)
+            .map_err(|error| NodeError::Inconsistent(error.to_string()))
     }
 }
 

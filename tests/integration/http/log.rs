@@ -462,6 +462,24 @@ async fn a_proof_comes_as_a_cose_receipt_and_as_text() {
     get(format!("{at}0&tree_size=1"), "application/cose")
         .await
         .problem(406, "not_acceptable");
+
+    let at = "/v1/log/proofs/consistency?first=";
+    for first in [1, 64, 77, 129] {
+        let answer = get(format!("{at}{first}"), "application/cose").await;
+        let old = tree_hash(&leaves[..first]);
+        let roots = (&Digest(old), &Digest(root));
+        let proven = cose_receipt::verify_consistency(&answer.body, roots, key.key()).unwrap();
+        assert_eq!((proven.first, proven.second), (first as u64, 130));
+        let theirs = coset::CoseSign1::from_tagged_slice(&answer.body).unwrap();
+        let signature = Signature::from_slice(&theirs.signature).unwrap();
+        let signed = theirs.tbs_detached_data(&root, &[]);
+        key.key().verify_strict(&signed, &signature).unwrap();
+    }
+    for sizes in ["0", "130", "9&second=9"] {
+        get(format!("{at}{sizes}"), "application/cose")
+            .await
+            .problem(406, "not_acceptable");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -224,6 +224,8 @@ impl Day {
         let path = "/v1/log/proofs/consistency?first=2&second=4";
         let sizes = json!({"first": 2, "second": 4});
         self.get("getConsistencyProof", path, "", sizes).await;
+        self.also("getConsistencyProof", path, "", "application/cose")
+            .await;
     }
 }
 
