@@ -25,10 +25,11 @@ use crate::primitives::{Digest, Position, Tag, UnixSeconds, limits};
 use crate::store::{Engine, rows};
 
 use super::answers::IssuedCoupon;
+use super::commands::{Command, Reply, expect_recorded};
 use super::coupons::{Covered, TAG_LEN, tag_place};
 use super::pending::{BatchRow, Pending};
 use super::signers::Pieces;
-use super::writer::{Command, Reply, Shared, Writer, expect_recorded};
+use super::writer::{Shared, Writer};
 use super::{Node, NodeError};
 
 /// A position range set aside for a batch that is being signed.

@@ -21,11 +21,12 @@ use super::answers::{
     CampaignAnswer, CouponsAnswer, EntryRef, IssuedCoupon, ReceiptAnswer, RedemptionAnswer, ReversalAnswer,
     StatusAnswer,
 };
+use super::commands::{Command, Job, ReceiptCommand, Reply, Reserving, SignedReceipt, expect_recorded};
 use super::find::{Lookup, misplaced};
 use super::numbers::NumberGuess;
 use super::requests::{Call, Caller, Scope, occurrence};
 use super::signers::{Make, Pieces};
-use super::writer::{Command, Job, ReceiptCommand, Reply, Reserving, Shared, SignedReceipt, expect_recorded};
+use super::writer::Shared;
 use super::{Node, NodeError};
 
 /// A coupon by what a till or the office has of it.

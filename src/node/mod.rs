@@ -11,6 +11,7 @@ pub(crate) mod answers;
 pub mod audit;
 pub(crate) mod batches;
 mod calls;
+mod commands;
 pub mod compact;
 mod coupons;
 mod damage;
@@ -109,7 +110,7 @@ pub struct Node {
 
 struct Inner {
     shared: Arc<writer::Shared>,
-    jobs: std::sync::mpsc::SyncSender<writer::Job>,
+    jobs: std::sync::mpsc::SyncSender<commands::Job>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Finishes the large batches that a crash cut off.
     left: Mutex<Option<JoinHandle<()>>>,

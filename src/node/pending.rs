@@ -9,7 +9,7 @@ use crate::ledger::{Event, Recorded};
 use crate::primitives::{CampaignId, limits};
 use crate::store::Batch;
 
-use super::writer::Reply;
+use super::commands::Reply;
 
 /// A batch of issued coupons as its row in the store has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

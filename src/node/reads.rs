@@ -4,9 +4,10 @@ use crate::ledger::{Event, Recorded};
 use crate::primitives::{CampaignId, RedemptionId, Register, Tag, UnixSeconds, limits};
 
 use super::answers::{CampaignView, EntryRef, ReceiptAnswer, RedemptionView};
+use super::commands::{Command, Reply, expect_recorded};
 use super::find::{Lookup, receipt_key};
 use super::requests::{Call, occurrence};
-use super::writer::{Command, Reply, Shared, expect_recorded};
+use super::writer::Shared;
 use super::{Node, NodeError, NodeMetrics, NodeOptions};
 
 impl Node {

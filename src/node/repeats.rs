@@ -11,8 +11,8 @@ use crate::store::{Engine, beside};
 
 use super::NodeError;
 use super::answers::ReceiptRecord;
+use super::commands::{Command, ReceiptCommand};
 use super::pending::Pending;
-use super::writer::{Command, ReceiptCommand};
 
 /// Whether `command` asks for just what `first` records.
 ///

@@ -14,27 +14,22 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
-use crate::credential::ReceiptStub;
-use crate::ledger::{
-    Answers, BatchOrder, CampaignState, Event, Mark, Presented, Quote, Recorded, RedemptionOrder,
-    ReversalOrder, State, StatusTarget, own_time,
-};
+use crate::ledger::{Answers, CampaignState, Event, Recorded, State, own_time};
 use crate::log::{self, Checkpoint, VerifierKey};
 use crate::merkle::TileBuilder;
-use crate::primitives::{Amount, CampaignId, Clock, Digest, Entropy, Register, Tag, UnixSeconds, limits};
+use crate::primitives::{CampaignId, Clock, Digest, Entropy, Register, UnixSeconds, limits};
 use crate::store::{Engine, GuardFile, GuardState, StoreError, beside, rows};
 
 use super::answers::CampaignView;
 use super::batches::Reservation;
+use super::commands::{Command, Job, ReceiptCommand, Reply, Reserving};
 use super::coupons::{Covered, Permutations};
 use super::damage::IndexDamage;
 use super::find::{self, Lookup, keys_of};
 use super::index::{Index, IndexReader};
 use super::keyring::Keyring;
 use super::lists::Lists;
-use super::numbers::{NextNumbers, NumberGuess};
+use super::numbers::NextNumbers;
 use super::pending::Pending;
 use super::repeats::same_content;
 use super::requests::{RequestHasher, Scope, occurrence};
@@ -49,110 +44,6 @@ const IDLE_WAIT: Duration = Duration::from_millis(200);
 /// How long it waits for a reader to leave a run of the index that is to be
 /// removed: without this it would turn in a circle.
 const STALLED_WAIT: Duration = Duration::from_millis(5);
-
-/// When a batch is asked for.
-#[derive(Clone, Copy)]
-pub(super) enum Reserving {
-    /// Now, by the node's clock.
-    Now,
-    /// At another time: an import's, of a campaign that may have ended since.
-    At(UnixSeconds),
-    /// Before: it must have been issued, and nothing is reserved.
-    Before,
-}
-
-/// What the writer is asked to do.
-pub(super) enum Command {
-    SignCampaign {
-        view: Box<CampaignView>,
-    },
-    /// The first pass of a batch begins.
-    Reserve {
-        order: BatchOrder,
-        when: Reserving,
-    },
-    /// Some tags of the batch reserved from position `first`, from its coupon
-    /// number `from` on.
-    StoreTags {
-        first: u64,
-        from: u32,
-        tags: Vec<Tag>,
-    },
-    /// The last tags of that batch, and the root over all of them.
-    Finish {
-        first: u64,
-        from: u32,
-        tags: Vec<Tag>,
-        root: Digest,
-    },
-    IssueReceipt(Box<ReceiptCommand>),
-    Quote {
-        coupon: Presented,
-        basket: crate::ledger::Basket,
-        amount: Option<Amount>,
-    },
-    Redeem(RedemptionOrder),
-    Reverse {
-        order: ReversalOrder,
-        scope: Scope,
-    },
-    SetStatus {
-        target: StatusTarget,
-        status: crate::ledger::NewStatus,
-        reason: Option<String>,
-    },
-    SignList(u32),
-    /// Writes everything that is kept in memory beside the log, and stops.
-    Shutdown,
-}
-
-/// A receipt that a caller's thread has checked and signed under the number
-/// that it expects.
-pub(super) struct ReceiptCommand {
-    /// What its stub says, with the number that it is expected to get.
-    pub content: ReceiptStub,
-    pub mark: Mark,
-    /// The details as they are stored.
-    pub details: Vec<u8>,
-    /// `None` for a repeat, which uses no number up.
-    pub signed: Option<(NumberGuess, SignedReceipt)>,
-}
-
-/// A receipt under a number.
-pub(super) struct SignedReceipt {
-    pub stub: Vec<u8>,
-    pub tag: Tag,
-    /// What lies beside its entry.
-    pub record: Vec<u8>,
-}
-
-/// A command with the request it answers and whoever waits.
-pub(crate) struct Job {
-    pub(super) command: Command,
-    pub(super) answers: Option<Answers>,
-    pub(super) reply: oneshot::Sender<Reply>,
-}
-
-/// What the writer says.
-pub(crate) enum Reply {
-    /// Recorded now, or when the same request came first.
-    Recorded(Arc<Recorded>),
-    /// A receipt was recorded now, with this stub.
-    Issued {
-        /// Its entry.
-        recorded: Arc<Recorded>,
-        /// The signed stub.
-        stub: Vec<u8>,
-    },
-    /// Positions reserved for a batch.
-    Reserved(Box<Reservation>),
-    /// What a redemption would give.
-    Quoted(Quote),
-    /// Done, with nothing to show.
-    Done,
-    /// Not done.
-    Failed(NodeError),
-}
 
 /// The newest checkpoint.
 #[derive(Clone, Debug)]
@@ -767,16 +658,5 @@ impl Shared {
             note: note.to_string().into(),
             tree: Arc::new(tree.clone()),
         })
-    }
-}
-
-/// Tells apart what a decision may not find.
-pub(super) fn expect_recorded(reply: Reply) -> Result<Arc<Recorded>, NodeError> {
-    match reply {
-        Reply::Recorded(recorded) => Ok(recorded),
-        Reply::Failed(error) => Err(error),
-        _ => Err(NodeError::Inconsistent(
-            "the writer answered another question".to_owned(),
-        )),
     }
 }

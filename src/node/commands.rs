@@ -1,0 +1,132 @@
+//! What the writer is asked, and what it says.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::credential::ReceiptStub;
+use crate::ledger::{
+    Answers, BatchOrder, Mark, Presented, Quote, Recorded, RedemptionOrder, ReversalOrder, StatusTarget,
+};
+use crate::primitives::{Amount, Digest, Tag, UnixSeconds};
+
+use super::NodeError;
+use super::answers::CampaignView;
+use super::batches::Reservation;
+use super::numbers::NumberGuess;
+use super::requests::Scope;
+
+/// When a batch is asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Reserving {
+    /// Now, by the node's clock.
+    Now,
+    /// At another time: an import's, of a campaign that may have ended since.
+    At(UnixSeconds),
+    /// Before: it must have been issued, and nothing is reserved.
+    Before,
+}
+
+/// What the writer is asked to do.
+pub(super) enum Command {
+    SignCampaign {
+        view: Box<CampaignView>,
+    },
+    /// The first pass of a batch begins.
+    Reserve {
+        order: BatchOrder,
+        when: Reserving,
+    },
+    /// Some tags of the batch reserved from position `first`, from its coupon
+    /// number `from` on.
+    StoreTags {
+        first: u64,
+        from: u32,
+        tags: Vec<Tag>,
+    },
+    /// The last tags of that batch, and the root over all of them.
+    Finish {
+        first: u64,
+        from: u32,
+        tags: Vec<Tag>,
+        root: Digest,
+    },
+    IssueReceipt(Box<ReceiptCommand>),
+    Quote {
+        coupon: Presented,
+        basket: crate::ledger::Basket,
+        amount: Option<Amount>,
+    },
+    Redeem(RedemptionOrder),
+    Reverse {
+        order: ReversalOrder,
+        scope: Scope,
+    },
+    SetStatus {
+        target: StatusTarget,
+        status: crate::ledger::NewStatus,
+        reason: Option<String>,
+    },
+    SignList(u32),
+    /// Writes everything that is kept in memory beside the log, and stops.
+    Shutdown,
+}
+
+/// A receipt that a caller's thread has checked and signed under the number
+/// that it expects.
+pub(super) struct ReceiptCommand {
+    /// What its stub says, with the number that it is expected to get.
+    pub content: ReceiptStub,
+    pub mark: Mark,
+    /// The details as they are stored.
+    pub details: Vec<u8>,
+    /// `None` for a repeat, which uses no number up.
+    pub signed: Option<(NumberGuess, SignedReceipt)>,
+}
+
+/// A receipt under a number.
+pub(super) struct SignedReceipt {
+    pub stub: Vec<u8>,
+    pub tag: Tag,
+    /// What lies beside its entry.
+    pub record: Vec<u8>,
+}
+
+/// A command with the request it answers and whoever waits.
+pub(crate) struct Job {
+    pub(super) command: Command,
+    pub(super) answers: Option<Answers>,
+    pub(super) reply: oneshot::Sender<Reply>,
+}
+
+/// What the writer says.
+pub(crate) enum Reply {
+    /// Recorded now, or when the same request came first.
+    Recorded(Arc<Recorded>),
+    /// A receipt was recorded now, with this stub.
+    Issued {
+        /// Its entry.
+        recorded: Arc<Recorded>,
+        /// The signed stub.
+        stub: Vec<u8>,
+    },
+    /// Positions reserved for a batch.
+    Reserved(Box<Reservation>),
+    /// What a redemption would give.
+    Quoted(Quote),
+    /// Done, with nothing to show.
+    Done,
+    /// Not done.
+    Failed(NodeError),
+}
+
+/// Tells apart what a decision may not find.
+pub(super) fn expect_recorded(reply: Reply) -> Result<Arc<Recorded>, NodeError> {
+    match reply {
+        Reply::Recorded(recorded) => Ok(recorded),
+        Reply::Failed(error) => Err(error),
+        _ => Err(NodeError::Inconsistent(
+            "the writer answered another question".to_owned(),
+        )),
+    }
+}
