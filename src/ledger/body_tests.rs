@@ -404,3 +404,49 @@ fn the_kinds_are_those_that_are_tested_here() {
     let unknown = Event::from_body(8, &Value::Array(Vec::new()));
     assert_eq!(unknown, Err(BodyError::UnknownKind(8)));
 }
+
+#[test]
+fn an_index_lies_within_its_status_list() {
+    let last = limits::STATUS_LIST_LEN - 1;
+    let body = |index: u32| {
+        let target = Value::Array(vec![int(1), int(0), int(index)]);
+        Value::Array(vec![target, int(0), int(1), Value::Null, bytes([3; 16])])
+    };
+    let (event, _) = Event::from_body(6, &body(last)).unwrap();
+    let Event::StatusSet(set) = event else {
+        panic!("a status")
+    };
+    assert_eq!(
+        set.target,
+        StatusTarget::Coupon(CouponName { list: 0, index: last })
+    );
+    let beyond = GateError::Shape("coupon name: index out of bounds");
+    assert_eq!(Event::from_body(6, &body(last + 1)), Err(BodyError::Form(beyond)));
+}
+
+#[test]
+fn only_sales_redemptions_and_reversals_have_a_time_of_their_own() {
+    use proptest::strategy::ValueTree as _;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for _ in 0..400 {
+        let mut event = events().new_tree(&mut runner).unwrap().current();
+        for own in [None, Some(UnixSeconds(17))] {
+            let told = match &mut event {
+                Event::ReceiptIssued(receipt) => {
+                    receipt.at = own;
+                    own
+                }
+                Event::Redeemed(redeemed) => {
+                    redeemed.at = own;
+                    own
+                }
+                Event::Reversed(reversed) => {
+                    reversed.at = own;
+                    own
+                }
+                _ => None,
+            };
+            assert_eq!(event.at(), told, "{event:?}");
+        }
+    }
+}

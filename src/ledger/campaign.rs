@@ -70,7 +70,8 @@ impl CampaignDraft {
 fn texts(terms: &Terms) -> Result<(), Refusal> {
     let fits =
         |text: &str, most: usize| text.len() <= most && !text.chars().any(|c| c.is_control() && c != '\n');
-    if terms.name.trim().is_empty() || !fits(&terms.name, limits::CAMPAIGN_NAME_BYTES_MAX) {
+    let one_line = !terms.name.trim().is_empty() && !terms.name.contains('\n');
+    if !one_line || !fits(&terms.name, limits::CAMPAIGN_NAME_BYTES_MAX) {
         return invalid("the name has 1 to 200 bytes without control characters");
     }
     if !fits(&terms.text, limits::CAMPAIGN_TEXT_BYTES_MAX) {
@@ -141,3 +142,8 @@ impl State {
         Ok(not_after)
     }
 }
+
+#[cfg(test)]
+#[path = "campaign_tests.rs"]
+#[allow(clippy::unwrap_used)]
+mod tests;
