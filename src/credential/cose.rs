@@ -12,7 +12,7 @@ use serde_cbor::Value;
 use crate::encoding::cbor::{self, GateError};
 use crate::encoding::cbor_read::Reader;
 use crate::encoding::cbor_write as write;
-use crate::primitives::KeyId;
+use crate::primitives::{KeyId, limits};
 
 use super::error::CredentialError;
 use super::keys::{SecretKey, Verifies};
@@ -221,29 +221,65 @@ impl Sign1 {
     }
 }
 
-/// Protected header, payload and signature of what looks like a COSE_Sign1. The
-/// caller writes it again with [`assemble`] and compares.
-pub(super) fn parts(bytes: &[u8]) -> Option<(&[u8], &[u8], [u8; SIGNATURE_LEN])> {
-    let mut reader = Reader::new(bytes);
-    let tagged = reader.tag()? == TAG_SIGN1;
-    reader.tuple(4)?;
-    let protected = reader.bytes()?;
-    let bare = reader.map()? == 0;
-    let payload = reader.bytes()?;
-    let signature = reader.byte_array()?;
-    (tagged && bare && reader.is_done()).then_some((protected, payload, signature))
+/// A credential taken apart without building values.
+pub(super) struct Parts<'a> {
+    /// The signer's kid.
+    pub kid: KeyId,
+    /// The payload's bytes.
+    pub payload: &'a [u8],
+    /// The signature.
+    pub signature: [u8; SIGNATURE_LEN],
+    protected: &'a [u8],
 }
 
-/// alg and kid of a protected header with this `typ`. The caller writes it
-/// again with [`protected_header`] and compares.
-pub(super) fn read_header_quickly(header: &[u8], typ: &str) -> Option<(Algorithm, KeyId)> {
+impl<'a> Parts<'a> {
+    /// The quick way into a credential: what is read of the array and of the
+    /// protected header is written again and compared. The caller does the same
+    /// with the payload. `None` leaves it to the gate, which also says what is
+    /// wrong.
+    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
+        if bytes.len() > limits::CREDENTIAL_BYTES_MAX {
+            return None;
+        }
+        let (protected, payload, signature) = read_array(bytes)?;
+        let (alg, kid) = read_credential_header(protected)?;
+        let same = protected_header(alg, kid, TYP_CREDENTIAL) == protected
+            && assemble(protected, payload, &signature) == bytes;
+        same.then_some(Self {
+            kid,
+            payload,
+            signature,
+            protected,
+        })
+    }
+
+    /// The bytes that are signed.
+    pub(super) fn sig_structure(&self) -> Vec<u8> {
+        sig_structure(self.protected, &[], self.payload)
+    }
+}
+
+// What these two read is not judged: written again it has to be the same.
+
+fn read_array(bytes: &[u8]) -> Option<(&[u8], &[u8], [u8; SIGNATURE_LEN])> {
+    let mut reader = Reader::new(bytes);
+    reader.tag()?;
+    reader.array()?;
+    let protected = reader.bytes()?;
+    reader.map()?;
+    let payload = reader.bytes()?;
+    let signature = reader.byte_array()?;
+    Some((protected, payload, signature))
+}
+
+fn read_credential_header(header: &[u8]) -> Option<(Algorithm, KeyId)> {
     let mut reader = Reader::new(header);
-    let in_order = reader.map()? == 3 && reader.uint()? == LABEL_ALG;
+    reader.map()?;
+    reader.uint()?;
     let alg = Algorithm::from_number(reader.int()?).ok()?;
-    let in_order = in_order && reader.uint()? == LABEL_KID;
+    reader.uint()?;
     let kid = KeyId(reader.byte_array()?);
-    let in_order = in_order && reader.uint()? == LABEL_TYP && reader.text()? == typ;
-    (in_order && reader.is_done()).then_some((alg, kid))
+    Some((alg, kid))
 }
 
 fn read_header(header: &Value) -> Result<(Algorithm, KeyId, String), CredentialError> {

@@ -202,34 +202,28 @@ impl StubToVerify {
         })
     }
 
-    /// The quick way: what is read is written again and compared, at every
-    /// depth. `None` leaves it to the gate, which also says what is wrong.
+    /// The quick way, which leaves what it does not take to the gate.
     fn read(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() > limits::CREDENTIAL_BYTES_MAX {
-            return None;
-        }
-        let (protected, payload, signature) = cose::parts(bytes)?;
-        let (alg, kid) = cose::read_header_quickly(protected, cose::TYP_CREDENTIAL)?;
-        let stub = read_payload(payload)?;
-        let same = stub.to_payload() == payload
-            && cose::protected_header(alg, kid, cose::TYP_CREDENTIAL) == protected
-            && cose::assemble(protected, payload, &signature) == bytes;
-        same.then(|| Self {
+        let parts = cose::Parts::read(bytes)?;
+        let stub = read_payload(parts.payload).filter(|stub| stub.to_payload() == parts.payload)?;
+        Some(Self {
             stub,
-            kid,
-            message: cose::sig_structure(protected, &[], payload),
-            signature,
+            kid: parts.kid,
+            message: parts.sig_structure(),
+            signature: parts.signature,
         })
     }
 }
 
+/// Ranges are judged here; keys, order and what follows by writing it again.
 fn read_payload(payload: &[u8]) -> Option<ReceiptStub> {
     let mut reader = Reader::new(payload);
-    let in_order = reader.map()? == 2 && reader.int()? == IAT;
+    reader.map()?;
+    reader.int()?;
     let issued_at = reader.uint()?;
-    let in_order = in_order && reader.int()? == CONTENT;
-    reader.tuple(7)?;
-    let in_order = in_order && reader.uint()? == ReceiptStub::KIND;
+    reader.int()?;
+    reader.array()?;
+    reader.uint()?;
     let stub = ReceiptStub {
         issued_at: UnixSeconds(issued_at),
         total: Amount::new(reader.int()?).ok()?,
@@ -239,7 +233,7 @@ fn read_payload(payload: &[u8]) -> Option<ReceiptStub> {
         kind: ReceiptKind::from_number(reader.uint()?)?,
         details_root: Digest(reader.byte_array()?),
     };
-    (in_order && reader.is_done() && issued_at <= limits::UNIX_SECONDS_MAX).then_some(stub)
+    (issued_at <= limits::UNIX_SECONDS_MAX).then_some(stub)
 }
 
 #[cfg(test)]

@@ -94,6 +94,14 @@ fn what_would_not_come_back_fails_the_check() {
     );
 }
 
+/// By the gate, and by the quick ways beside it.
+#[track_caller]
+fn assert_refused(bytes: &[u8], why: &str) {
+    assert!(Credential::parse(bytes).is_err(), "{why}");
+    assert!(Coupon::parse_unverified(bytes).is_err(), "{why}");
+    assert!(StubToVerify::parse(bytes).is_err(), "{why}");
+}
+
 /// A coupon byte by byte, written down by hand from formats, sections 2 and 3:
 /// the format cannot drift unseen.
 #[test]
@@ -303,7 +311,7 @@ fn crooked_claims_are_refused() {
             wrap(&[&[0xd8, 61][..], &cbor::encode(&coupon().to_value())].concat()),
         ),
     ] {
-        assert!(Credential::parse(&bytes).is_err(), "{why}");
+        assert_refused(&bytes, why);
     }
 }
 
@@ -349,7 +357,7 @@ fn a_payload_that_is_not_deterministic_is_refused() {
             wrap(&[&[0xa3][..], rest, &exp].concat())
         }),
     ] {
-        assert!(Credential::parse(&bytes).is_err(), "{why}");
+        assert_refused(&bytes, why);
     }
 }
 
@@ -443,7 +451,28 @@ fn crooked_envelopes_are_refused() {
         ("nothing", vec![]),
         ("too long", vec![0; limits::CREDENTIAL_BYTES_MAX + 1]),
     ] {
-        assert!(Credential::parse(&bytes).is_err(), "{why}");
+        assert_refused(&bytes, why);
+    }
+}
+
+/// At each depth: the array, the protected header, the payload.
+#[test]
+fn a_length_longer_than_it_need_be_is_refused() {
+    let short = cose::protected_header(ALG, key().public().kid(), cose::TYP_CREDENTIAL);
+    let typ_at = short.len() - 21;
+    let long = [&short[..typ_at], &[0x78, 20], &short[typ_at + 1..]].concat();
+    let payload = coupon().to_payload();
+    assert_eq!(payload[..2], [0xa3, 0x04]);
+    let long_payload = [&[0xb8, 3], &payload[1..]].concat();
+    let plain = cose::assemble(&short, &payload, &[7; 64]);
+    assert_eq!(Coupon::parse_unverified(&plain), Ok(coupon()));
+    assert_eq!(plain[..3], [0xd2, 0x84, 0x58]);
+    for (why, bytes) in [
+        ("the array", [&[0xd2, 0x98, 4], &plain[2..]].concat()),
+        ("the header", cose::assemble(&long, &payload, &[7; 64])),
+        ("the payload", cose::assemble(&short, &long_payload, &[7; 64])),
+    ] {
+        assert_refused(&bytes, why);
     }
 }
 
@@ -488,7 +517,7 @@ fn receipt_stubs_keep_to_their_ranges() {
         ("a negative number", with(4, cbor::int(-1))),
         ("a short root", with(6, cbor::bytes([0; 31]))),
     ] {
-        assert!(Credential::parse(&bytes).is_err(), "{why}");
+        assert_refused(&bytes, why);
     }
     for (kind, number, word) in ReceiptKind::ALL {
         assert_eq!(ReceiptKind::from_number(number), Some(kind));
