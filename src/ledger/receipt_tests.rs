@@ -224,6 +224,9 @@ fn texts_have_limits() {
         draft
     };
     for (draft, why) in [
+        (changed(|d| d.lines[0].description = "x".repeat(200)), "fits"),
+        (changed(|d| d.lines[0].unit = Some("x".repeat(16))), "fits"),
+        (changed(|d| d.cashier = Some("x".repeat(128))), "fits"),
         (
             changed(|d| d.lines[0].description = "x".repeat(201)),
             "description has 201 bytes",
