@@ -70,6 +70,9 @@ pub enum LogError {
     /// Not a COSE receipt.
     #[error("COSE receipt: {0}")]
     Receipt(GateError),
+    /// Not evidence of a fork.
+    #[error("evidence of a fork: {0}")]
+    Evidence(GateError),
     /// A proof does not hold.
     #[error(transparent)]
     Proof(#[from] ProofError),

@@ -1,7 +1,8 @@
 //! Floor 3: the formats of the log. Pure.
 //!
 //! In scope: the entry and its hash link, signed notes, checkpoints, tile
-//! paths and bundles, cosignatures, COSE receipts, proofs as text. Out of
+//! paths and bundles, cosignatures, COSE receipts, proofs as text, evidence of a
+//! fork. Out of
 //! scope: what entries say (the ledger), where they lie (the store), who may
 //! read them (http).
 
@@ -10,6 +11,7 @@ pub mod cose_receipt;
 pub mod cosignature;
 pub mod entry;
 mod error;
+pub mod evidence;
 pub mod note;
 pub mod tile_path;
 pub mod tlog_proof;
@@ -17,6 +19,7 @@ pub mod tlog_proof;
 pub use checkpoint::Checkpoint;
 pub use entry::{Entry, entry_hash};
 pub use error::LogError;
+pub use evidence::ForkEvidence;
 pub use note::{KeyKind, Note, NoteSignature, VerifierKey};
 pub use tile_path::TilePath;
 pub use tlog_proof::TlogProof;

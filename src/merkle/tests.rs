@@ -307,6 +307,27 @@ fn resumed(rows: &HashMap<(u8, u64, u8), Vec<Hash>>, size: u64, leaves: &[Hash])
 }
 
 #[test]
+fn the_right_edge_is_enough_to_go_on_from() {
+    let leaves = leaves(66_000);
+    for size in [0, 1, 255, 256, 257, 512, 65_535, 65_536, 65_537, 65_900] {
+        let mut tree = Tree::of(&leaves[..size]);
+        let edge: Vec<Vec<Hash>> = (0_u8..8)
+            .filter(|level| size >> (8 * u32::from(*level)) > 0)
+            .map(|level| tree.builder.unfinished(level).to_vec())
+            .collect();
+        let made = TileBuilder::from_right_edge(size as u64, edge.clone()).unwrap();
+        assert_eq!(made.root(), tree.builder.root(), "{size}");
+        tree.builder = made;
+        tree.extend(&leaves[size..size + 50]);
+        assert_eq!(tree.builder.root(), root_of(&leaves[..size + 50]), "{size}");
+
+        assert!(TileBuilder::from_right_edge(size as u64 + 1, edge.clone()).is_none());
+        let more = [edge, vec![Vec::new()]].concat();
+        assert!(TileBuilder::from_right_edge(size as u64, more).is_none());
+    }
+}
+
+#[test]
 fn a_resumed_builder_goes_on_as_if_never_stopped() {
     let leaves = leaves(900);
     for size in [0, 1, 127, 128, 129, 255, 256, 257, 511, 512, 640, 767, 768] {

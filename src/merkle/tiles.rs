@@ -191,13 +191,31 @@ impl TileBuilder {
             }
             unfinished.push(tile);
         }
+        Ok(Self::from_right_edge(size, unfinished).expect("as many hashes as the size asks for"))
+    }
+
+    /// The builder of a tree of `size` leaves, given what stands at its right
+    /// edge: for each tile level that has hashes the unfinished tile, from level 0
+    /// upwards, empty where there is none. Says nothing of where the hashes come
+    /// from: compare [`root`](Self::root) with what is trusted.
+    ///
+    /// `None` when a tile has not as many hashes as `size` asks for.
+    #[must_use]
+    pub fn from_right_edge(size: u64, unfinished: Vec<Vec<Hash>>) -> Option<Self> {
+        let widths = (0..u64::BITS / TILE_HEIGHT)
+            .map(|level| size >> (level * TILE_HEIGHT))
+            .take_while(|count| *count > 0)
+            .map(|count| count % TILE_LEN as u64);
+        if !widths.eq(unfinished.iter().map(|tile| tile.len() as u64)) {
+            return None;
+        }
         let peaks = frontier::subtrees(0, size)
             .map(|(tree_level, index)| {
                 let tile = &unfinished[(tree_level / TILE_HEIGHT) as usize];
                 subtree_in(tile, tree_level % TILE_HEIGHT, index)
             })
             .collect();
-        Ok(Self {
+        Some(Self {
             frontier: Frontier::from_peaks(size, peaks),
             unfinished,
         })

@@ -244,6 +244,27 @@ pub const NOTE_SIGNATURES_MAX: usize = 100;
 /// each, in base64 6.7) fit.
 pub const NOTE_BYTES_MAX: usize = 128 * 1024;
 
+/// Longest evidence of a fork: two signed notes of the longest, and a proof.
+pub const FORK_EVIDENCE_BYTES_MAX: usize = 2 * NOTE_BYTES_MAX + 4 * 1024;
+
+/// Files of evidence against one log that are kept: one convicts it, the others
+/// show more of what it told whom.
+pub const EVIDENCE_KEPT_MAX: usize = 16;
+
+/// Bundles of another log that are fetched and hashed at a time: as many
+/// connections, and at most 16.8 MB each where a log's entries are the longest.
+pub const BUNDLES_IN_FLIGHT_MAX: usize = 8;
+
+/// Full tiles of another log that are kept after they were checked, 8 KiB each:
+/// all levels of a few places at a time.
+pub const VERIFIED_TILES_KEPT_MAX: usize = 64;
+
+/// Longest entry of a log of another kind: a bundle gives its length in two bytes.
+pub const FOREIGN_ENTRY_BYTES_MAX: usize = 65_535;
+
+/// Longest answer of another node that is read only for the reason it gives.
+pub const REFUSAL_BYTES_MAX: usize = 16 * 1024;
+
 /// Longest COSE receipt: a path of 64 hashes of 34 bytes, with room.
 pub const COSE_RECEIPT_BYTES_MAX: usize = 4 * 1024;
 

@@ -12,10 +12,11 @@ use crate::ledger::{
     Answers, BatchIssued, CampaignSigned, Event, Genesis, Mark, NewStatus, ReceiptIssued, Redeemed, Reversed,
     StatusListSigned, StatusSet, StatusTarget, kind_has_tag,
 };
+use crate::log::evidence::OtherHistory;
 use crate::log::tile_path::{read_bundle, write_bundle_entry};
 use crate::log::{
-    Checkpoint, Entry, KeyKind, LogError, Note, NoteSignature, TilePath, TlogProof, VerifierKey,
-    cose_receipt, cosignature, entry, entry_hash,
+    Checkpoint, Entry, ForkEvidence, KeyKind, LogError, Note, NoteSignature, TilePath, TlogProof,
+    VerifierKey, cose_receipt, cosignature, entry, entry_hash,
 };
 use crate::merkle::{self, Hash};
 use crate::primitives::{
@@ -94,6 +95,11 @@ pub(super) const TARGETS: &[Target] = &[
         name: "tlog_proof",
         run: tlog_proof,
         seeds: tlog_proof_seeds,
+    },
+    Target {
+        name: "fork_evidence",
+        run: fork_evidence,
+        seeds: fork_evidence_seeds,
     },
 ];
 
@@ -605,4 +611,44 @@ fn tlog_proof_seeds() -> Vec<Vec<u8>> {
         .iter()
         .map(|proof| proof.to_string().into_bytes())
         .collect()
+}
+
+/// Evidence convicts only by two notes that the key has signed, and of these only
+/// those that contradict each other.
+fn fork_evidence(data: &[u8]) -> bool {
+    let Ok(read) = ForkEvidence::decode(data) else {
+        return false;
+    };
+    assert_eq!(read.encode(), data);
+    if let Ok(convicted) = read.verify(&log_key()) {
+        let (first, second) = (&convicted.first, &convicted.second);
+        for (note, checkpoint) in [(&read.first, first), (&read.second, second)] {
+            assert_eq!(Checkpoint::open(note, &log_key()).as_ref(), Ok(checkpoint));
+        }
+        assert!(first.size <= second.size && first.root != convicted.other_root);
+        assert!(first.size < second.size || convicted.other_root == second.root);
+    }
+    true
+}
+
+fn fork_evidence_seeds() -> Vec<Vec<u8>> {
+    let signed = |size: u64, root: Hash| {
+        let checkpoint = Checkpoint::new(NAME, size, Digest(root));
+        let note = checkpoint.sign(&log_key(), |text| secret(1).sign(text));
+        note.expect("the log's own key").to_string().into_bytes()
+    };
+    let (four, eleven) = (merkle::root_of(&leaves()[..4]), merkle::root_of(&leaves()));
+    let other_history = OtherHistory {
+        root: Digest(four),
+        // Of 4 leaves in 11: the next 4, and the last 3.
+        proof: vec![merkle::root_of(&leaves()[4..8]), merkle::root_of(&leaves()[8..])],
+    };
+    let evidence = |first: Vec<u8>, second: Vec<u8>, other| {
+        let made = ForkEvidence::new(&log_key(), &first, &second, other);
+        made.expect("two histories").encode()
+    };
+    vec![
+        evidence(signed(11, [3; 32]), signed(11, eleven), None),
+        evidence(signed(4, [3; 32]), signed(11, eleven), Some(other_history)),
+    ]
 }
