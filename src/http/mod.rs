@@ -140,7 +140,11 @@ impl HttpState {
     pub fn new(node: Node, keys: Arc<AccessKeys>, registry: Registry, options: HttpOptions) -> Arc<Self> {
         Arc::new(Self {
             observed: observe::Observed::new(&registry),
-            did_document: public::did_document(&node.options().origin, &node.credential_key()),
+            did_document: public::did_document(
+                &node.options().origin,
+                &node.credential_key(),
+                &node.log_key(),
+            ),
             node,
             keys,
             registry,

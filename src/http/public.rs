@@ -13,6 +13,8 @@ use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use crate::credential::PublicKey;
+use crate::federation::client::LOG_SERVICE;
+use crate::log::VerifierKey;
 use crate::primitives::{Origin, limits};
 
 use super::HttpState;
@@ -91,8 +93,10 @@ pub async fn did_json(state: Data<HttpState>) -> HttpResponse {
 }
 
 /// The DID document of the node at `origin` (DID core 1.0, did:web): its
-/// methods are named `#<kid in hex>`.
-pub fn did_document(origin: &Origin, key: &PublicKey) -> String {
+/// methods are named `#<kid in hex>`. The log's key signs no credential: it stands
+/// with the log's address among the services, as the verifier key that signed
+/// notes' tools know (C2SP signed-note).
+pub fn did_document(origin: &Origin, key: &PublicKey, log_key: &VerifierKey) -> String {
     let did = origin.did_web();
     let method = format!("{did}#{}", key.kid());
     let jwk = key.to_jwk();
@@ -107,6 +111,12 @@ pub fn did_document(origin: &Origin, key: &PublicKey) -> String {
             "publicKeyJwk": {"kty": jwk.kty, "crv": jwk.crv, "x": jwk.x},
         }],
         "assertionMethod": [method],
+        "service": [{
+            "id": format!("{did}#log"),
+            "type": LOG_SERVICE,
+            "serviceEndpoint": origin.to_string(),
+            "verifierKey": log_key.to_string(),
+        }],
     })
     .to_string()
 }

@@ -1,6 +1,7 @@
 //! What the floors above may read of a node.
 
 use crate::ledger::{Event, Recorded};
+use crate::log::VerifierKey;
 use crate::primitives::{CampaignId, RedemptionId, Register, Tag, UnixSeconds, limits};
 
 use super::answers::{CampaignView, EntryRef, ReceiptAnswer, RedemptionView};
@@ -195,6 +196,12 @@ impl Node {
     #[must_use]
     pub fn credential_key(&self) -> crate::credential::PublicKey {
         *self.inner.shared.keyring.credential.public()
+    }
+
+    /// The key that its log's checkpoints are signed with, by the log's name.
+    #[must_use]
+    pub fn log_key(&self) -> VerifierKey {
+        self.inner.shared.log_key.clone()
     }
 
     /// The present time, by the node's clock; never before the last entry.

@@ -10,6 +10,7 @@ mod repeats;
 
 pub mod conformance;
 pub mod fuzz;
+pub mod log;
 pub mod node;
 
 pub use dice::Dice;

@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("log", 3),
     ("store", 4),
     ("node", 5),
+    ("federation", 6),
     ("http", 7),
     ("web", 7),
     ("server", 8),

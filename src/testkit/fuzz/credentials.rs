@@ -13,11 +13,12 @@ use crate::credential::details::{self, Line, ReceiptDetails, Tax, Tender};
 use crate::credential::status_list::{Status, StatusList, StatusListToken, Statuses};
 use crate::credential::verify::{DidDocument, Verdict, Verifier};
 use crate::credential::{
-    Algorithm, Benefit, Campaign, Content, Coupon, Credential, Membership, ReceiptKind, ReceiptStub,
-    SecretKey, Sign1, Signed, StatusRef, Terms, coupon_tag,
+    Algorithm, Benefit, Campaign, Content, Coupon, Credential, Membership, PublicKey, ReceiptKind,
+    ReceiptStub, SecretKey, Sign1, Signed, StatusRef, Terms, coupon_tag,
 };
 use crate::encoding::{cbor, qr_text};
 use crate::log::tile_path::{read_bundle, write_bundle_entry};
+use crate::log::{KeyKind, VerifierKey};
 use crate::primitives::{
     Amount, CampaignId, Currency, Decimal, Digest, Origin, Register, UnixSeconds, limits,
 };
@@ -386,7 +387,7 @@ fn did_document(data: &[u8]) -> bool {
         return false;
     };
     let origin = Origin::parse(&format!("https://{}", read.authority)).expect("the authority of a did:web");
-    let written = crate::http::did_document(&origin, &read.keys[0]);
+    let written = written_did_document(&origin, &read.keys[0]);
     let again = DidDocument::parse(written.as_bytes()).expect("a node's own document");
     assert_eq!(
         (again.authority, again.keys),
@@ -396,7 +397,13 @@ fn did_document(data: &[u8]) -> bool {
 }
 
 fn did_document_seeds() -> Vec<Vec<u8>> {
-    vec![crate::http::did_document(&origin(), key().public()).into_bytes()]
+    vec![written_did_document(&origin(), key().public()).into_bytes()]
+}
+
+fn written_did_document(origin: &Origin, key: &PublicKey) -> String {
+    let log_key = ed25519_dalek::VerifyingKey::from_bytes(key.as_bytes()).expect("a public key");
+    let log_key = VerifierKey::new(origin.authority(), KeyKind::Ed25519, log_key).expect("a host's name");
+    crate::http::did_document(origin, key, &log_key)
 }
 
 fn key_file(data: &[u8]) -> bool {

@@ -37,6 +37,16 @@ async fn public_documents_need_no_key() {
         (&json!(method), &json!("JsonWebKey"))
     );
     assert_eq!(first["publicKeyJwk"]["x"], key.to_jwk().x);
+    let service = &did["service"][0];
+    assert_eq!(
+        (&service["id"], &service["type"], &service["serviceEndpoint"]),
+        (
+            &json!("did:web:coop.example#log"),
+            &json!("TransparencyLog"),
+            &json!("https://coop.example")
+        )
+    );
+    assert_eq!(service["verifierKey"], served.node.node.log_key().to_string());
 
     let checkpoint = served.get("/checkpoint", "").await;
     assert_eq!(checkpoint.header("content-type"), "text/plain; charset=utf-8");

@@ -1,0 +1,426 @@
+//! A log's verified files in a directory, laid out as C2SP logs serve them
+//! (c2sp.org/tlog-tiles v0.1.0), so that any server of files can serve them and
+//! whatever follows logs can read them. A mirror keeps entries and hashes, a
+//! monitor the hashes alone, which name the entry that was changed.
+//!
+//! ```text
+//! DIR/checkpoint               the newest checkpoint that was verified
+//! DIR/tile/0/000, …            hashes, and entries in DIR/tile/entries
+//! DIR/log.vkey                 the log's key
+//! DIR/evidence/fork-….cbor     what convicts the log
+//! ```
+//!
+//! Files are written beside and renamed, each one synced before the checkpoint
+//! that covers it takes the place of the last one. So at every moment DIR is a
+//! whole copy as of its checkpoint; what lies there beyond it counts for nothing
+//! and is checked before it is taken for read.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::bundles::{Bundle, EntryForm};
+use super::chain::{entries_of, join};
+use super::client::{CHECKPOINT, LOG_KEY, LogClient, SignedCheckpoint};
+use super::dir_source::DirSource;
+use super::error::FollowError;
+use super::source::LogSource as _;
+use super::tree::{VerifiedTree, path};
+use crate::log::tile_path::TileKind;
+use crate::log::{Entry, ForkEvidence, VerifierKey};
+use crate::merkle::{TILE_LEN, root_of};
+use crate::primitives::limits;
+
+const BUNDLE_LEN: u64 = TILE_LEN as u64;
+
+/// Where what is being written lies until it is whole.
+const PART: &str = ".part";
+
+/// Held while a process keeps the copy.
+const LOCK: &str = ".lock";
+
+/// There while some entries under the hashes have never been read.
+const HASHES_ONLY: &str = ".hashes-only";
+
+const EVIDENCE: &str = "evidence";
+
+/// What a copy keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Hashes: 32 bytes an entry.
+    Hashes,
+    /// Hashes and entries.
+    Entries,
+}
+
+/// What is read of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Each entry, which is hashed.
+    Entries(EntryForm),
+    /// Hashes alone: shows that the log was not rewritten, not what it says.
+    HashesOnly,
+}
+
+/// A verified copy in a directory that no other process writes.
+#[derive(Debug)]
+pub struct LogCopy {
+    dir: PathBuf,
+    keep: Keep,
+    source: Arc<DirSource>,
+    _lock: File,
+}
+
+impl LogCopy {
+    /// Opens the copy in `dir`, which is made where it is missing.
+    ///
+    /// # Errors
+    /// [`FollowError::Copy`]; also while another process keeps it.
+    pub fn open(dir: &Path, keep: Keep) -> Result<Self, FollowError> {
+        let failed = |error: io::Error| copy_error(dir, &error);
+        fs::create_dir_all(dir).map_err(failed)?;
+        let lock = File::create(dir.join(LOCK)).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(FollowError::Copy {
+                    what: dir.display().to_string(),
+                    why: "another process keeps it up to date".to_owned(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            keep,
+            source: Arc::new(DirSource::new(dir)),
+            _lock: lock,
+        })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The key of the log that it is a copy of; `None` of a new one.
+    ///
+    /// # Errors
+    /// [`FollowError::Copy`] when it cannot be read.
+    pub fn key(&self) -> Result<Option<VerifierKey>, FollowError> {
+        let Some(text) = self.source.get(LOG_KEY, limits::NOTE_BYTES_MAX)? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(&text);
+        match VerifierKey::parse(text.trim_end()) {
+            Ok(key) => Ok(Some(key)),
+            Err(error) => Err(FollowError::Copy {
+                what: self.dir.join(LOG_KEY).display().to_string(),
+                why: error.to_string(),
+            }),
+        }
+    }
+
+    /// Remembers the log's key.
+    ///
+    /// # Errors
+    /// [`FollowError::Copy`].
+    pub fn pin(&self, key: &VerifierKey) -> Result<(), FollowError> {
+        self.put_synced(LOG_KEY, format!("{key}\n").as_bytes())
+    }
+
+    /// The newest checkpoint that was verified; `None` before the first.
+    ///
+    /// # Errors
+    /// [`FollowError::Copy`] when it is there and is none of this log.
+    pub fn held(&self, client: &LogClient) -> Result<Option<SignedCheckpoint>, FollowError> {
+        let Some(note) = self.source.get(CHECKPOINT, limits::NOTE_BYTES_MAX)? else {
+            return Ok(None);
+        };
+        client.open(&note).map(Some).map_err(|error| FollowError::Copy {
+            what: self.dir.join(CHECKPOINT).display().to_string(),
+            why: error.to_string(),
+        })
+    }
+
+    /// The tree of the checkpoint that is held, from the hashes that are kept.
+    ///
+    /// # Errors
+    /// [`FollowError::Copy`] where they were damaged.
+    pub fn tree(&self, held: SignedCheckpoint) -> Result<VerifiedTree, FollowError> {
+        let source = Arc::<DirSource>::clone(&self.source);
+        VerifiedTree::open(source, held).map_err(|error| FollowError::Copy {
+            what: self.dir.display().to_string(),
+            why: error.to_string(),
+        })
+    }
+
+    /// Takes over what `tree`, which begins with the tree of `held`, has more:
+    /// reads and checks it, writes it, and then holds the tree's checkpoint.
+    /// `progress` is told how many entries have been read.
+    ///
+    /// # Errors
+    /// What reading and checking gives, [`FollowError::Copy`] for what cannot be
+    /// written; then the checkpoint that is held is what it was.
+    pub fn advance(
+        &self,
+        held: Option<&SignedCheckpoint>,
+        tree: &VerifiedTree,
+        reading: Reading,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), FollowError> {
+        let from = held.map_or(0, |held| held.checkpoint.size);
+        let unread = self.dir.join(HASHES_ONLY);
+        let some_unread = unread.exists();
+        let is_new = held.is_none() || tree.size() > from;
+        match reading {
+            Reading::HashesOnly if is_new => {
+                File::create(&unread).map_err(|error| copy_error(&unread, &error))?;
+                self.take_hashes(from, tree, progress)?;
+            }
+            Reading::Entries(form) if some_unread => self.take_entries(0, 0, tree, form, progress)?,
+            Reading::Entries(form) if is_new => {
+                let start = self.first_missing(from / BUNDLE_LEN, tree)?;
+                self.take_entries(from, start, tree, form, progress)?;
+            }
+            _ => {}
+        }
+        if is_new {
+            self.take_upper_levels(from, tree)?;
+        }
+        // Cosignatures may have come for the same tree.
+        if held.is_none_or(|held| held.note != tree.signed().note) {
+            sync_written(&self.dir).map_err(|error| copy_error(&self.dir, &error))?;
+            self.put_synced(CHECKPOINT, tree.signed().note.as_bytes())?;
+        }
+        if matches!(reading, Reading::Entries(_)) && some_unread {
+            fs::remove_file(&unread).map_err(|error| copy_error(&unread, &error))?;
+        }
+        self.drop_partial(from, tree.size())
+    }
+
+    /// Reads entries from bundle `start` on, those before `from` being known.
+    fn take_entries(
+        &self,
+        from: u64,
+        start: u64,
+        tree: &VerifiedTree,
+        form: EntryForm,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), FollowError> {
+        // One bundle back where the link to the entry before lies there.
+        let known = start * BUNDLE_LEN >= from;
+        let begin = start.saturating_sub(u64::from(known)) * BUNDLE_LEN;
+        let decode = |bundle: &Bundle| match form {
+            EntryForm::Tallystick => entries_of(bundle),
+            EntryForm::Any => Ok(Vec::new()),
+        };
+        let mut end = None;
+        tree.read_entries(
+            begin..tree.size(),
+            form,
+            &decode,
+            &mut |bundle, entries: Vec<Entry>| {
+                end = join(end, &bundle, &entries)?;
+                self.put_bundle(&bundle)?;
+                progress(bundle.first() + bundle.hashes().len() as u64);
+                Ok(())
+            },
+        )
+    }
+
+    fn take_hashes(
+        &self,
+        from: u64,
+        tree: &VerifiedTree,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), FollowError> {
+        for number in from / BUNDLE_LEN..tree.size().div_ceil(BUNDLE_LEN) {
+            self.take_tile(0, number, tree)?;
+            progress(tree.size().min((number + 1) * BUNDLE_LEN));
+        }
+        Ok(())
+    }
+
+    /// The tiles above level 0 that have changed since `from`.
+    fn take_upper_levels(&self, from: u64, tree: &VerifiedTree) -> Result<(), FollowError> {
+        for level in 1..8 {
+            let (known, count) = (nodes_at(level, from), nodes_at(level, tree.size()));
+            for number in known / BUNDLE_LEN..count.div_ceil(BUNDLE_LEN) {
+                self.take_tile(level, number, tree)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_tile(&self, level: u8, number: u64, tree: &VerifiedTree) -> Result<(), FollowError> {
+        let width = (nodes_at(level, tree.size()) - number * BUNDLE_LEN).min(BUNDLE_LEN);
+        let width = usize::try_from(width).expect("at most 256");
+        let hashes = tree.tile(level, number, width)?;
+        self.put_tile(TileKind::Hashes(level), number, width, hashes.as_flattened())
+    }
+
+    fn put_bundle(&self, bundle: &Bundle) -> Result<(), FollowError> {
+        let (number, width) = (bundle.number(), bundle.hashes().len());
+        if self.keep == Keep::Entries {
+            self.put_tile(TileKind::Entries, number, width, bundle.bytes())?;
+        }
+        self.put_tile(TileKind::Hashes(0), number, width, bundle.hashes().as_flattened())
+    }
+
+    fn put_tile(&self, kind: TileKind, number: u64, width: usize, bytes: &[u8]) -> Result<(), FollowError> {
+        let width = u16::try_from(width).expect("at most 256");
+        self.put(&path(kind, number, width).to_string(), bytes)
+    }
+
+    /// The first full bundle from `start` on that was not taken over by a run that
+    /// was cut off, or the last one.
+    fn first_missing(&self, start: u64, tree: &VerifiedTree) -> Result<u64, FollowError> {
+        let mut number = start;
+        while number < tree.size() / BUNDLE_LEN && self.has(number, tree)? {
+            number += 1;
+        }
+        Ok(number)
+    }
+
+    fn has(&self, number: u64, tree: &VerifiedTree) -> Result<bool, FollowError> {
+        let read = |kind, most| {
+            let path = path(kind, number, TILE_LEN as u16).to_string();
+            self.source.get(&path, most)
+        };
+        let Some(tile) = read(TileKind::Hashes(0), TILE_LEN * 32)? else {
+            return Ok(false);
+        };
+        let (hashes, rest) = tile.as_chunks::<32>();
+        let is_tile = rest.is_empty()
+            && hashes.len() == TILE_LEN
+            && root_of(hashes) == tree.node(BUNDLE_LEN.ilog2(), number)?;
+        if !is_tile || self.keep == Keep::Hashes {
+            return Ok(is_tile);
+        }
+        let most = TILE_LEN * (2 + limits::FOREIGN_ENTRY_BYTES_MAX);
+        let Some(bytes) = read(TileKind::Entries, most)? else {
+            return Ok(false);
+        };
+        Ok(Bundle::whole(number, bytes).is_ok_and(|bundle| bundle.hashes() == hashes))
+    }
+
+    /// Keeps evidence, unless there is enough of it, and says where.
+    ///
+    /// # Errors
+    /// [`FollowError::Copy`].
+    pub fn keep_evidence(&self, evidence: &ForkEvidence) -> Result<PathBuf, FollowError> {
+        let bytes = evidence.encode();
+        let name = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes)[..8]);
+        let name = format!("{EVIDENCE}/fork-{name}.cbor");
+        let kept = self.evidence()?;
+        match kept.into_iter().nth(limits::EVIDENCE_KEPT_MAX - 1) {
+            // A log that goes on under two histories gives new evidence each time.
+            Some(enough) if !self.dir.join(&name).exists() => Ok(enough),
+            _ => {
+                self.put_synced(&name, &bytes)?;
+                Ok(self.dir.join(name))
+            }
+        }
+    }
+
+    /// The files of evidence that are kept, in the order of their names.
+    ///
+    /// # Errors
+    /// [`FollowError::Copy`].
+    pub fn evidence(&self) -> Result<Vec<PathBuf>, FollowError> {
+        let dir = self.dir.join(EVIDENCE);
+        let failed = |error: io::Error| copy_error(&dir, &error);
+        let entries = match fs::read_dir(&dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut found = entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(failed)?;
+        found.retain(|path| path.extension().is_some_and(|extension| extension == "cbor"));
+        found.sort();
+        Ok(found)
+    }
+
+    /// Writes a file, whole or not at all; durable with [`sync_written`].
+    fn put(&self, path: &str, bytes: &[u8]) -> Result<(), FollowError> {
+        let target = self.dir.join(path);
+        // What a reader may be reading is not written again.
+        if fs::read(&target).is_ok_and(|there| there == bytes) {
+            return Ok(());
+        }
+        self.write(&target, bytes, false)
+            .map_err(|error| copy_error(&target, &error))
+    }
+
+    /// Writes a file, whole or not at all, and durable.
+    fn put_synced(&self, path: &str, bytes: &[u8]) -> Result<(), FollowError> {
+        let target = self.dir.join(path);
+        self.write(&target, bytes, true)
+            .map_err(|error| copy_error(&target, &error))
+    }
+
+    fn write(&self, target: &Path, bytes: &[u8], synced: bool) -> io::Result<()> {
+        let dir = target.parent().expect("a file in the copy's directory");
+        fs::create_dir_all(dir)?;
+        let part = self.dir.join(PART);
+        let mut file = File::create(&part)?;
+        file.write_all(bytes)?;
+        if synced {
+            file.sync_all()?;
+        }
+        fs::rename(&part, target)?;
+        if synced {
+            File::open(dir)?.sync_all()?;
+            File::open(&self.dir)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Removes the partial tiles of what is full by now.
+    fn drop_partial(&self, from: u64, size: u64) -> Result<(), FollowError> {
+        let kinds = (0..8).map(TileKind::Hashes).chain([TileKind::Entries]);
+        for kind in kinds {
+            let level = match kind {
+                TileKind::Hashes(level) => level,
+                TileKind::Entries => 0,
+            };
+            let number = nodes_at(level, from) / BUNDLE_LEN;
+            if number < nodes_at(level, size) / BUNDLE_LEN {
+                let full = path(kind, number, TILE_LEN as u16);
+                let partial = self.dir.join(format!("{full}.p"));
+                match fs::remove_dir_all(&partial) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => {
+                        return Err(copy_error(&partial, &error));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes all that was written to the file system of `dir` durable: for many small
+/// files one call, where a sync of each would be a commit of the file system's own.
+fn sync_written(dir: &Path) -> io::Result<()> {
+    rustix::fs::syncfs(File::open(dir)?)?;
+    Ok(())
+}
+
+fn nodes_at(level: u8, size: u64) -> u64 {
+    size >> (u32::from(level) * 8)
+}
+
+fn copy_error(what: &Path, error: &io::Error) -> FollowError {
+    FollowError::Copy {
+        what: what.display().to_string(),
+        why: error.to_string(),
+    }
+}

@@ -1,0 +1,35 @@
+//! Floor 6: what nodes and outsiders do with the logs of others.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`source`] | the port: where the files of a log are read from |
+//! | [`http_source`], [`dir_source`] | its adapters: a URL, a directory |
+//! | [`tree`] | the tree of a signed checkpoint, every hash checked on the way |
+//! | [`bundles`] | entries in order, each hashed and found in that tree |
+//! | [`chain`] | the links between entries |
+//! | [`client`] | a log: its checkpoint, from the last verified one to the next |
+//! | [`copy`] | a verified copy in a directory: a mirror, a monitor's memory |
+//! | [`follower`] | rounds of a monitor or mirror, and what they find |
+//! | [`metrics`] | what monitors and mirrors count |
+
+pub mod bundles;
+pub mod chain;
+pub mod client;
+#[cfg(test)]
+mod client_tests;
+pub mod copy;
+pub mod dir_source;
+mod error;
+pub mod follower;
+pub mod http_source;
+pub mod metrics;
+pub mod source;
+pub mod tree;
+
+pub use bundles::{Bundle, EntryForm};
+pub use client::{LogClient, SignedCheckpoint};
+pub use dir_source::DirSource;
+pub use error::FollowError;
+pub use http_source::HttpSource;
+pub use source::{FetchError, LogSource};
+pub use tree::VerifiedTree;

@@ -1,0 +1,197 @@
+//! The log client over HTTP and over a directory.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use tallystick::federation::chain::{entries_of, join};
+use tallystick::federation::client::key_told_at;
+use tallystick::federation::{
+    DirSource, EntryForm, FetchError, FollowError, HttpSource, LogClient, LogSource, VerifiedTree,
+};
+use tallystick::ledger::Event;
+use tallystick::testkit::TestNode;
+use tallystick::testkit::log::TestLog;
+use tallystick::testkit::node::ScratchDir;
+
+use super::host::{Host, Reply};
+use crate::http::client::{Served, receipt};
+
+fn http(url: &str, key: Option<&str>) -> Arc<dyn LogSource> {
+    Arc::new(HttpSource::new(url, key).unwrap())
+}
+
+/// All entries, with the chain between them checked.
+fn entries(tree: &VerifiedTree, form: EntryForm) -> Result<Vec<Vec<u8>>, FollowError> {
+    let mut found = Vec::new();
+    let mut end = None;
+    tree.read_entries(0..tree.size(), form, &entries_of, &mut |bundle, decoded| {
+        end = join(end, &bundle, &decoded)?;
+        found.extend(bundle.entries().map(|(_, bytes)| bytes.to_vec()));
+        Ok::<_, FollowError>(())
+    })?;
+    Ok(found)
+}
+
+/// What is blocking, away from the threads that serve.
+async fn away<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_node_is_followed_from_its_address_alone() {
+    let served = Served::start(TestNode::in_memory(501)).await;
+    let (till, auditor) = (served.node.till_key.clone(), served.node.auditor_key.clone());
+    let base = served.base.clone();
+    let sell = async |from: u32, to: u32| {
+        for n in from..to {
+            let body = receipt(&format!("r{n}"));
+            served
+                .post("/v1/receipts", &till, &format!("k{n}"), &body)
+                .await
+                .created();
+        }
+    };
+    sell(0, 5).await;
+    let told = {
+        let base = base.clone();
+        away(move || {
+            let source = http(&base, None);
+            let key = key_told_at(source.as_ref()).unwrap().unwrap();
+            let client = LogClient::new(Arc::clone(&source), key);
+            let tree = client.update(None).unwrap();
+            // Entries show a shop's trade.
+            let refused = tree.bundle(0, EntryForm::Tallystick);
+            let Err(FollowError::Fetch(FetchError::Forbidden { why, .. })) = refused else {
+                panic!("{refused:?}");
+            };
+            assert!(why.contains("key"), "{why}");
+            (client, tree.signed().clone())
+        })
+        .await
+    };
+    assert_eq!(told.0.key(), &served.node.node.log_key());
+
+    sell(5, 300).await;
+    let size = served.node.node.size();
+    let (client, first) = told;
+    let read = away(move || {
+        let client = client.at(http(&base, Some(&auditor)));
+        let tree = client.update(Some(&first)).unwrap();
+        let (form, genesis) = client.form(&tree).unwrap();
+        assert_eq!(form, EntryForm::Tallystick);
+        assert_eq!(genesis.unwrap().base_url, "https://coop.example");
+        entries(&tree, form).unwrap()
+    })
+    .await;
+    assert_eq!(read.len() as u64, size);
+    let stored = served.node.node.log_entry(size - 1).unwrap();
+    assert_eq!(read.last(), Some(&stored.bytes));
+    served.stop().await;
+}
+
+#[test]
+fn hostile_answers_are_capped_and_named() {
+    let host = Host::start();
+    let log = TestLog::new(300);
+    let client = LogClient::new(http(&host.url, None), log.vkey());
+    host.serve(&log);
+    let packed = |bytes: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    // What is packed is unpacked, asked for or not, and capped unpacked.
+    let bundle = log.files()["tile/entries/000"].clone();
+    let gzip = |bytes: &[u8]| Reply::Other("200 OK", "Content-Encoding: gzip\r\n", packed(bytes));
+    host.set("tile/entries/000", gzip(&bundle));
+    let tree = client.update(None).unwrap();
+    assert_eq!(entries(&tree, EntryForm::Tallystick).unwrap(), log.entries);
+    host.set("tile/entries/000", gzip(&vec![0; 20_000_000]));
+    for (path, reply) in [
+        ("checkpoint", Reply::Endless),
+        ("tile/0/001.p/44", Reply::Endless),
+        ("tile/entries/000", gzip(&vec![0; 20_000_000])),
+    ] {
+        host.serve(&log);
+        host.set(path, reply);
+        let read = client
+            .update(None)
+            .and_then(|tree| entries(&tree, EntryForm::Tallystick));
+        assert!(
+            matches!(read, Err(FollowError::Fetch(FetchError::TooLong { .. }))),
+            "{path}: {read:?}"
+        );
+    }
+    for (status, headers) in [
+        ("302 Found", "Location: http://127.0.0.1:1/checkpoint\r\n"),
+        ("204 No Content", ""),
+    ] {
+        host.set("checkpoint", Reply::Other(status, headers, Vec::new()));
+        let answer = client.checkpoint();
+        assert!(
+            matches!(answer, Err(FollowError::Fetch(FetchError::Answer { .. }))),
+            "{answer:?}"
+        );
+    }
+    let problem = br#"{"detail": "come back later", "action": "wait"}"#.to_vec();
+    host.set("checkpoint", Reply::Other("403 Forbidden", "", problem));
+    let Err(FollowError::Fetch(FetchError::Forbidden { why, .. })) = client.checkpoint() else {
+        panic!("it is forbidden");
+    };
+    assert_eq!(why, "come back later; wait");
+}
+
+#[test]
+fn an_address_that_is_none_is_refused() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    for (url, key) in [
+        ("coop.example", None),
+        ("https://coop.example/?x=1", None),
+        ("https://coop.example/#x", None),
+        ("http://coop.example", Some("key")),
+    ] {
+        let refused = HttpSource::new(url, key);
+        assert!(matches!(refused, Err(FetchError::Answer { .. })), "{url}");
+    }
+    HttpSource::new("http://coop.example/mirror/", None).unwrap();
+}
+
+fn write(dir: &Path, log: &TestLog) {
+    for (path, bytes) in log.files() {
+        let path = dir.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_directory_is_read_like_a_url() {
+    let dir = ScratchDir::new();
+    let mut log = TestLog::new(700);
+    write(dir.path(), &log);
+    let client = LogClient::new(Arc::new(DirSource::new(dir.path())), log.vkey());
+    let tree = client.update(None).unwrap();
+    let read = entries(&tree, EntryForm::Tallystick).unwrap();
+    assert_eq!(read, log.entries);
+    let first = tallystick::log::Entry::decode(&read[0]).unwrap();
+    assert!(matches!(
+        Event::from_body(first.kind, &first.body),
+        Ok((Event::Genesis(_), _))
+    ));
+
+    log.grow(900);
+    write(dir.path(), &log);
+    let held = tree.signed().clone();
+    assert_eq!(client.update(Some(&held)).unwrap().size(), 900);
+    std::fs::remove_file(dir.path().join("tile/entries/001")).unwrap();
+    let tree = client.update(Some(&held)).unwrap();
+    assert!(matches!(
+        entries(&tree, EntryForm::Any),
+        Err(FollowError::Missing { .. })
+    ));
+    std::fs::remove_file(dir.path().join("checkpoint")).unwrap();
+    assert!(client.checkpoint().is_err());
+}
