@@ -1,22 +1,25 @@
 //! Floor 8: the command line. One file per subcommand.
 //!
 //! Data goes to standard output, everything else to standard error. Exit codes:
-//! 0 done, 1 failed, 2 wrong usage; `verify` and `audit` have more. What acts on
-//! a node speaks HTTP to it; for a directory that no process has open the node
-//! is served here for as long as the command runs, so each command is written
-//! once (`node_args`).
+//! 0 done, 1 failed, 2 wrong usage; `verify`, `audit`, `monitor` and `mirror` have
+//! more. What acts on a node speaks HTTP to it; for a directory that no process
+//! has open the node is served here for as long as the command runs, so each
+//! command is written once (`node_args`).
 
 mod audit;
 mod campaign;
 mod client;
 mod compact;
 mod demo;
+mod follow;
 mod health;
 pub mod import;
 mod init;
 mod input;
 mod issue;
 mod key;
+mod mirror;
+mod monitor;
 mod node_args;
 mod output;
 mod qr;
@@ -64,6 +67,8 @@ enum Command {
     Import(import::ImportArgs),
     Verify(verify::VerifyArgs),
     Audit(audit::Args),
+    Monitor(monitor::Args),
+    Mirror(mirror::Args),
     Compact(compact::Args),
     Recover(recover::Args),
     Health(health::Args),
@@ -85,6 +90,8 @@ impl Command {
             Self::Receipt(args) => args.run(),
             Self::Import(args) => import_into(&args),
             Self::Audit(args) => args.run(),
+            Self::Monitor(args) => args.run(),
+            Self::Mirror(args) => args.run(),
             Self::Compact(args) => args.run(),
             Self::Recover(args) => args.run(),
             Self::Health(args) => args.run(),

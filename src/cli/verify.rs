@@ -4,6 +4,7 @@
 //! What is judged and how stands in [`crate::credential::verify`]; here files
 //! are read and the answer is put into words. docs/verify.md describes it.
 
+mod evidence;
 mod proof;
 mod trust;
 mod words;
@@ -23,10 +24,12 @@ use crate::primitives::{Clock as _, SystemClock, UnixSeconds, limits};
 pub const COULD_NOT_READ: u8 = 1;
 
 const AFTER_HELP: &str = "Examples:\n  tallystick verify coupon.txt --trust did.json --status list.cwt\n  \
-tallystick verify receipt.txt --trust did.json --proof answer.json --log-key VKEY\n\n\
+tallystick verify receipt.txt --trust did.json --proof answer.json --log-key VKEY\n  \
+tallystick verify --evidence fork.cbor --log-key VKEY\n\n\
 Exit codes: 0 valid, 1 could not read, 2 usage, 10 not yet valid, 11 expired, \
 12 revoked, 13 suspended, 14 used up, 15 undetermined (no status list, or one past its time), \
-16 unknown issuer, 17 forged or malformed. Of several the first of 17, 16, 11, 10, 15, 12, 13, 14.";
+16 unknown issuer, 17 forged or malformed. Of several the first of 17, 16, 11, 10, 15, 12, 13, 14. \
+Evidence: 0 the log is convicted, 16 nobody said whose key it is about, 17 it convicts nobody.";
 
 /// Check a coupon, receipt, membership, campaign or status list offline
 #[derive(clap::Args, Clone, Debug)]
@@ -47,6 +50,9 @@ pub struct VerifyArgs {
     /// What proves that it is in its issuer's log.
     #[command(flatten)]
     pub proof: ProofArgs,
+    /// In place of a credential: evidence that a log has signed two histories, as `monitor` keeps it
+    #[arg(long, value_name = "FILE", group = "about_a_log", conflicts_with_all = ["input", "trust", "status", "at"])]
+    pub evidence: Option<PathBuf>,
     /// Print one JSON object instead of sentences
     #[arg(long)]
     pub json: bool,
@@ -72,6 +78,9 @@ pub fn run(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> std::io::Result<u8> {
+    if let Some(path) = &args.evidence {
+        return run_evidence(args, path, stdout, stderr);
+    }
     match judge(args, stdin, stderr) {
         Ok((report, at)) => {
             if args.json {
@@ -81,18 +90,44 @@ pub fn run(
             }
             Ok(report.verdict.exit_code())
         }
-        Err(error) => {
-            let reason = format!("{error:#}");
-            if args.json {
-                let json = serde_json::json!({
-                    "verdict": "could_not_read", "exit_code": COULD_NOT_READ, "kind": null, "reason": reason,
-                });
-                writeln!(stdout, "{json}")?;
-            }
-            writeln!(stderr, "error: {reason}")?;
-            Ok(COULD_NOT_READ)
-        }
+        Err(error) => could_not_read(args, &error, stdout, stderr),
     }
+}
+
+fn run_evidence(
+    args: &VerifyArgs,
+    path: &Path,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> std::io::Result<u8> {
+    match evidence::judge(path, args.proof.log_key.as_ref()) {
+        Ok(judged) => {
+            if args.json {
+                writeln!(stdout, "{}", judged.json)?;
+            } else {
+                writeln!(stdout, "{}", judged.words)?;
+            }
+            Ok(judged.exit_code)
+        }
+        Err(error) => could_not_read(args, &error, stdout, stderr),
+    }
+}
+
+fn could_not_read(
+    args: &VerifyArgs,
+    error: &anyhow::Error,
+    stdout: &mut dyn Write,
+    stderr: &mut dyn Write,
+) -> std::io::Result<u8> {
+    let reason = format!("{error:#}");
+    if args.json {
+        let json = serde_json::json!({
+            "verdict": "could_not_read", "exit_code": COULD_NOT_READ, "kind": null, "reason": reason,
+        });
+        writeln!(stdout, "{json}")?;
+    }
+    writeln!(stderr, "error: {reason}")?;
+    Ok(COULD_NOT_READ)
 }
 
 fn judge(

@@ -19,10 +19,10 @@ use super::read_file;
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct ProofArgs {
     /// What proves that it is in its issuer's log: JSON as `?proof=cose` gives it, or a COSE receipt
-    #[arg(long, value_name = "FILE", requires = "log_key")]
+    #[arg(long, value_name = "FILE", requires = "log_key", group = "about_a_log")]
     pub proof: Option<PathBuf>,
     /// The log's key, as `init` prints it (vkey)
-    #[arg(long, value_name = "VKEY", requires = "proof", value_parser = parse_key)]
+    #[arg(long, value_name = "VKEY", requires = "about_a_log", value_parser = parse_key)]
     pub log_key: Option<VerifierKey>,
     /// A checkpoint of the log, of the receipt's size; in place of the one in the proof
     #[arg(long, value_name = "FILE", requires = "proof")]
