@@ -11,7 +11,7 @@
 //! | 3 | [`ledger`], [`log`] | decisions of the domain; formats of the log: pure |
 //! | 4 | [`store`] | durable rows and the guard file |
 //! | 5 | [`node`] | the writer, recovery, queries, audit |
-//! | 6 | [`federation`] | the logs of others: clients, monitors, mirrors |
+//! | 6 | [`federation`] | the logs of others: clients, monitors, mirrors, witnessing |
 //! | 7 | [`http`], [`web`] | JSON, CBOR and pages |
 //! | 8 | [`cli`], [`server`] | commands, config, wiring, shutdown |
 //! | – | [`testkit`] | tests and benches only |

@@ -11,6 +11,7 @@
 //! | [`copy`] | a verified copy in a directory: a mirror, a monitor's memory |
 //! | [`follower`] | rounds of a monitor or mirror, and what they find |
 //! | [`metrics`] | what monitors and mirrors count |
+//! | [`witness`] | cosigning the logs of others (c2sp.org/tlog-witness) |
 
 pub mod bundles;
 pub mod chain;
@@ -25,6 +26,7 @@ pub mod http_source;
 pub mod metrics;
 pub mod source;
 pub mod tree;
+pub mod witness;
 
 pub use bundles::{Bundle, EntryForm};
 pub use client::{LogClient, SignedCheckpoint};
@@ -33,3 +35,4 @@ pub use error::FollowError;
 pub use http_source::HttpSource;
 pub use source::{FetchError, LogSource};
 pub use tree::VerifiedTree;
+pub use witness::{Witness, WitnessError};

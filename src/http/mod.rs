@@ -28,6 +28,7 @@ mod revocations;
 pub mod scalars;
 mod tiles;
 mod unread;
+mod witness;
 
 use std::future::Future;
 use std::net::TcpListener;
@@ -45,6 +46,8 @@ use prometheus::Registry;
 use rustix::net::sockopt::set_tcp_user_timeout;
 
 use crate::encoding::qr_text;
+use crate::federation::Witness;
+use crate::log::VerifierKey;
 use crate::node::access::AccessKeys;
 use crate::node::{EntryRef, Node};
 use crate::primitives::limits;
@@ -88,6 +91,8 @@ pub struct HttpOptions {
     pub metrics_public: bool,
     /// Whether entries are for everyone and not for office and auditor keys only.
     pub entries_public: bool,
+    /// Keys of the logs whose checkpoints are cosigned; none unless named.
+    pub witness_logs: Vec<VerifierKey>,
     /// Worker threads; one per core when `None`.
     pub workers: Option<usize>,
     /// How long an idle connection is kept.
@@ -110,6 +115,7 @@ impl Default for HttpOptions {
             cors_origins: Vec::new(),
             metrics_public: false,
             entries_public: false,
+            witness_logs: Vec::new(),
             workers: None,
             keep_alive: Duration::from_secs(75),
             client_timeout: Duration::from_secs(10),
@@ -127,6 +133,7 @@ pub struct HttpState {
     registry: Registry,
     options: HttpOptions,
     observed: observe::Observed,
+    witness: Arc<Witness>,
     did_document: String,
 }
 
@@ -140,6 +147,7 @@ impl HttpState {
     pub fn new(node: Node, keys: Arc<AccessKeys>, registry: Registry, options: HttpOptions) -> Arc<Self> {
         Arc::new(Self {
             observed: observe::Observed::new(&registry),
+            witness: Witness::new(node.clone(), &options.witness_logs, &registry),
             did_document: public::did_document(
                 &node.options().origin,
                 &node.credential_key(),

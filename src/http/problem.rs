@@ -141,6 +141,7 @@ impl From<NodeError> for Problem {
     fn from(error: NodeError) -> Self {
         match error {
             NodeError::Refused(refusal) => refusal.into(),
+            NodeError::NotCosigned(why) => why.into(),
             NodeError::Busy => Self::new("busy", NodeError::Busy.to_string()),
             NodeError::InProgress => Self::new("request_in_progress", NodeError::InProgress.to_string()),
             NodeError::Gone(why) => Self::new("gone", why),

@@ -58,6 +58,14 @@ pub const TABLE: &[Row] = &[
         "Send it once, with 1 to 255 visible ASCII characters and no spaces; a random UUID is fine.",
     ),
     row(
+        "checkpoint_invalid",
+        400,
+        false,
+        "This is no request to cosign a checkpoint",
+        "Send it as C2SP tlog-witness has it: the old size, which is not above the checkpoint's, the proof, an empty \
+         line, the checkpoint.",
+    ),
+    row(
         "access_key_missing",
         401,
         false,
@@ -86,11 +94,25 @@ pub const TABLE: &[Row] = &[
         "Send the register that the access key is bound to, or use an office key.",
     ),
     row(
+        "checkpoint_not_signed",
+        403,
+        false,
+        "No trusted key has signed this checkpoint",
+        "Compare the log's key with the one in the witness's setting witness_logs.",
+    ),
+    row(
         "not_found",
         404,
         false,
         "There is no such thing",
         "Check the address and the id in it. A till whose answer was lost asks by register and till_reference.",
+    ),
+    row(
+        "log_unknown",
+        404,
+        false,
+        "This witness was not told of that log",
+        "Ask its operator to add the log's vkey to the setting witness_logs.",
     ),
     row(
         "method_not_allowed",
@@ -132,7 +154,7 @@ pub const TABLE: &[Row] = &[
         413,
         false,
         "The body is too large",
-        "Send at most 512 KiB and 1,000 receipt lines.",
+        "Send at most 512 KiB and 1,000 receipt lines, of a checkpoint to be cosigned at most 130 KiB.",
     ),
     row(
         "content_type_unsupported",
@@ -142,6 +164,14 @@ pub const TABLE: &[Row] = &[
         "Send the header Content-Type: application/json, and no Content-Encoding.",
     ),
     // Retries.
+    row(
+        "checkpoint_inconsistent",
+        422,
+        false,
+        "The checkpoint is not shown to continue the one cosigned last",
+        "Send the consistency proof between the two sizes. If it is right, the log has two histories: keep both \
+         checkpoints, they are evidence.",
+    ),
     row(
         "idempotency_key_reused",
         422,

@@ -143,6 +143,15 @@ fn json_content_type(request: &HttpRequest) -> Result<&str, Problem> {
 /// # Errors
 /// When the body is packed.
 pub fn content_type<'a>(request: &'a HttpRequest, media: &str) -> Result<Option<&'a str>, Problem> {
+    unpacked(request)?;
+    let value = request.headers().get(header::CONTENT_TYPE);
+    let text = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let said = text.split(';').next().unwrap_or_default().trim();
+    Ok(said.eq_ignore_ascii_case(media).then_some(text))
+}
+
+/// Refuses a body that is packed.
+pub fn unpacked(request: &HttpRequest) -> Result<(), Problem> {
     let packed = request.headers().get(header::CONTENT_ENCODING);
     if packed.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Problem::new(
@@ -150,14 +159,11 @@ pub fn content_type<'a>(request: &'a HttpRequest, media: &str) -> Result<Option<
             "bodies are taken as they are, without a Content-Encoding",
         ));
     }
-    let value = request.headers().get(header::CONTENT_TYPE);
-    let text = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let said = text.split(';').next().unwrap_or_default().trim();
-    Ok(said.eq_ignore_ascii_case(media).then_some(text))
+    Ok(())
 }
 
 /// The body, raw. One that comes in a single piece, as most do, is not copied.
-async fn read_body(request: &HttpRequest, payload: Payload, within: Duration) -> Result<Bytes, Problem> {
+pub async fn read_body(request: &HttpRequest, payload: Payload, within: Duration) -> Result<Bytes, Problem> {
     tokio::time::timeout(within, gather(request, payload))
         .await
         .unwrap_or_else(|_| Err(Problem::new("body_timeout", "the body did not arrive in time")))

@@ -67,6 +67,9 @@ pub enum LogError {
     /// Not a proof in text.
     #[error("tlog-proof: {0}")]
     TlogProof(&'static str),
+    /// Not what logs and witnesses say to each other.
+    #[error("add-checkpoint: {0}")]
+    AddCheckpoint(&'static str),
     /// Not a COSE receipt.
     #[error("COSE receipt: {0}")]
     Receipt(GateError),

@@ -1,8 +1,8 @@
 //! Floor 3: the formats of the log. Pure.
 //!
 //! In scope: the entry and its hash link, signed notes, checkpoints, tile
-//! paths and bundles, cosignatures, COSE receipts, proofs as text, evidence of a
-//! fork. Out of
+//! paths and bundles, cosignatures, what witnesses are sent and when they
+//! cosign, COSE receipts, proofs as text, evidence of a fork. Out of
 //! scope: what entries say (the ledger), where they lie (the store), who may
 //! read them (http).
 
@@ -15,6 +15,7 @@ pub mod evidence;
 pub mod note;
 pub mod tile_path;
 pub mod tlog_proof;
+pub mod witness;
 
 pub use checkpoint::Checkpoint;
 pub use entry::{Entry, entry_hash};
@@ -23,3 +24,4 @@ pub use evidence::ForkEvidence;
 pub use note::{KeyKind, Note, NoteSignature, VerifierKey};
 pub use tile_path::TilePath;
 pub use tlog_proof::TlogProof;
+pub use witness::{AddCheckpoint, NotCosigned, TreeHead};

@@ -131,7 +131,8 @@ impl VerifierKey {
     }
 
     /// Whether this signature line is this key's: name *and* key id are equal.
-    fn made(&self, signature: &NoteSignature) -> bool {
+    #[must_use]
+    pub fn made(&self, signature: &NoteSignature) -> bool {
         self.key_id == signature.key_id && self.name == signature.name
     }
 

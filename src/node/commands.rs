@@ -8,6 +8,7 @@ use crate::credential::ReceiptStub;
 use crate::ledger::{
     Answers, BatchOrder, Mark, Presented, Quote, Recorded, RedemptionOrder, ReversalOrder, StatusTarget,
 };
+use crate::log::NoteSignature;
 use crate::primitives::{Amount, Digest, Tag, UnixSeconds};
 
 use super::NodeError;
@@ -15,6 +16,7 @@ use super::answers::CampaignView;
 use super::batches::Reservation;
 use super::numbers::NumberGuess;
 use super::requests::Scope;
+use super::witnessing::ToWitness;
 
 /// When a batch is asked for.
 #[derive(Clone, Copy)]
@@ -68,6 +70,8 @@ pub(super) enum Command {
         reason: Option<String>,
     },
     SignList(u32),
+    /// Another log's checkpoint is to be cosigned.
+    Witness(Box<ToWitness>),
     /// Writes everything that is kept in memory beside the log, and stops.
     Shutdown,
 }
@@ -114,6 +118,8 @@ pub(crate) enum Reply {
     Reserved(Box<Reservation>),
     /// What a redemption would give.
     Quoted(Quote),
+    /// The line that cosigns another log's checkpoint.
+    Cosigned(NoteSignature),
     /// Done, with nothing to show.
     Done,
     /// Not done.

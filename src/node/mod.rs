@@ -34,6 +34,7 @@ mod signers;
 pub(crate) mod snapshot;
 mod statuses;
 mod upkeep;
+mod witnessing;
 mod writer;
 
 #[cfg(test)]
@@ -57,8 +58,10 @@ pub use proofs::{ConsistencyProof, InclusionProof, LogEntry};
 pub use recover::guard_from_checkpoint;
 pub use requests::{Caller, Scope};
 pub use upkeep::Upkeep;
+pub use witnessing::ToWitness;
 
 use crate::ledger::Refusal;
+use crate::log::NotCosigned;
 use crate::store::StoreError;
 
 /// Why a node could not do what was asked.
@@ -67,6 +70,9 @@ pub enum NodeError {
     /// The domain refuses; nothing has changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// A checkpoint of another log may not be cosigned; nothing has changed.
+    #[error(transparent)]
+    NotCosigned(#[from] NotCosigned),
     /// Too much is waiting; the same request may be sent again.
     #[error("the node has more work waiting than it takes on; send the same request again in a moment")]
     Busy,

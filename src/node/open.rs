@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use ed25519_dalek::VerifyingKey;
 use prometheus::Registry;
 
-use crate::credential::{Algorithm, Campaign, Signed};
+use crate::credential::{Algorithm, Campaign, SecretKey, Signed};
 use crate::ledger::{BatchIssued, CampaignSigned, CampaignState, Event, Genesis, Recorded, State};
 use crate::log::{self, KeyKind, VerifierKey};
 use crate::merkle::{NodeReader, TileBuilder, TreeView, half_tile_from_bytes};
@@ -31,6 +31,7 @@ use super::requests::RequestHasher;
 use super::signers::Signers;
 use super::snapshot::{self, Snapshot};
 use super::upkeep::Upkeep;
+use super::witnessing::StoredLogs;
 use super::writer::{Head, Shared, Writer};
 use super::{Inner, Node, NodeError, NodeMetrics};
 
@@ -242,12 +243,13 @@ impl Writer {
             ..State::default()
         };
         let (snapshot, state_covers) = load_state(engine.as_ref(), size, &mut state, &mut report)?;
-        let log_key = VerifierKey::new(
-            parts.options.origin.authority(),
-            KeyKind::Ed25519,
-            verifying_key(parts.keyring.log.public().as_bytes())?,
-        )
-        .map_err(|error| NodeError::Refuse(error.to_string()))?;
+        let origin = &parts.options.origin;
+        let log_key = named_key(origin, KeyKind::Ed25519, &parts.keyring.log)?;
+        let witness_key = named_key(origin, KeyKind::Cosignature, &parts.keyring.witness)?;
+        let stored = StoredLogs::read(engine.as_ref(), &witness_key)?;
+        report.notes.extend(stored.unreadable.iter().cloned());
+        report.notes.extend(stored.behind(&signed.witnessed));
+        let witnessed = stored.with(&signed.witnessed);
         let shared = Arc::new(Shared {
             index: index.reader(),
             index_damage: Mutex::default(),
@@ -256,6 +258,8 @@ impl Writer {
             batches: super::coupons::KnownBatches::default(),
             signers: Signers::new(),
             log_key,
+            witness_key,
+            witnessed: RwLock::default(),
             head: RwLock::new(Head {
                 size: 0,
                 time: last.time,
@@ -283,6 +287,7 @@ impl Writer {
             last_time: last.time,
             time: shared.clock.now().max(last.time),
             signed: signed.clone(),
+            witnessed,
             upkeep,
             applied: 0,
             reservations: BTreeMap::new(),
@@ -313,7 +318,12 @@ fn clock_behind(now: UnixSeconds, last: UnixSeconds) -> Option<String> {
     })
 }
 
-pub(super) fn verifying_key(bytes: &[u8; 32]) -> Result<VerifyingKey, NodeError> {
+pub(super) fn named_key(origin: &Origin, kind: KeyKind, key: &SecretKey) -> Result<VerifierKey, NodeError> {
+    VerifierKey::new(origin.authority(), kind, verifying_key(key.public().as_bytes())?)
+        .map_err(|error| NodeError::Refuse(error.to_string()))
+}
+
+fn verifying_key(bytes: &[u8; 32]) -> Result<VerifyingKey, NodeError> {
     VerifyingKey::from_bytes(bytes)
         .map_err(|error| NodeError::Refuse(format!("a key of the keyring: {error}")))
 }
@@ -345,6 +355,12 @@ fn check_genesis(engine: &dyn Engine, keyring: &Keyring, options: &NodeOptions) 
     if genesis.log_key != *keyring.log.public().as_bytes() {
         return Err(NodeError::Refuse(
             "the log key in keys/ is not the one in the log's first entry: these keys belong to another node"
+                .to_owned(),
+        ));
+    }
+    if genesis.witness_key != *keyring.witness.public().as_bytes() {
+        return Err(NodeError::Refuse(
+            "the witness key in keys/ is not the one in the log's first entry: these keys belong to another node"
                 .to_owned(),
         ));
     }
@@ -521,8 +537,13 @@ impl Writer {
             ));
             self.signed.size = size;
             self.signed.root = self.tree.root();
+        }
+        // Rows may be ahead of the guard: nothing of them is shown before it is.
+        self.signed.witnessed = self.guarded_logs();
+        if self.signed != *signed {
             self.guard.write(&self.signed)?;
         }
+        *shared.witnessed.write().expect("no holder of this lock panics") = self.witnessed.clone();
         *shared.head.write().expect("no holder of this lock panics") =
             shared.sign_head(&self.tree, self.last_time)?;
         shared

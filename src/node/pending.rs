@@ -10,6 +10,7 @@ use crate::primitives::{CampaignId, limits};
 use crate::store::Batch;
 
 use super::commands::Reply;
+use super::witnessing::Held;
 
 /// A batch of issued coupons as its row in the store has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub(super) struct Pending {
     pub campaigns: Vec<CampaignId>,
     /// Status list tokens signed in this batch.
     pub lists: Vec<(u32, Vec<u8>)>,
+    /// Other logs' checkpoints cosigned in this batch.
+    pub witnessed: Vec<([u8; 16], Held)>,
 }
 
 impl Pending {

@@ -2,12 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use crate::log::{Checkpoint, KeyKind, VerifierKey};
+use crate::log::{Checkpoint, KeyKind};
 use crate::merkle::{Frontier, leaf_hash};
 use crate::store::{Engine, GuardState, scan_entries};
 
 use super::keyring::Keyring;
-use super::open::verifying_key;
+use super::open::named_key;
+use super::witnessing::StoredLogs;
 use super::{NodeError, NodeOptions};
 
 /// Compares a log with `note`, a checkpoint that this node once signed, and
@@ -26,9 +27,7 @@ pub fn guard_from_checkpoint(
     options: &NodeOptions,
     note: &[u8],
 ) -> Result<GuardState, NodeError> {
-    let key = verifying_key(keyring.log.public().as_bytes())?;
-    let key = VerifierKey::new(options.origin.authority(), KeyKind::Ed25519, key)
-        .map_err(|error| NodeError::Refuse(error.to_string()))?;
+    let key = named_key(&options.origin, KeyKind::Ed25519, &keyring.log)?;
     let checkpoint = Checkpoint::open(note, &key).map_err(|error| {
         NodeError::Refuse(format!(
             "this is no checkpoint that this node has signed: {error}"
@@ -56,5 +55,11 @@ pub fn guard_from_checkpoint(
             checkpoint.size
         )));
     }
-    Ok(GuardState::new(checkpoint.size, checkpoint.root.0))
+    let witness = named_key(&options.origin, KeyKind::Cosignature, &keyring.witness)?;
+    // The newest that is known; who has kept a later one of them is not.
+    let witnessed = StoredLogs::read(engine, &witness)?.guarded();
+    Ok(GuardState {
+        witnessed,
+        ..GuardState::new(checkpoint.size, checkpoint.root.0)
+    })
 }

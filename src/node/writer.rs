@@ -36,6 +36,7 @@ use super::requests::{RequestHasher, Scope, occurrence};
 use super::signers::Signers;
 use super::snapshot::{Snapshot, StatusRows};
 use super::upkeep::Upkeep;
+use super::witnessing::HeldLogs;
 use super::{NodeError, NodeMetrics, NodeOptions};
 
 /// How long the writer waits for work before it looks after lists and upkeep.
@@ -71,6 +72,8 @@ pub(crate) struct Shared {
     pub(super) index: IndexReader,
     pub(super) index_damage: Mutex<IndexDamage>,
     pub(super) log_key: VerifierKey,
+    pub(super) witness_key: VerifierKey,
+    pub(super) witnessed: RwLock<HeldLogs>,
     pub(super) head: RwLock<Head>,
     pub(super) campaigns: RwLock<BTreeMap<CampaignId, Arc<CampaignView>>>,
     pub(super) lists: RwLock<BTreeMap<u32, Arc<super::lists::SignedList>>>,
@@ -137,6 +140,8 @@ pub(super) struct Writer {
     pub time: UnixSeconds,
     /// What the guard holds.
     pub signed: GuardState,
+    /// Other logs as they were cosigned last, in the batch under way too.
+    pub witnessed: HeldLogs,
     pub upkeep: Upkeep,
     /// Entries that state and index include: the log's size, but while replaying.
     pub applied: u64,
@@ -374,6 +379,7 @@ impl Writer {
                 }
                 return Ok(Reply::Done);
             }
+            Command::Witness(asked) => return self.witness(*asked, pending),
             Command::Shutdown => return Ok(Reply::Done),
         };
         Ok(Reply::Recorded(recorded))
@@ -598,11 +604,18 @@ impl Writer {
                 .map(|(index, bytes)| (*index, bytes.as_slice())),
         )?;
         shared.engine.commit(batch)?;
-        if !pending.entries.is_empty() {
-            let size = self.tree.size();
+        let (grown, size) = (!pending.entries.is_empty(), self.tree.size());
+        if grown {
             self.signed.size = size;
             self.signed.root = self.tree.root();
+        }
+        if !pending.witnessed.is_empty() {
+            self.signed.witnessed = self.guarded_logs();
+        }
+        if grown || !pending.witnessed.is_empty() {
             self.guard.write(&self.signed)?;
+        }
+        if grown {
             let head = shared.sign_head(&self.tree, self.last_time)?;
             *shared.head.write().expect("no holder of this lock panics") = head;
             shared
@@ -630,6 +643,7 @@ impl Writer {
             }
         }
         self.publish_lists(pending);
+        self.publish_witnessed(pending);
     }
 
     /// Stops for good and tells everyone who waits.

@@ -51,9 +51,21 @@ pub const JOURNAL_CARRY_BYTES: usize = 192 * 1024;
 /// Page cache given to sled in bytes; the process takes about 2.4 times as much.
 pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Logs of others whose witnessed size the guard file holds: with them a slot
-/// stays inside its 4 KiB.
-pub const GUARD_WITNESSED_MAX: usize = 96;
+/// Logs of others whose newest cosigned checkpoint the guard file holds: with
+/// them a slot stays inside its 4 KiB.
+pub const GUARD_WITNESSED_MAX: usize = 71;
+
+/// Logs that a node may be told to witness: those it was told of before keep
+/// their place in the guard file, and it has room for some of them.
+pub const WITNESS_LOGS_MAX: usize = 64;
+
+/// Longest text of a checkpoint that is cosigned: three lines and some
+/// extensions; with two signatures it is a value of the store.
+pub const WITNESSED_TEXT_BYTES_MAX: usize = 2 * 1024;
+
+/// Checkpoints of one log on their way to being cosigned at a time: a log sends
+/// one after the other, and what anybody repeats does not fill the queue.
+pub const WITNESS_UNDER_WAY_MAX: usize = 4;
 
 /// Bytes that the raw scan of a damaged store reads at a time.
 pub const SCAN_WINDOW_BYTES: usize = 1024 * 1024;
@@ -264,6 +276,16 @@ pub const FOREIGN_ENTRY_BYTES_MAX: usize = 65_535;
 
 /// Longest answer of another node that is read only for the reason it gives.
 pub const REFUSAL_BYTES_MAX: usize = 16 * 1024;
+
+/// Lines of a consistency proof in add-checkpoint (C2SP tlog-witness).
+pub const ADD_CHECKPOINT_PROOF_MAX: usize = 63;
+
+/// Longest body of add-checkpoint: a size, a proof and the longest note.
+pub const ADD_CHECKPOINT_BYTES_MAX: usize = 32 + 45 * ADD_CHECKPOINT_PROOF_MAX + NOTE_BYTES_MAX;
+
+/// Cosignatures that one witness may answer with: one for each of its keys, old
+/// and new, of two kinds.
+pub const COSIGNATURES_ANSWERED_MAX: usize = 16;
 
 /// Longest COSE receipt: a path of 64 hashes of 34 bytes, with room.
 pub const COSE_RECEIPT_BYTES_MAX: usize = 4 * 1024;

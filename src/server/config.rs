@@ -13,6 +13,7 @@ use toml::Spanned;
 
 use crate::credential::Algorithm;
 use crate::http::QrForm;
+use crate::log::{KeyKind, VerifierKey};
 use crate::primitives::{Origin, limits};
 
 /// Name of the file in a node's directory.
@@ -108,6 +109,15 @@ const SETTINGS: &[Setting] = &[
         ],
     },
     Setting {
+        key: "witness_logs",
+        example: "[\"example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k\"]",
+        meaning: &[
+            "The logs that this node witnesses: it cosigns their checkpoints, each only if it continues",
+            "the one before. Named by their keys (vkey, as `tallystick init` prints it), at most 64.",
+            "None by default. Tell their operators this node's base URL and witness_vkey.",
+        ],
+    },
+    Setting {
         key: "guard",
         example: "\"/srv/guard/shop.guard\"",
         meaning: &[
@@ -181,6 +191,8 @@ pub struct Config {
     pub entries_public: bool,
     /// How long a status list is good, in seconds.
     pub status_list_seconds: u64,
+    /// Keys of the logs whose checkpoints are cosigned.
+    pub witness_logs: Vec<VerifierKey>,
     /// The guard file; `None` for the place beside the directory.
     pub guard: Option<PathBuf>,
     /// Threads that answer HTTP; `None` for one to each processor.
@@ -275,6 +287,7 @@ struct Raw {
     metrics_public: Option<bool>,
     entries_public: Option<bool>,
     status_list_seconds: Option<Spanned<u64>>,
+    witness_logs: Option<Spanned<Vec<String>>>,
     guard: Option<PathBuf>,
     workers: Option<Spanned<u64>>,
     connections: Option<Spanned<u64>>,
@@ -395,12 +408,12 @@ impl Config {
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         let source = Source { path, text };
         let raw: Raw = toml::from_str(text).map_err(|error| source.toml(&error))?;
+        let base_url = source
+            .read("base_url", raw.base_url, |text| {
+                Origin::parse(&text).map_err(|error| error.to_string())
+            })?
+            .ok_or_else(|| source.missing("base_url"))?;
         Ok(Self {
-            base_url: source
-                .read("base_url", raw.base_url, |text| {
-                    Origin::parse(&text).map_err(|error| error.to_string())
-                })?
-                .ok_or_else(|| source.missing("base_url"))?,
             name: source
                 .read("name", raw.name, name)?
                 .ok_or_else(|| source.missing("name"))?,
@@ -421,6 +434,12 @@ impl Config {
             status_list_seconds: source
                 .read("status_list_seconds", raw.status_list_seconds, list_seconds)?
                 .unwrap_or(STATUS_LIST_SECONDS_DEFAULT),
+            witness_logs: source
+                .read("witness_logs", raw.witness_logs, |keys| {
+                    witness_logs(keys, base_url.authority())
+                })?
+                .unwrap_or_default(),
+            base_url,
             guard: raw.guard,
             workers: source.read("workers", raw.workers, workers)?,
             connections: source
@@ -573,6 +592,30 @@ fn origins(texts: Vec<String>) -> Result<Vec<String>, String> {
                 .map_err(|error| format!("{text:?}: {error}"))
         })
         .collect()
+}
+
+/// Keys of logs, none of them the node's own.
+fn witness_logs(texts: Vec<String>, own: &str) -> Result<Vec<VerifierKey>, String> {
+    if texts.len() > limits::WITNESS_LOGS_MAX {
+        return Err(format!("at most {} logs are witnessed", limits::WITNESS_LOGS_MAX));
+    }
+    let mut keys: Vec<VerifierKey> = Vec::new();
+    for text in texts {
+        let key = VerifierKey::parse(&text).map_err(|error| format!("{text:?}: {error}"))?;
+        if key.kind() != KeyKind::Ed25519 {
+            return Err(format!("{text:?} is a witness's key, not a log's"));
+        }
+        if key.name() == own {
+            return Err(format!(
+                "{text:?} is this node's own log, which others have to witness"
+            ));
+        }
+        if keys.contains(&key) {
+            return Err(format!("{text:?} stands there twice"));
+        }
+        keys.push(key);
+    }
+    Ok(keys)
 }
 
 fn list_seconds(seconds: u64) -> Result<u64, String> {

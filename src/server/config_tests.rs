@@ -49,6 +49,24 @@ fn every_setting_is_in_the_file_and_its_example_is_right() {
     let config = parse(&text).unwrap();
     assert_eq!(config.workers, Some(2));
     assert_eq!(config.cors_origins, ["https://till.coop.example"]);
+    assert_eq!(config.witness_logs[0].name(), "example.com/foo");
+}
+
+#[test]
+fn logs_to_witness_are_other_logs_and_stand_once() {
+    let key = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+    let witness = "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2";
+    check(
+        &format!("witness_logs = [\"{key}\", \"{key}\"]"),
+        &["witness_logs: ", "twice", "Write it as in"],
+    );
+    check(&format!("witness_logs = [\"{witness}\"]"), &["a witness's key"]);
+    check("witness_logs = [\"example.com\"]", &["name+key id+key"]);
+    let point = *VerifierKey::parse(key).unwrap().key();
+    let own = VerifierKey::new("coop.example", KeyKind::Ed25519, point).unwrap();
+    check(&format!("witness_logs = [\"{own}\"]"), &["this node's own log"]);
+    let many = format!("\"{key}\", ").repeat(65);
+    check(&format!("witness_logs = [{many}]"), &["at most 64"]);
 }
 
 #[test]

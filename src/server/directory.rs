@@ -337,6 +337,7 @@ impl NodeDir {
             entropy: Arc::clone(&system.entropy),
             registry: registry.clone(),
         })?;
+        node.check_room_to_witness(config.witness_logs.iter().map(VerifierKey::name))?;
         notes.append(&mut report.notes);
         report.notes = notes;
         Ok(OpenedNode {

@@ -50,6 +50,7 @@ pub async fn serve(
             cors_origins: opened.config.cors_origins.clone(),
             metrics_public: opened.config.metrics_public,
             entries_public: opened.config.entries_public,
+            witness_logs: opened.config.witness_logs.clone(),
             workers: opened.config.workers,
             connections: files::connections(opened.config.connections),
             ..HttpOptions::default()

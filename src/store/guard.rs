@@ -1,16 +1,19 @@
 //! The guard file: what this node last signed (protocol.md, section 6, 'Never
 //! fork oneself'). It lies beside the node's directory, outside backups, so
-//! that a restored store cannot make the node sign a second history.
+//! that a restored store cannot make the node sign a second history, of its own
+//! log or of one that it witnesses: of those it holds the roots too, since to a
+//! size alone no later checkpoint could be proven consistent.
 //!
 //! Two slots of [`SLOT_BYTES`] are overwritten in turn, each write one `pwrite`
 //! and one `fdatasync`: a write that is cut short leaves the slot before it.
 //!
 //! ```text
 //! slot = "TLYGUARD"  sequence u64  size u64  root [32]  roster version u64
-//!        count u16  ( origin hash [32]  size u64 ) * count  sha256 [32]
+//!        count u16  ( log [16]  size u64  root [32] ) * count  sha256 [32]
 //! ```
 //!
-//! Numbers are big-endian; the SHA-256 is over what stands before it in the
+//! Numbers are big-endian; `log` is the first half of the SHA-256 of a witnessed
+//! log's origin; the SHA-256 is over what stands before it in the
 //! slot; what follows it means nothing.
 
 use std::fs::{File, OpenOptions};
@@ -33,7 +36,33 @@ pub const SLOT_BYTES: usize = BLOCK_BYTES;
 const MAGIC: &[u8; 8] = b"TLYGUARD";
 const COUNT_AT: usize = 64;
 const WITNESSED_AT: usize = 66;
-const WITNESSED_BYTES: usize = 40;
+const WITNESSED_BYTES: usize = 56;
+
+/// Another log as this node cosigned it last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Witnessed {
+    /// Which: [`Witnessed::log_of`] its origin.
+    pub log: [u8; 16],
+    /// Its size, in entries.
+    pub size: u64,
+    /// Its root at that size.
+    pub root: [u8; 32],
+}
+
+impl Witnessed {
+    /// The first half of the SHA-256 of `origin`.
+    #[must_use]
+    pub fn log_of(origin: &str) -> [u8; 16] {
+        let hash: [u8; 32] = Sha256::digest(origin).into();
+        *hash.first_chunk().expect("32 bytes begin with 16")
+    }
+
+    /// Whether this log, cosigned so before, may be cosigned as in `now`.
+    fn may_become(&self, now: &[Self]) -> bool {
+        now.iter()
+            .any(|now| now.log == self.log && (now.size > self.size || now == self))
+    }
+}
 
 /// What was signed last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,9 +71,9 @@ pub struct GuardState {
     pub size: u64,
     /// Root of the log at that size.
     pub root: [u8; 32],
-    /// Sizes witnessed for other logs, each under the SHA-256 of its origin;
-    /// at most `GUARD_WITNESSED_MAX`.
-    pub witnessed: Vec<([u8; 32], u64)>,
+    /// Other logs as this node cosigned them last, each once; at most
+    /// `GUARD_WITNESSED_MAX`.
+    pub witnessed: Vec<Witnessed>,
     /// Version of the roster last followed.
     pub roster_version: u64,
 }
@@ -70,9 +99,10 @@ impl GuardState {
         slot.extend_from_slice(&self.roster_version.to_be_bytes());
         let count = u16::try_from(self.witnessed.len()).expect("checked against GUARD_WITNESSED_MAX");
         slot.extend_from_slice(&count.to_be_bytes());
-        for (origin, size) in &self.witnessed {
-            slot.extend_from_slice(origin);
-            slot.extend_from_slice(&size.to_be_bytes());
+        for witnessed in &self.witnessed {
+            slot.extend_from_slice(&witnessed.log);
+            slot.extend_from_slice(&witnessed.size.to_be_bytes());
+            slot.extend_from_slice(&witnessed.root);
         }
         let digest = Sha256::digest(&slot);
         slot.extend_from_slice(&digest);
@@ -98,7 +128,11 @@ impl GuardState {
         let witnessed = (0..count)
             .map(|i| {
                 let at = WITNESSED_AT + i * WITNESSED_BYTES;
-                Some((slot[at..at + 32].try_into().ok()?, number(at + 32)?))
+                Some(Witnessed {
+                    log: slot[at..at + 16].try_into().ok()?,
+                    size: number(at + 16)?,
+                    root: slot[at + 24..at + 56].try_into().ok()?,
+                })
             })
             .collect::<Option<_>>()?;
         let state = Self {
@@ -121,15 +155,12 @@ impl GuardState {
         }
         // Equal lists are the rule, so the walk is rare.
         let unwitnesses = self.witnessed != before.witnessed
-            && self.witnessed.iter().any(|(origin, size)| {
-                before
-                    .witnessed
-                    .iter()
-                    .any(|(earlier, reached)| earlier == origin && reached > size)
-            });
+            && !before.witnessed.iter().all(|log| log.may_become(&self.witnessed));
         if unwitnesses || self.roster_version < before.roster_version {
             return Err(StoreError::Fatal(
-                "the guard file holds a newer roster, or a larger size witnessed for another log".into(),
+                "the guard file holds a newer roster, or another log that was cosigned at a larger size or with \
+                 another root"
+                    .into(),
             ));
         }
         if self.witnessed.len() > GUARD_WITNESSED_MAX {
@@ -150,8 +181,8 @@ impl GuardState {
 /// - After a failure every later write fails.
 pub trait GuardFile: Send {
     /// Records `state`, which must follow the one before: not a smaller size,
-    /// nor the same size with another root, nor an older roster, nor a smaller
-    /// size for a log that was witnessed. What does not follow is not written.
+    /// nor the same size with another root, nor an older roster, nor a log
+    /// that was witnessed left out, smaller, or with another root at its size. What does not follow is not written.
     ///
     /// # Errors
     /// [`StoreError::Fatal`].

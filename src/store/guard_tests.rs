@@ -6,6 +6,14 @@ fn state(size: u64) -> GuardState {
     GuardState::new(size, [size as u8; 32])
 }
 
+fn witnessed(log: u8, size: u64, root: u8) -> Witnessed {
+    Witnessed {
+        log: [log; 16],
+        size,
+        root: [root; 32],
+    }
+}
+
 /// A guard of states 1 to `last`, closed.
 fn written(last: u64) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -26,7 +34,7 @@ fn keeps_the_newest_state() {
         assert_eq!(Guard::read(&path).unwrap(), state(last));
         let full = GuardState {
             witnessed: (0..GUARD_WITNESSED_MAX)
-                .map(|i| ([i as u8; 32], i as u64))
+                .map(|i| witnessed(i as u8, i as u64, 1))
                 .collect(),
             roster_version: 9,
             ..state(last)
@@ -94,21 +102,30 @@ fn never_goes_back() {
         assert!(matches!(guard.write(&fork), Err(StoreError::Fatal(_))));
     }
     let mut crowded = state(5);
-    crowded.witnessed = vec![([0; 32], 0); GUARD_WITNESSED_MAX + 1];
+    crowded.witnessed = vec![witnessed(0, 0, 0); GUARD_WITNESSED_MAX + 1];
     assert!(matches!(guard.write(&crowded), Err(StoreError::Fatal(_))));
     guard.write(&state(4)).unwrap();
     assert_eq!(Guard::read(&path).unwrap(), state(4));
-    let federated = |witnessed, roster_version| GuardState {
-        witnessed: vec![([7; 32], witnessed)],
+    let federated = |size, roster_version| GuardState {
+        witnessed: vec![witnessed(7, size, 1), witnessed(8, 5, 1)],
         roster_version,
         ..state(5)
     };
     guard.write(&federated(20, 3)).unwrap();
-    for backwards in [federated(19, 3), federated(21, 2)] {
+    let other_root = GuardState {
+        witnessed: vec![witnessed(7, 20, 2), witnessed(8, 5, 1)],
+        ..federated(20, 3)
+    };
+    let left_out = GuardState {
+        witnessed: vec![witnessed(7, 20, 1)],
+        ..federated(20, 3)
+    };
+    for backwards in [federated(19, 3), federated(21, 2), other_root, left_out] {
         assert!(matches!(guard.write(&backwards), Err(StoreError::Fatal(_))));
     }
     guard.write(&federated(20, 4)).unwrap();
-    assert_eq!(Guard::read(&path).unwrap(), federated(20, 4));
+    guard.write(&federated(21, 4)).unwrap();
+    assert_eq!(Guard::read(&path).unwrap(), federated(21, 4));
 }
 
 /// The write itself fails: nothing is persisted, and nothing is tried again.

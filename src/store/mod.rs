@@ -31,7 +31,7 @@ pub mod sled;
 
 pub use disk::{Disk, OsDisk};
 pub use engine::{Batch, Engine, Row, StoreError, Visitor};
-pub use guard::{Guard, GuardFile, GuardState};
+pub use guard::{Guard, GuardFile, GuardState, Witnessed};
 pub use memory::MemoryEngine;
 pub use pack::{Packed, PackedRow, Packer};
 pub use rows::{read_entry, scan_entries};

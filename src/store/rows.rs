@@ -15,6 +15,7 @@
 //! | `r` | reservation number u64 | a position range reserved, not yet issued |
 //! | `s` | status list number u64, row u16 | status bits |
 //! | `t` | level u8, tile number u64, half u8 | 128 hashes of a Merkle tile |
+//! | `w` | SHA-256 of an origin, 32 bytes | another log's checkpoint, as it was cosigned last |
 //! | `x` | level u8, run number u64, row u32 | a row of a sorted index run |
 //! | `y` | a name | what the index is made of |
 //! | `z` | a name | checkpoint of derived state: what opening starts from |
@@ -52,6 +53,8 @@ pub const RESERVATION: u8 = b'r';
 pub const STATUS: u8 = b's';
 /// Tiles of the Merkle tree.
 pub const HASH_TILE: u8 = b't';
+/// Other logs' checkpoints that were cosigned.
+pub const WITNESSED: u8 = b'w';
 /// Index runs.
 pub const INDEX_RUN: u8 = b'x';
 /// What the index is made of.
@@ -125,6 +128,13 @@ pub fn register(name: &str) -> Vec<u8> {
 #[must_use]
 pub fn status(list: u64, row: u16) -> Vec<u8> {
     key(STATUS, &[&list.to_be_bytes(), &row.to_be_bytes()])
+}
+
+/// Key of the checkpoint that was cosigned last of the log whose origin has this
+/// SHA-256.
+#[must_use]
+pub fn witnessed(origin_hash: &[u8; 32]) -> Vec<u8> {
+    key(WITNESSED, &[origin_hash])
 }
 
 /// Key of row `row` of index run `run` on `level`.

@@ -28,3 +28,4 @@ mod store_format;
 mod till_example;
 mod verify;
 mod verify_proof;
+mod witness;

@@ -174,11 +174,21 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
             "query_invalid",
             "not_acceptable",
         ]],
+        "addCheckpoint" => &[
+            BODY,
+            &["internal", "busy", "stopped"],
+            &[
+                "checkpoint_invalid",
+                "checkpoint_not_signed",
+                "checkpoint_inconsistent",
+                "log_unknown",
+            ],
+        ],
         "getTile" => &[&["internal", "stopped", "not_found"]],
         "getStatusList" => &[NODE, &["not_found"]],
         "getMetrics" => &[&["role_forbidden", "internal"]],
         "getReadiness" => &[&["stopped"]],
-        "getCampaign" | "getPageFile" | "followEscapedLink" => &[&["not_found"]],
+        "getCampaign" | "getPageFile" | "followEscapedLink" | "getWitnessedCheckpoint" => &[&["not_found"]],
         "listCampaigns"
         | "getDidDocument"
         | "getCheckpoint"

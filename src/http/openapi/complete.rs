@@ -8,8 +8,17 @@ use super::{codes, examples, links, page, problems, scalars};
 /// Calls under `/v1/` that need no key.
 const KEYLESS: [&str; 3] = ["listCampaigns", "getCampaign", "getConsistencyProof"];
 
-/// A POST that changes nothing, so that it needs no `Idempotency-Key`.
-const CHANGES_NOTHING: &str = "validateCoupon";
+/// POSTs without an `Idempotency-Key`: the one changes nothing, the other is as
+/// its specification has it.
+const WITHOUT_IDEMPOTENCY_KEY: [&str; 2] = ["validateCoupon", "addCheckpoint"];
+
+/// The usual form of a request to cosign a checkpoint; checkpoints of others may
+/// have further lines.
+const ADD_CHECKPOINT: &str = concat!(
+    "^old (0|[1-9][0-9]{0,17})\n([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=\n){0,63}\n",
+    "[!-*,-~]{1,253}\n(0|[1-9][0-9]{0,17})\n[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=\n\n",
+    "(\u{2014} [!-*,-~]{1,253} ([A-Za-z0-9+/]{4}){2,30}\n){1,16}$",
+);
 
 /// Media types of signed bytes.
 const BINARY: [&str; 4] = [
@@ -29,7 +38,7 @@ are JSON in UTF-8 of at most 512 KiB, without a Content-Encoding.
 **Errors** are problem documents (RFC 9457) with a stable `code`; `/errors` lists all of them. 422 says that a \
 well-formed body breaks a rule of the domain. A request that was refused has changed nothing.
 
-**Retries.** Every POST that changes something carries an `Idempotency-Key`: send it again with the same body, after \
+**Retries.** Every POST under `/v1/` that changes something carries an `Idempotency-Key`: send it again with the same body, after \
 `Retry-After` seconds where that header stands, else with growing pauses, until there is an answer other than 408, 409, \
 500 and 503; it is done once, and its answer is the first one byte for byte. If even the key is lost, look the call up by \
 register and `till_reference`.
@@ -75,6 +84,8 @@ pub fn complete(document: &mut Value) {
             complete_operation(path, method, operation);
         }
     }
+    document["paths"]["/add-checkpoint"]["post"]["requestBody"]["content"]["text/plain"]["schema"] =
+        json!({"type": "string", "pattern": ADD_CHECKPOINT});
     links::add(document);
     document["paths"]["/v1/receipts"]["post"]["responses"]["200"]["content"]["application/x-ndjson"]["schema"] =
         line_of_receipts();
@@ -175,7 +186,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         _ => {}
     }
     let more = match id.as_str() {
-        _ if method == "post" && id != CHANGES_NOTHING => Some("IdempotencyKey"),
+        id if method == "post" && !WITHOUT_IDEMPOTENCY_KEY.contains(&id) => Some("IdempotencyKey"),
         "getStatusList" => Some("IfNoneMatch"),
         _ => None,
     };
@@ -247,6 +258,7 @@ fn kept(id: &str) -> (&'static str, &'static str) {
             "private, max-age=31536000, immutable",
             "As of a tile; private unless entries are public",
         ),
+        "getWitnessedCheckpoint" => ("public, max-age=2", "Logs grow all the time"),
         "getCheckpoint" => ("public, max-age=2", "The log grows all the time"),
         "getStatusList" => ("public, max-age=60", "The token's ttl"),
         "getOpenApi" | "getErrors" => ("public, max-age=300", "It changes with the node's version"),

@@ -28,7 +28,7 @@ pub fn add(operation_id: &str, operation: &mut Value) {
         }
     }
     let responses = operation["responses"].as_object_mut().into_iter().flatten();
-    for (_, response) in responses.filter(|(status, _)| status.starts_with('2')) {
+    for (status, response) in responses {
         let content = response.get_mut("content").and_then(Value::as_object_mut);
         for (media, what) in content.into_iter().flatten() {
             if let Some(answer) = examples["answers"].get(media) {
@@ -42,7 +42,9 @@ pub fn add(operation_id: &str, operation: &mut Value) {
                 what["examples"] = json!({"bytes": {"summary": "Bytes", "description": told}});
             }
         }
-        if let Some(location) = examples.get("location") {
+        if status.starts_with('2')
+            && let Some(location) = examples.get("location")
+        {
             response["headers"]["Location"]["example"] = location.clone();
         }
     }

@@ -12,7 +12,9 @@ use serde_json::{Map, Value};
 use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::{batches, campaigns, coupons, proofs, public, receipts, redemptions, revocations, tiles};
+use super::{
+    batches, campaigns, coupons, proofs, public, receipts, redemptions, revocations, tiles, witness,
+};
 
 mod codes;
 mod complete;
@@ -50,6 +52,8 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(public::status_list)
         .service(public::did_json)
         .service(public::checkpoint)
+        .service(witness::add_checkpoint)
+        .service(witness::witnessed_checkpoint)
         .service(public::metrics)
         .service(public::healthz)
         .service(public::readyz)

@@ -154,7 +154,7 @@ fn samples() -> Vec<Problem> {
 }
 
 /// What is wrong with requests, or with the node.
-fn requests() -> [Problem; 22] {
+fn requests() -> [Problem; 26] {
     [
         ("body_invalid", "missing field `till_reference` at line 1 column 212"),
         ("query_invalid", "missing field `till_reference`"),
@@ -207,6 +207,19 @@ fn requests() -> [Problem; 22] {
             "stopped",
             "the node has stopped writing and has to be started again",
         ),
+        (
+            "checkpoint_invalid",
+            "add-checkpoint: its first line is `old` and a size",
+        ),
+        (
+            "checkpoint_not_signed",
+            "the checkpoint is not signed by a key that is trusted for its origin: no trusted key has signed this note",
+        ),
+        (
+            "checkpoint_inconsistent",
+            "it is not shown to continue the checkpoint cosigned last: the proof does not lead to the root",
+        ),
+        ("log_unknown", "this witness was not told of a log with that origin"),
         ("till_reference_reused", "this till_reference was used at this register for another content"),
     ]
     .map(|(code, detail)| Problem::new(code, detail))

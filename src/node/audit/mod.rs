@@ -45,12 +45,13 @@ use std::path::{Path, PathBuf};
 
 use crate::log::Checkpoint;
 use crate::primitives::{Digest, WithRemedy};
-use crate::store::{Engine, Guard, SledEngine, StoreError, rows};
+use crate::store::{Engine, Guard, SledEngine, StoreError, Witnessed, rows};
 
 use self::pass::{LogKeys, Pass};
 use self::receipts::{Desk, work};
 use self::source::{Coverage, RawIndex, Source, Spool};
 use self::workdir::{StoreLock, WorkDir, copy_store};
+use super::witnessing::StoredLogs;
 
 pub use self::finding::{Finding, Findings, Rule};
 pub use self::receipts::{Total, TotalKey, Totals, is_turnover, show_sum};
@@ -174,15 +175,19 @@ pub fn audit(options: &AuditOptions, progress: &mut dyn FnMut(u64, u64)) -> Resu
     let mut findings = Findings::default();
     let mut notes = Vec::new();
     let mut points = Vec::new();
+    let mut witnessed = Vec::new();
     if let Some(path) = guard_path {
         match Guard::read(&path).and_then(|state| Ok((state, Guard::is_whole(&path)?))) {
-            Ok((state, is_whole)) => points.push(SignedPoint {
-                source: format!("the guard file {}", path.display()),
-                size: state.size,
-                root: Digest(state.root),
-                compared: false,
-                in_doubt: !is_whole,
-            }),
+            Ok((state, is_whole)) => {
+                points.push(SignedPoint {
+                    source: format!("the guard file {}", path.display()),
+                    size: state.size,
+                    root: Digest(state.root),
+                    compared: false,
+                    in_doubt: !is_whole,
+                });
+                witnessed = state.witnessed;
+            }
             Err(error) => findings.store(Rule::GuardUnreadable, error.to_string()),
         }
     }
@@ -238,6 +243,7 @@ pub fn audit(options: &AuditOptions, progress: &mut dyn FnMut(u64, u64)) -> Resu
         coverage: &coverage,
         spool: spool.as_ref(),
         raw_end: raw.end(),
+        witnessed: &witnessed,
     };
     let run =
         |engine: Option<&dyn Engine>, points: &mut Vec<SignedPoint>, progress: &mut dyn FnMut(u64, u64)| {
@@ -350,6 +356,8 @@ struct Audit<'a> {
     coverage: &'a Coverage,
     spool: Option<&'a Spool>,
     raw_end: u64,
+    /// Other logs as the guard has them.
+    witnessed: &'a [Witnessed],
 }
 
 impl Audit<'_> {
@@ -377,6 +385,12 @@ impl Audit<'_> {
             end,
         };
         let mut report = self.pass(engine, keys.as_ref(), points, &source, progress)?;
+        if let (Some(engine), Some(keys)) = (engine, &keys) {
+            let stored = StoredLogs::read(engine, &keys.witness)?;
+            for wrong in stored.behind(self.witnessed).into_iter().chain(stored.unreadable) {
+                findings.store(Rule::StoredWitness, wrong);
+            }
+        }
         findings.append(std::mem::take(&mut report.findings));
         report.findings = findings;
         report.notes = self.notes(engine, points, end);

@@ -29,6 +29,7 @@ pub(super) struct LogKeys {
     pub origin: Origin,
     pub credential: KnownKey,
     pub log: VerifierKey,
+    pub witness: VerifierKey,
 }
 
 impl LogKeys {
@@ -55,16 +56,21 @@ impl LogKeys {
         if a == b || b == c || a == c {
             return Err("the keys in entry 0 are not three different ones".to_owned());
         }
-        let log = ed25519_dalek::VerifyingKey::from_bytes(&genesis.log_key)
-            .map_err(|error| error.to_string())
-            .and_then(|log| {
-                VerifierKey::new(origin.authority(), KeyKind::Ed25519, log).map_err(|error| error.to_string())
-            })
-            .map_err(|error| format!("the log key in entry 0: {error}"))?;
+        let named = |what: &str, kind, bytes: &[u8; 32]| {
+            ed25519_dalek::VerifyingKey::from_bytes(bytes)
+                .map_err(|error| error.to_string())
+                .and_then(|key| {
+                    VerifierKey::new(origin.authority(), kind, key).map_err(|error| error.to_string())
+                })
+                .map_err(|error| format!("the {what} key in entry 0: {error}"))
+        };
+        let log = named("log", KeyKind::Ed25519, &genesis.log_key)?;
+        let witness = named("witness", KeyKind::Cosignature, &genesis.witness_key)?;
         Ok(Self {
             origin,
             credential: KnownKey::new(credential),
             log,
+            witness,
         })
     }
 }

@@ -16,6 +16,7 @@ mod imports;
 mod logs;
 mod rows;
 mod streams;
+mod witnessing;
 
 pub use canonical::{Canonical, canonical};
 
@@ -37,6 +38,7 @@ pub fn targets() -> Vec<Target> {
         encodings::TARGETS,
         credentials::TARGETS,
         logs::TARGETS,
+        witnessing::TARGETS,
         rows::TARGETS,
         files::TARGETS,
         imports::TARGETS,

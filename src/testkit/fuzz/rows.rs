@@ -22,7 +22,7 @@ use crate::node::index::row::{self, DataRow};
 use crate::node::pending::BatchRow;
 use crate::node::snapshot::{self, CampaignRow};
 use crate::primitives::{Amount, CampaignId, Digest, KeyId, Position, UnixSeconds, limits};
-use crate::store::{Batch, Engine, GuardState, MemoryEngine, Packed, Packer, beside};
+use crate::store::{Batch, Engine, GuardState, MemoryEngine, Packed, Packer, Witnessed, beside};
 use crate::store::{journal, rows as keys};
 
 pub(super) const TARGETS: &[Target] = &[
@@ -194,7 +194,7 @@ fn guard_slot(data: &[u8]) -> bool {
     let count = data
         .get(64..66)
         .map_or(0, |count| usize::from(u16::from_be_bytes([count[0], count[1]])));
-    let end = 66 + 40 * count;
+    let end = 66 + 56 * count;
     let mut slot = data.to_vec();
     if slot.len() >= end + 32 {
         let digest = Sha256::digest(&slot[..end]);
@@ -209,7 +209,13 @@ fn guard_slot(data: &[u8]) -> bool {
 fn guard_seeds() -> Vec<Vec<u8>> {
     let mut state = GuardState::new(70_000, [7; 32]);
     let plain = state.to_slot(1);
-    state.witnessed = vec![([1; 32], 5), ([2; 32], u64::MAX)];
+    state.witnessed = [(1, 5), (2, u64::MAX)]
+        .map(|(log, size)| Witnessed {
+            log: [log; 16],
+            size,
+            root: [3; 32],
+        })
+        .to_vec();
     state.roster_version = 3;
     vec![plain, state.to_slot(u64::MAX)]
 }

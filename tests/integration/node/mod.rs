@@ -4,7 +4,7 @@
 mod bulk;
 mod crowd;
 mod damage;
-mod faults;
+pub mod faults;
 mod lifecycle;
 mod overspend;
 mod refusals;

@@ -6,9 +6,12 @@ use std::path::Path;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use reqwest::Method;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tallystick::testkit::TestNode;
 
 use crate::http::client::{Answer, Served, receipt, send};
+use crate::witness::by_hand::HandLog;
+use crate::witness::serving::{add, witness_on};
 
 const NDJSON: &str = "application/x-ndjson";
 const FILE: &str = "src/http/openapi/examples.json";
@@ -102,8 +105,9 @@ impl Day {
 async fn played() -> Value {
     let node = TestNode::in_memory(7);
     let (till, office) = (node.till_key.clone(), node.office_key.clone());
+    let partner = HandLog::new("partner.example", 9).grown(9, "a");
     let mut day = Day {
-        served: Served::start(node).await,
+        served: witness_on(node, &[&partner]).await,
         examples: json!({}),
     };
     let terms = json!({
@@ -194,6 +198,7 @@ async fn played() -> Value {
     day.get("getEntryBundle", "/tile/entries/000.p/1", &office, bundle)
         .await;
     day.log(&office, (receipt, redemption, name)).await;
+    day.witness(&partner).await;
     day.get("getHealth", "/healthz", "", json!({})).await;
     day.get("getReadiness", "/readyz", "", json!({})).await;
     day.get("getErrors", "/errors", "", json!({})).await;
@@ -226,6 +231,24 @@ impl Day {
         self.get("getConsistencyProof", path, "", sizes).await;
         self.also("getConsistencyProof", path, "", "application/cose")
             .await;
+    }
+}
+
+impl Day {
+    /// A partner's log has its checkpoints cosigned.
+    async fn witness(&mut self, partner: &HandLog) {
+        assert_eq!(add(&self.served, partner.request(0, 5)).await.status, 200);
+        let request = partner.request(5, 9);
+        let cosigned = add(&self.served, request.clone()).await;
+        let conflict = add(&self.served, request.clone()).await;
+        let mut answers = json!({});
+        for answer in [cosigned, conflict] {
+            answers[answer.header("content-type")] = json!(String::from_utf8(answer.body.clone()).unwrap());
+        }
+        self.examples["addCheckpoint"] = json!({"request": request, "answers": answers});
+        let hash = HEXLOWER.encode(&Sha256::digest(&partner.origin));
+        let (path, parameters) = (format!("/{hash}/checkpoint"), json!({"origin": hash}));
+        self.get("getWitnessedCheckpoint", &path, "", parameters).await;
     }
 }
 

@@ -1,0 +1,5 @@
+//! A node as a witness: durably, and over HTTP to the letter of its specification.
+
+pub mod by_hand;
+mod durable;
+pub mod serving;
