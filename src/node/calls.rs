@@ -6,27 +6,22 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use crate::credential::details::WrittenDetails;
-use crate::credential::{Campaign, Content, ReceiptStub, receipt_tag};
+use crate::credential::{Campaign, Content};
 use crate::ledger::{
-    Answers, Basket, BatchOrder, CampaignDraft, Event, Mark, NewStatus, Quote, ReceiptDraft, Recorded,
-    RedemptionOrder, Refusal, ReversalOrder, StatusTarget, WrittenDraft,
+    Answers, Basket, BatchOrder, CampaignDraft, Event, NewStatus, Quote, Recorded, RedemptionOrder, Refusal,
+    ReversalOrder, StatusTarget,
 };
 use crate::primitives::{
     Amount, CampaignId, CouponName, Digest, RedemptionId, Register, UnixSeconds, limits,
 };
 
-use super::answers::ReceiptRecord;
 use super::answers::{
-    CampaignAnswer, CouponsAnswer, EntryRef, IssuedCoupon, ReceiptAnswer, RedemptionAnswer, ReversalAnswer,
-    StatusAnswer,
+    CampaignAnswer, CouponsAnswer, EntryRef, IssuedCoupon, RedemptionAnswer, ReversalAnswer, StatusAnswer,
 };
-use super::commands::{Command, Job, ReceiptCommand, Reply, Reserving, SignedReceipt, expect_recorded};
+use super::commands::{Command, Job, Reply, Reserving, entry_of, expect_recorded};
 use super::find::{Lookup, misplaced};
-use super::numbers::NumberGuess;
-use super::requests::{Call, Caller, Scope, occurrence};
+use super::requests::{Call, Caller, Scope};
 use super::signers::{Make, Pieces};
-use super::writer::Shared;
 use super::{Node, NodeError};
 
 /// A coupon by what a till or the office has of it.
@@ -99,24 +94,6 @@ impl<T: Send + 'static> CouponStream<T> {
         let piece = self.pieces.take()?;
         Some(piece.await.map_err(|_| self.node.not_signed()))
     }
-}
-
-/// A receipt that was checked.
-pub struct CheckedReceipt {
-    answers: Answers,
-    content: ReceiptStub,
-    secret: [u8; 32],
-    mark: Mark,
-    details: Vec<u8>,
-    /// It seems to be a repeat.
-    known: bool,
-    guess: Option<NumberGuess>,
-}
-
-/// A receipt that was checked and signed, and waits for its place in the log.
-pub struct PreparedReceipt {
-    answers: Answers,
-    command: Box<ReceiptCommand>,
 }
 
 impl Node {
@@ -318,146 +295,6 @@ impl Node {
         })
     }
 
-    /// Issues a receipt. The node adds the number, the secret and the salts.
-    ///
-    /// # Errors
-    /// [`NodeError`]; nothing has changed then.
-    pub async fn issue_receipt(
-        &self,
-        caller: &Caller,
-        draft: ReceiptDraft,
-    ) -> Result<ReceiptAnswer, NodeError> {
-        let mut checked = self.check(caller, &draft, draft.details.write())?;
-        self.number_receipt(&mut checked);
-        let secret = checked.secret;
-        let prepared = self.sign_receipt(checked);
-        let command = Command::IssueReceipt(prepared.command);
-        match self.ask(command, Some(prepared.answers)).await? {
-            // What was stored is at hand: it need not be read back.
-            Reply::Issued { recorded, stub } => {
-                let record = ReceiptRecord {
-                    stub,
-                    secret,
-                    details: draft.details,
-                };
-                record.answer(&recorded)
-            }
-            reply => self.inner.shared.receipt_answer(expect_recorded(reply)?.as_ref()),
-        }
-    }
-
-    /// Checks a receipt: what needs no look at the log's end.
-    ///
-    /// # Errors
-    /// [`NodeError`]; nothing has changed then.
-    pub fn check_receipt(&self, caller: &Caller, draft: WrittenDraft) -> Result<CheckedReceipt, NodeError> {
-        let (draft, details) = draft.into_parts();
-        self.check(caller, &draft, details)
-    }
-
-    fn check(
-        &self,
-        caller: &Caller,
-        draft: &ReceiptDraft,
-        details: WrittenDetails,
-    ) -> Result<CheckedReceipt, NodeError> {
-        let shared = &self.inner.shared;
-        let reference = draft.details.till_reference.as_ref().map(|reference| {
-            shared
-                .hasher
-                .reference(&draft.register, &Call::Receipt, reference)
-        });
-        let answers = shared.hasher.answers(caller, reference);
-        // A repeat is common after an outage. It gets its answer however late
-        // it comes, so its time is not judged again, and it must not use up a
-        // number's guess.
-        let by_reference = || match reference {
-            Some(reference) => shared.newest(occurrence(reference, 0)),
-            None => Ok(None),
-        };
-        let known = shared.newest(answers.key)?.is_some() || by_reference()?.is_some();
-        if !known {
-            draft.check(shared.now())?;
-        }
-        let secret = shared.entropy.bytes();
-        let (details, details_root) = details.with_secret(&secret);
-        let content = ReceiptStub {
-            issued_at: draft.issued_at,
-            total: draft.total,
-            currency: draft.currency,
-            register: draft.register.clone(),
-            sequence_number: 0,
-            kind: draft.kind,
-            details_root,
-        };
-        Ok(CheckedReceipt {
-            answers,
-            content,
-            secret,
-            mark: draft.mark,
-            details,
-            known,
-            guess: None,
-        })
-    }
-
-    /// Gives a receipt the number that its register is expected to have next. Of
-    /// receipts that are numbered in the order in which they are put in line none
-    /// has to be signed again.
-    pub fn number_receipt(&self, receipt: &mut CheckedReceipt) {
-        if !receipt.known {
-            let guess = self.inner.shared.next_numbers.take(&receipt.content.register);
-            receipt.content.sequence_number = guess.number;
-            receipt.guess = Some(guess);
-        }
-    }
-
-    /// Signs a receipt under its number.
-    #[must_use]
-    pub fn sign_receipt(&self, receipt: CheckedReceipt) -> PreparedReceipt {
-        let CheckedReceipt {
-            answers,
-            content,
-            mark,
-            details,
-            guess,
-            ..
-        } = receipt;
-        let signed = guess.map(|guess| (guess, self.inner.shared.sign_stub(&content, &details)));
-        let command = Box::new(ReceiptCommand {
-            content,
-            mark,
-            details,
-            signed,
-        });
-        PreparedReceipt { answers, command }
-    }
-
-    /// Puts a receipt in line, behind those that were put there before: blocks
-    /// the thread while the line is full. What comes back tells its entry once
-    /// it is durable.
-    pub fn enqueue_receipt(
-        &self,
-        prepared: PreparedReceipt,
-    ) -> impl Future<Output = Result<EntryRef, NodeError>> + Send + use<> {
-        self.enqueue(Command::IssueReceipt(prepared.command), prepared.answers)
-    }
-
-    fn enqueue(
-        &self,
-        command: Command,
-        answers: Answers,
-    ) -> impl Future<Output = Result<EntryRef, NodeError>> + Send + use<> {
-        let answer = self.insist_for(command, Some(answers));
-        let node = self.clone();
-        async move {
-            match node.answered(answer).await? {
-                Reply::Issued { recorded, .. } => Ok(recorded.as_ref().into()),
-                reply => Ok(expect_recorded(reply)?.as_ref().into()),
-            }
-        }
-    }
-
     /// Says what redeeming a coupon would give; changes nothing.
     ///
     /// # Errors
@@ -514,7 +351,9 @@ impl Node {
         at: UnixSeconds,
     ) -> Result<impl Future<Output = Result<EntryRef, NodeError>> + Send + use<>, NodeError> {
         let (command, answers) = self.redemption_command(caller, request, Some(at))?;
-        Ok(self.enqueue(command, answers))
+        let answer = self.insist_for(command, Some(answers));
+        let node = self.clone();
+        Ok(async move { entry_of(node.answered(answer).await?) })
     }
 
     fn redemption_command(
@@ -689,7 +528,7 @@ impl Node {
         answer
     }
 
-    async fn answered(&self, answer: oneshot::Receiver<Reply>) -> Result<Reply, NodeError> {
+    pub(super) async fn answered(&self, answer: oneshot::Receiver<Reply>) -> Result<Reply, NodeError> {
         match answer.await {
             Ok(Reply::Failed(error)) => Err(error),
             Ok(reply) => Ok(reply),
@@ -699,17 +538,5 @@ impl Node {
 
     pub(super) fn stopped_error(&self) -> NodeError {
         NodeError::Stopped(self.stopped().unwrap_or_else(|| "its writer is gone".to_owned()))
-    }
-}
-
-impl Shared {
-    /// Signs a receipt whose details are stored as `details`.
-    pub(super) fn sign_stub(&self, content: &ReceiptStub, details: &[u8]) -> SignedReceipt {
-        let stub = content.sign(&self.keyring.credential, self.options.algorithm);
-        SignedReceipt {
-            tag: receipt_tag(&stub),
-            record: ReceiptRecord::encode(&stub, details),
-            stub,
-        }
     }
 }

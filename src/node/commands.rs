@@ -12,9 +12,10 @@ use crate::log::NoteSignature;
 use crate::primitives::{Amount, Digest, Tag, UnixSeconds};
 
 use super::NodeError;
-use super::answers::CampaignView;
+use super::answers::{CampaignView, EntryRef};
 use super::batches::Reservation;
 use super::numbers::NumberGuess;
+use super::receipts::PreparedReceipt;
 use super::requests::Scope;
 use super::witnessing::ToWitness;
 
@@ -54,6 +55,8 @@ pub(super) enum Command {
         root: Digest,
     },
     IssueReceipt(Box<ReceiptCommand>),
+    /// Several of them, each as if it came by itself.
+    IssueReceipts(Vec<PreparedReceipt>),
     Quote {
         coupon: Presented,
         basket: crate::ledger::Basket,
@@ -116,6 +119,8 @@ pub(crate) enum Reply {
     },
     /// Positions reserved for a batch.
     Reserved(Box<Reservation>),
+    /// What became of each of several commands.
+    Several(Vec<Reply>),
     /// What a redemption would give.
     Quoted(Quote),
     /// The line that cosigns another log's checkpoint.
@@ -134,5 +139,13 @@ pub(super) fn expect_recorded(reply: Reply) -> Result<Arc<Recorded>, NodeError> 
         _ => Err(NodeError::Inconsistent(
             "the writer answered another question".to_owned(),
         )),
+    }
+}
+
+/// The entry of something that was recorded.
+pub(super) fn entry_of(reply: Reply) -> Result<EntryRef, NodeError> {
+    match reply {
+        Reply::Issued { recorded, .. } => Ok(recorded.as_ref().into()),
+        reply => Ok(expect_recorded(reply)?.as_ref().into()),
     }
 }

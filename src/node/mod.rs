@@ -26,6 +26,7 @@ mod paths;
 pub(crate) mod pending;
 mod proofs;
 mod reads;
+mod receipts;
 mod recover;
 mod repeats;
 mod replay;
@@ -48,13 +49,12 @@ pub use answers::{
     CampaignAnswer, CampaignView, CouponsAnswer, EntryRef, IssuedCoupon, ReceiptAnswer, RedemptionAnswer,
     RedemptionView, ReversalAnswer, StatusAnswer,
 };
-pub use calls::{
-    CheckedReceipt, CouponStream, PreparedReceipt, RedemptionRequest, ReversalRequest, RevocationTarget,
-};
+pub use calls::{CouponStream, RedemptionRequest, ReversalRequest, RevocationTarget};
 pub use metrics::NodeMetrics;
 pub use open::{NewNode, NodeOptions, NodeParts, OpenReport, create_log};
 pub use paths::{BatchView, TagPath};
 pub use proofs::{ConsistencyProof, InclusionProof, LogEntry};
+pub use receipts::{CheckedReceipt, PreparedReceipt};
 pub use recover::guard_from_checkpoint;
 pub use requests::{Caller, Scope};
 pub use upkeep::Upkeep;

@@ -60,6 +60,8 @@ pub(super) struct Pending {
     pub beside: Vec<(u64, Vec<u8>)>,
     /// Bytes of entries and of records beside them.
     pub bytes: usize,
+    /// Commands decided.
+    pub commands: usize,
     /// Who waits for what.
     pub replies: Vec<(oneshot::Sender<Reply>, Reply)>,
     /// Batches issued in this batch.
@@ -88,7 +90,7 @@ impl Pending {
 
     /// True when it takes no further commands.
     pub fn is_full(&self) -> bool {
-        self.replies.len() >= limits::BATCH_COMMANDS_MAX || self.bytes >= limits::BATCH_BYTES_MAX
+        self.commands >= limits::BATCH_COMMANDS_MAX || self.bytes >= limits::BATCH_BYTES_MAX
     }
 
     /// True when there is nothing to make durable.

@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::ledger::{Answers, CampaignState, Event, Recorded, State, own_time};
+use crate::ledger::{Answers, CampaignState, Event, Recorded, State};
 use crate::log::{self, Checkpoint, VerifierKey};
 use crate::merkle::TileBuilder;
 use crate::primitives::{CampaignId, Clock, Digest, Entropy, Register, UnixSeconds, limits};
@@ -22,7 +22,7 @@ use crate::store::{Engine, GuardFile, GuardState, StoreError, beside, rows};
 
 use super::answers::CampaignView;
 use super::batches::Reservation;
-use super::commands::{Command, Job, ReceiptCommand, Reply, Reserving};
+use super::commands::{Command, Job, Reply, Reserving};
 use super::coupons::{Covered, Permutations};
 use super::damage::IndexDamage;
 use super::find::{self, Lookup, keys_of};
@@ -231,27 +231,48 @@ impl Writer {
             pending.replies.push((reply, Reply::Done));
             return Ok(false);
         }
+        let outcome = match command {
+            Command::IssueReceipts(receipts) => receipts
+                .into_iter()
+                .map(|receipt| self.decided(receipt.into_command(), pending))
+                .collect::<Result<_, _>>()
+                .map(Reply::Several),
+            command => self.decided((command, answers), pending),
+        };
+        match outcome {
+            Ok(outcome) => pending.replies.push((reply, outcome)),
+            Err(error) => {
+                let _ = reply.send(Reply::Failed(NodeError::Stopped(error.to_string())));
+                return Err(error);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What is to be said of one command. An error is one after which nothing may
+    /// be decided any more.
+    fn decided(
+        &mut self,
+        (command, answers): (Command, Option<Answers>),
+        pending: &mut Pending,
+    ) -> Result<Reply, NodeError> {
         self.tick();
+        pending.commands += 1;
         let outcome = match self.repeated(answers.as_ref(), &command, pending) {
             Ok(Some(recorded)) => Ok(Reply::Recorded(Arc::new(recorded))),
             Ok(None) => self.decide(command, answers, pending),
             Err(error) => Err(error),
         };
-        let outcome = match outcome {
-            Err(NodeError::Store(error @ StoreError::Fatal(_))) => {
-                let _ = reply.send(Reply::Failed(NodeError::Stopped(error.to_string())));
-                return Err(error.into());
-            }
+        match outcome {
+            Err(NodeError::Store(error @ StoreError::Fatal(_))) => Err(error.into()),
             Err(error) => {
                 if let NodeError::Refused(refusal) = &error {
                     self.shared.metrics.refused(refusal.code());
                 }
-                Reply::Failed(error)
+                Ok(Reply::Failed(error))
             }
-            Ok(outcome) => outcome,
-        };
-        pending.replies.push((reply, outcome));
-        Ok(true)
+            outcome => outcome,
+        }
     }
 
     /// The entry that answered this request before, if one did.
@@ -380,7 +401,8 @@ impl Writer {
                 return Ok(Reply::Done);
             }
             Command::Witness(asked) => return self.witness(*asked, pending),
-            Command::Shutdown => return Ok(Reply::Done),
+            // They are taken apart before.
+            Command::IssueReceipts(_) | Command::Shutdown => return Ok(Reply::Done),
         };
         Ok(Reply::Recorded(recorded))
     }
@@ -484,46 +506,6 @@ impl Writer {
         let recorded = self.record_with(event, answers, pending, Some(state), &Covered::default())?;
         pending.campaigns.push(view.id);
         Ok(recorded)
-    }
-
-    fn issue_receipt(
-        &mut self,
-        receipt: ReceiptCommand,
-        answers: Option<Answers>,
-        pending: &mut Pending,
-    ) -> Result<Reply, NodeError> {
-        let ReceiptCommand {
-            mut content,
-            mark,
-            details,
-            signed,
-        } = receipt;
-        let sequence_number = self.state.next_sequence_number(&content.register);
-        let (guess, signed) = match signed {
-            Some((guess, signed)) if guess.number == sequence_number => (Some(guess), signed),
-            // The caller's guess was overtaken: signing again here costs one signature.
-            other => {
-                content.sequence_number = sequence_number;
-                let signed = self.shared.sign_stub(&content, &details);
-                (other.map(|(guess, _)| guess), signed)
-            }
-        };
-        let event = Event::ReceiptIssued(crate::ledger::ReceiptIssued {
-            tag: signed.tag,
-            register: content.register,
-            sequence_number,
-            mark,
-            at: own_time(content.issued_at, self.now()),
-        });
-        let recorded = self.record(event, answers, pending)?;
-        if let Some(guess) = guess {
-            guess.used(sequence_number);
-        }
-        pending.put_beside(recorded.index, signed.record);
-        Ok(Reply::Issued {
-            recorded,
-            stub: signed.stub,
-        })
     }
 
     fn hydrate_coupon(

@@ -17,7 +17,7 @@ use super::replay::Use;
 use super::rows::{Found, Reject, RowCounts, Understood};
 use super::sale::Sale;
 use super::tally::Tally;
-use super::target::{Failure, Outcome, Prepared, Target};
+use super::target::{Failure, Issued, Outcome, Prepared, Target};
 use super::turnstile::Turnstile;
 use crate::node::IssuedCoupon;
 use crate::primitives::{Amount, limits};
@@ -107,6 +107,7 @@ pub async fn run<T: Send + 'static>(
     let mut line = Line {
         target,
         under_way: VecDeque::new(),
+        in_flight: 0,
         tally,
         progress,
     };
@@ -189,10 +190,18 @@ fn prepare_all(work: &Receiver<Work>, target: &Target, turnstile: &Turnstile) {
     }
 }
 
+/// Some neighbours in the file that the node was given together.
+struct UnderWay {
+    count: usize,
+    done: BoxFuture<'static, Vec<Done>>,
+}
+
 /// What is under way at the node, in the order of the file.
 struct Line<'a> {
     target: Arc<Target>,
-    under_way: VecDeque<BoxFuture<'static, Done>>,
+    under_way: VecDeque<UnderWay>,
+    /// How much is in it.
+    in_flight: usize,
     tally: &'a mut Tally,
     progress: &'a ProgressBar,
 }
@@ -238,21 +247,41 @@ impl Line<'_> {
                 Some(first) => tokio::select! {
                     biased;
                     there = &mut what => return Ok(there),
-                    done = first => {
-                        self.under_way.pop_front();
-                        self.settle(done)?;
-                    }
+                    done = &mut first.done => self.settle_all(done)?,
                 },
             }
         }
     }
 
     async fn settle_first(&mut self) -> anyhow::Result<()> {
+        match self.under_way.front_mut() {
+            Some(first) => {
+                let done = (&mut first.done).await;
+                self.settle_all(done)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Settles the first of what is under way.
+    fn settle_all(&mut self, done: Vec<Done>) -> anyhow::Result<()> {
         if let Some(first) = self.under_way.pop_front() {
-            let done = first.await;
-            self.settle(done)?;
+            self.in_flight -= first.count;
+        }
+        done.into_iter().try_for_each(|done| self.settle(done))
+    }
+
+    /// Waits until there is room for `count` more.
+    async fn make_room(&mut self, count: usize) -> anyhow::Result<()> {
+        while self.in_flight > 0 && self.in_flight + count > self.target.in_flight_max() {
+            self.settle_first().await?;
         }
         Ok(())
+    }
+
+    fn put(&mut self, count: usize, done: BoxFuture<'static, Vec<Done>>) {
+        self.in_flight += count;
+        self.under_way.push_back(UnderWay { count, done });
     }
 
     fn begin(&self, ready: Ready<Prepared>) -> Next {
@@ -265,56 +294,57 @@ impl Line<'_> {
     }
 
     async fn take_all(&mut self, chunk: Option<Vec<Next>>) -> anyhow::Result<()> {
+        let together_max = self.target.together_max();
+        let mut receipts = Vec::new();
         for next in chunk.into_iter().flatten() {
-            self.take(next).await?;
+            match next {
+                Next::Receipt(sale, Ok(prepared)) => {
+                    receipts.push((sale, prepared));
+                    if receipts.len() >= together_max {
+                        self.issue(std::mem::take(&mut receipts)).await?;
+                    }
+                }
+                Next::Receipt(sale, Err(failure)) => self.settle(of_receipt((sale, Err(failure))))?,
+                Next::Rejected(reject) => self.tally.reject(&reject)?,
+                Next::SetAside(reject) => self.tally.set_aside(&reject)?,
+                Next::Used(issuing) => {
+                    // What stands before it in the file comes before it in the log.
+                    self.issue(std::mem::take(&mut receipts)).await?;
+                    let issued = self.while_waiting(issuing).await?;
+                    let (used, issued) = issued.context("a coupon could not be issued")?;
+                    self.redeem(used, issued).await?;
+                }
+            }
         }
+        self.issue(receipts).await
+    }
+
+    async fn issue(&mut self, receipts: Vec<(Box<Sale>, Prepared)>) -> anyhow::Result<()> {
+        if receipts.is_empty() {
+            return Ok(());
+        }
+        let count = receipts.len();
+        self.make_room(count).await?;
+        let issued = Arc::clone(&self.target).issue(receipts);
+        let done = async move { issued.await.into_iter().map(of_receipt).collect() };
+        self.put(count, Box::pin(done));
         Ok(())
     }
 
-    async fn take(&mut self, next: Next) -> anyhow::Result<()> {
-        while self.under_way.len() >= self.target.in_flight_max() {
-            self.settle_first().await?;
-        }
-        match next {
-            Next::Rejected(reject) => self.tally.reject(&reject),
-            Next::SetAside(reject) => self.tally.set_aside(&reject),
-            Next::Receipt(sale, prepared) => {
-                let (line, name) = (sale.first_line, sale.name.clone());
-                let what = What::Receipt(sale.rows, sale.total);
-                let done = move |result| Done {
-                    line,
-                    name,
-                    what,
-                    result,
-                };
-                match prepared {
-                    Err(failure) => self.settle(done(Err(failure))),
-                    Ok(prepared) => {
-                        let issued = Arc::clone(&self.target).issue(sale, prepared);
-                        self.under_way
-                            .push_back(Box::pin(async move { done(issued.await) }));
-                        Ok(())
-                    }
-                }
-            }
-            Next::Used(issuing) => {
-                let issued = self.while_waiting(issuing).await?;
-                let (used, issued) = issued.context("a coupon could not be issued")?;
-                let redeeming = issued.and_then(|coupon| Arc::clone(&self.target).redeem(&used, coupon));
-                let done = move |result| Done {
-                    line: used.line,
-                    name: used.name.clone(),
-                    what: What::Used(used),
-                    result,
-                };
-                match redeeming {
-                    Err(failure) => self.settle(done(Err(failure))),
-                    Ok(redeeming) => {
-                        self.under_way
-                            .push_back(Box::pin(async move { done(redeeming.await) }));
-                        Ok(())
-                    }
-                }
+    async fn redeem(&mut self, used: Box<Use>, coupon: Result<IssuedCoupon, Failure>) -> anyhow::Result<()> {
+        self.make_room(1).await?;
+        let redeeming = coupon.and_then(|coupon| Arc::clone(&self.target).redeem(&used, coupon));
+        let done = move |result| Done {
+            line: used.line,
+            name: used.name.clone(),
+            what: What::Used(used),
+            result,
+        };
+        match redeeming {
+            Err(failure) => self.settle(done(Err(failure))),
+            Ok(redeeming) => {
+                self.put(1, Box::pin(async move { vec![done(redeeming.await)] }));
+                Ok(())
             }
         }
     }
@@ -344,5 +374,21 @@ impl Line<'_> {
             self.progress.set_message(format!("{receipts} receipts"));
         }
         Ok(())
+    }
+}
+
+fn of_receipt((sale, result): Issued) -> Done {
+    let Sale {
+        first_line,
+        name,
+        rows,
+        total,
+        ..
+    } = *sale;
+    Done {
+        line: first_line,
+        name,
+        what: What::Receipt(rows, total),
+        result,
     }
 }

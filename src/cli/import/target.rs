@@ -15,7 +15,7 @@ use super::replay::Use;
 use super::sale::Sale;
 use crate::credential::details::{Line, Tax};
 use crate::ledger::{ReceiptDraft, Refusal};
-use crate::node::{Caller, CheckedReceipt, IssuedCoupon, Node, NodeError, PreparedReceipt, Scope};
+use crate::node::{Caller, CheckedReceipt, EntryRef, IssuedCoupon, Node, NodeError, PreparedReceipt, Scope};
 use crate::primitives::{Decimal, UnixSeconds, limits};
 
 /// How long a node may take to answer one request.
@@ -81,6 +81,18 @@ pub enum Prepared {
     Plain,
 }
 
+impl Prepared {
+    fn signed(self) -> Option<PreparedReceipt> {
+        match self {
+            Self::Signed(receipt) => Some(*receipt),
+            Self::Plain => None,
+        }
+    }
+}
+
+/// A purchase, and what became of it.
+pub type Issued = (Box<Sale>, Result<Outcome, Failure>);
+
 impl Target {
     /// Receipts that may be under way at once.
     #[must_use]
@@ -131,30 +143,51 @@ impl Target {
         }
     }
 
-    /// Issues one receipt. In a directory those come first in the log that were
-    /// given first; over HTTP a busy node is tried again.
-    pub fn issue(
-        self: Arc<Self>,
-        sale: Box<Sale>,
-        prepared: Prepared,
-    ) -> BoxFuture<'static, Result<Outcome, Failure>> {
-        match (self.as_ref(), prepared) {
-            (Self::Directory { node, size, .. }, Prepared::Signed(prepared)) => {
-                let (waiting, size) = (node.enqueue_receipt(*prepared), *size);
-                Box::pin(async move {
-                    let entry = waiting.await.map_err(|error| failure(error, &sale.name))?;
-                    Ok(outcome(entry.index, size))
-                })
-            }
-            _ => {
-                let asking = tokio::spawn(async move {
-                    match self.as_ref() {
-                        Self::Url(remote) => Ok(outcome(remote.issue(&sale).await?, remote.size)),
-                        Self::Directory { .. } => Err(Failure::Refused("it was not prepared".to_owned())),
+    /// How many receipts are best given to the node together.
+    #[must_use]
+    pub fn together_max(&self) -> usize {
+        match self {
+            Self::Directory { .. } => limits::IMPORT_CHUNK_LEN,
+            Self::Url(_) => 1,
+        }
+    }
+
+    /// Issues receipts. In a directory those come first in the log that were given
+    /// first, and all of them are one command of the node: waking its writer and
+    /// being woken by it costs a part of what a receipt does. Over HTTP a busy node
+    /// is tried again.
+    pub fn issue(self: Arc<Self>, receipts: Vec<(Box<Sale>, Prepared)>) -> BoxFuture<'static, Vec<Issued>> {
+        let (sales, prepared): (Vec<_>, Vec<_>) = receipts.into_iter().unzip();
+        if let Self::Directory { node, size, .. } = self.as_ref() {
+            let prepared = prepared.into_iter().filter_map(Prepared::signed).collect();
+            let (waiting, size) = (node.enqueue_receipts(prepared), *size);
+            return Box::pin(async move {
+                let results = waiting.await;
+                let result = |(sale, result): (Box<Sale>, Result<EntryRef, NodeError>)| match result {
+                    Ok(entry) => (sale, Ok(outcome(entry.index, size))),
+                    Err(error) => {
+                        let failure = failure(error, &sale.name);
+                        (sale, Err(failure))
                     }
-                });
-                Box::pin(async move { asking.await.expect("asking does not panic") })
+                };
+                sales.into_iter().zip(results).map(result).collect()
+            });
+        }
+        let asking = tokio::spawn(async move {
+            let mut issued = Vec::with_capacity(sales.len());
+            for sale in sales {
+                let result = self.ask_for(&sale).await;
+                issued.push((sale, result));
             }
+            issued
+        });
+        Box::pin(async move { asking.await.expect("asking does not panic") })
+    }
+
+    async fn ask_for(&self, sale: &Sale) -> Result<Outcome, Failure> {
+        match self {
+            Self::Url(remote) => Ok(outcome(remote.issue(sale).await?, remote.size)),
+            Self::Directory { .. } => Err(Failure::Refused("it was not prepared".to_owned())),
         }
     }
 
