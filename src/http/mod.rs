@@ -13,6 +13,7 @@ mod auth;
 mod batches;
 mod campaigns;
 mod coupons;
+mod mirrors;
 mod negotiate;
 mod observe;
 mod openapi;
@@ -30,8 +31,10 @@ mod tiles;
 mod unread;
 mod witness;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -102,6 +105,8 @@ pub struct HttpOptions {
     /// How long an answer, or a part of it, may lie unread before the
     /// connection is given up.
     pub answer_timeout: Duration,
+    /// Directories of mirrored logs, by the names that they are served under.
+    pub mirrors: BTreeMap<String, PathBuf>,
     /// Connections that are served at a time; further ones wait.
     pub connections: usize,
     /// How long requests under way may take once shutdown has begun.
@@ -116,6 +121,7 @@ impl Default for HttpOptions {
             metrics_public: false,
             entries_public: false,
             witness_logs: Vec::new(),
+            mirrors: BTreeMap::new(),
             workers: None,
             keep_alive: Duration::from_secs(75),
             client_timeout: Duration::from_secs(10),

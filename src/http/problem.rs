@@ -145,6 +145,9 @@ impl From<NodeError> for Problem {
             NodeError::Busy => Self::new("busy", NodeError::Busy.to_string()),
             NodeError::InProgress => Self::new("request_in_progress", NodeError::InProgress.to_string()),
             NodeError::Gone(why) => Self::new("gone", why),
+            NodeError::DoneBeforeLoss { entry } => {
+                Self::new("done_before_loss", error.to_string()).with("entry", entry)
+            }
             NodeError::NotFound(what) => Self::new("not_found", what),
             NodeError::Forbidden(why) => Self::new("register_mismatch", why),
             NodeError::Stopped(_) | NodeError::Store(StoreError::Fatal(_)) => {

@@ -150,6 +150,14 @@ pub const TABLE: &[Row] = &[
         "The effect stands in the log; its answer cannot be made again.",
     ),
     row(
+        "done_before_loss",
+        410,
+        false,
+        "This was done before the node lost its store, and its answer was not recovered",
+        "Do not send it again under another key or reference: it counts. The receipt that was printed stands; the \
+         entry shows register and number.",
+    ),
+    row(
         "body_too_large",
         413,
         false,

@@ -26,7 +26,7 @@ use super::problem::{Problem, errors_md};
 const STATUS_LIST: &str = "application/statuslist+cwt";
 
 /// How long a checkpoint may be kept, in seconds: the log grows all the time.
-const CHECKPOINT_SECONDS: u32 = 2;
+pub const CHECKPOINT_SECONDS: u32 = 2;
 
 /// How long the node's keys may be kept, in seconds: a new key is known within
 /// minutes.

@@ -17,7 +17,8 @@ use super::auth::{Identity, May};
 use super::negotiate::{in_pieces, wants_gzip};
 use super::problem::Problem;
 
-const BYTES: &str = "application/octet-stream";
+/// The media type of tiles and bundles.
+pub const BYTES: &str = "application/octet-stream";
 
 /// How long a full tile may be kept: it never changes.
 const FULL: &str = "max-age=31536000, immutable";
@@ -81,15 +82,20 @@ pub async fn entry_bundle(state: Data<HttpState>, request: HttpRequest) -> Resul
     })
     .await
     .map_err(|error| Problem::internal(&error))??;
+    Ok(bundle_response(&path, bundle, pack, state.options.entries_public))
+}
+
+/// A bundle, `packed` or not, as it is sent.
+pub fn bundle_response(path: &TilePath, bundle: Vec<u8>, packed: bool, public: bool) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response
         .content_type(BYTES)
-        .insert_header((header::CACHE_CONTROL, kept(&path, state.options.entries_public)))
+        .insert_header((header::CACHE_CONTROL, kept(path, public)))
         .insert_header((header::VARY, HeaderValue::from_static("Accept-Encoding")));
-    if pack {
+    if packed {
         response.insert_header((header::CONTENT_ENCODING, HeaderValue::from_static("gzip")));
     }
-    Ok(response.body(in_pieces(bundle.into())))
+    response.body(in_pieces(bundle.into()))
 }
 
 /// Entries show a shop's trade (formats, section 4, 'Who may read').
@@ -108,13 +114,14 @@ fn parse(request: &HttpRequest) -> Result<TilePath, Problem> {
 
 /// What may be kept, and by whom: a shared cache would give what needs a key
 /// to those without one.
-fn kept(path: &TilePath, public: bool) -> String {
+pub fn kept(path: &TilePath, public: bool) -> String {
     let whose = if public { "public" } else { "private" };
     let full = usize::from(path.width()) == TILE_LEN;
     format!("{whose}, {}", if full { FULL } else { PARTIAL })
 }
 
-fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+/// Packs a bundle.
+pub fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 2), Compression::fast());
     encoder.write_all(bytes)?;
     encoder.finish()

@@ -170,8 +170,11 @@ impl Shared {
     }
 
     pub(super) fn receipt_answer(&self, recorded: &Recorded) -> Result<ReceiptAnswer, NodeError> {
-        let record = crate::store::beside::read(self.engine.as_ref(), recorded.index)?
-            .ok_or(NodeError::Gone("this receipt's details have been erased"))?;
+        let record = crate::store::beside::read(self.engine.as_ref(), recorded.index)?.ok_or(
+            NodeError::DoneBeforeLoss {
+                entry: recorded.index,
+            },
+        )?;
         let record = ReceiptRecord::decode(&record).ok_or_else(|| {
             NodeError::Inconsistent(format!("the details of entry {} cannot be read", recorded.index))
         })?;

@@ -22,7 +22,7 @@ use crate::encoding::cbor::{self, GateError};
 use crate::ledger::{Answers, BatchIssued, BatchOrder, Event, Recorded};
 use crate::merkle::{Frontier, leaf_hash};
 use crate::primitives::{Digest, Position, Tag, UnixSeconds, limits};
-use crate::store::{Engine, rows};
+use crate::store::{Engine, Row, rows};
 
 use super::answers::IssuedCoupon;
 use super::commands::{Command, Reply, expect_recorded};
@@ -59,24 +59,13 @@ impl Reservation {
 }
 
 impl Shared {
-    pub(super) fn template(&self, batch: &BatchIssued) -> CouponTemplate {
-        CouponTemplate::new(
-            batch.campaign,
-            batch.amount,
-            batch.not_before,
-            batch.not_after,
-            batch.algorithm,
-            batch.kid,
-        )
-    }
-
     /// Signs coupons `leaves` of a batch, in order of position.
     pub(super) fn sign_coupons<'a>(
         &'a self,
         batch: &'a BatchIssued,
         leaves: std::ops::Range<u32>,
     ) -> impl Iterator<Item = IssuedCoupon> + 'a {
-        let template = self.template(batch);
+        let template = template_of(batch);
         leaves.map(move |leaf| {
             let name = self.permutations.name_of(batch.position(leaf));
             let uri = self.options.origin.status_uri(name.list);
@@ -245,26 +234,11 @@ impl Writer {
                 batch.count
             )));
         }
-        let (mut position, mut rest) = (first + u64::from(from), tags);
-        while !rest.is_empty() {
-            let (tile, at) = tag_place(Position(position));
-            let (now, later) = rest.split_at(rest.len().min(rows::TILE_ROW_LEN - at / TAG_LEN));
-            let key = rows::tag_tile(tile);
-            // Neighbours in the row may be of another batch.
-            let mut row = if now.len() == rows::TILE_ROW_LEN {
-                Vec::new()
-            } else {
-                self.stored_row(&key, pending)?.unwrap_or_default()
-            };
-            let end = at + now.len() * TAG_LEN;
-            row.resize(row.len().max(end), 0);
-            for (place, tag) in row[at..end].chunks_exact_mut(TAG_LEN).zip(now) {
-                place.copy_from_slice(&tag.0);
-            }
+        let from = Position(first + u64::from(from));
+        let rows = tag_rows(from, tags, |key| self.stored_row(key, pending))?;
+        for (key, row) in rows {
             pending.bytes += row.len();
             pending.batch.put(key, row);
-            position += now.len() as u64;
-            rest = later;
         }
         Ok(())
     }
@@ -277,6 +251,48 @@ impl Writer {
             None => Ok(self.shared.engine.get(key)?),
         }
     }
+}
+
+/// The rows of 128 that hold `tags` from position `from` on. `stored` gives a row
+/// as it is: neighbours in it may be of another batch.
+pub(super) fn tag_rows(
+    from: Position,
+    tags: &[Tag],
+    stored: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, NodeError>,
+) -> Result<Vec<Row>, NodeError> {
+    let (mut position, mut rest) = (from.0, tags);
+    let mut made = Vec::new();
+    while !rest.is_empty() {
+        let (tile, at) = tag_place(Position(position));
+        let (now, later) = rest.split_at(rest.len().min(rows::TILE_ROW_LEN - at / TAG_LEN));
+        let key = rows::tag_tile(tile);
+        let mut row = if now.len() == rows::TILE_ROW_LEN {
+            Vec::new()
+        } else {
+            stored(&key)?.unwrap_or_default()
+        };
+        let end = at + now.len() * TAG_LEN;
+        row.resize(row.len().max(end), 0);
+        for (place, tag) in row[at..end].chunks_exact_mut(TAG_LEN).zip(now) {
+            place.copy_from_slice(&tag.0);
+        }
+        made.push((key, row));
+        position += now.len() as u64;
+        rest = later;
+    }
+    Ok(made)
+}
+
+/// What signs the coupons of `batch`.
+pub(super) fn template_of(batch: &BatchIssued) -> CouponTemplate {
+    CouponTemplate::new(
+        batch.campaign,
+        batch.amount,
+        batch.not_before,
+        batch.not_after,
+        batch.algorithm,
+        batch.kid,
+    )
 }
 
 /// Reads the reservations that are left in the store.

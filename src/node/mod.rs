@@ -31,6 +31,7 @@ mod recover;
 mod repeats;
 mod replay;
 mod requests;
+mod restore;
 mod signers;
 pub(crate) mod snapshot;
 mod statuses;
@@ -57,6 +58,7 @@ pub use proofs::{ConsistencyProof, InclusionProof, LogEntry};
 pub use receipts::{CheckedReceipt, PreparedReceipt};
 pub use recover::guard_from_checkpoint;
 pub use requests::{Caller, Scope};
+pub use restore::Restore;
 pub use upkeep::Upkeep;
 pub use witnessing::ToWitness;
 
@@ -82,6 +84,16 @@ pub enum NodeError {
     /// The answer cannot be made again.
     #[error("{0}")]
     Gone(&'static str),
+    /// It was done, but what its answer is made from was lost with an earlier
+    /// store: this one was recovered from the log alone.
+    #[error(
+        "this was done, as entry {entry} of the log, before the node lost its store; what it answered then was not \
+         recovered"
+    )]
+    DoneBeforeLoss {
+        /// Index of the entry.
+        entry: u64,
+    },
     /// There is no such thing.
     #[error("{0}")]
     NotFound(&'static str),

@@ -332,7 +332,8 @@ pub(super) fn behind(size: u64, signed: u64) -> NodeError {
     NodeError::Refuse(format!(
         "the store holds {size} entries, but {signed} were signed (so says the guard file). \
          Starting would give out a second history. If the store was restored from a backup, \
-         put the newer store back; do not delete the guard file"
+         `tallystick recover` fetches what is missing from a mirror of this log (--from URL|DIR), or put the newer \
+         store back; do not delete the guard file"
     ))
 }
 

@@ -263,6 +263,12 @@ pub const FORK_EVIDENCE_BYTES_MAX: usize = 2 * NOTE_BYTES_MAX + 4 * 1024;
 /// show more of what it told whom.
 pub const EVIDENCE_KEPT_MAX: usize = 16;
 
+/// Mirrors that a node serves: as many neighbours, and a short table.
+pub const MIRRORS_SERVED_MAX: usize = 256;
+
+/// Characters of a mirror's name in a path: a label of a host's name.
+pub const MIRROR_NAME_CHARS_MAX: usize = 63;
+
 /// Bundles of another log that are fetched and hashed at a time: as many
 /// connections, and at most 16.8 MB each where a log's entries are the longest.
 pub const BUNDLES_IN_FLIGHT_MAX: usize = 8;

@@ -4,6 +4,7 @@
 //! remedy of each error. Precedence: flags, then environment, then the file,
 //! then the default; flags and environment arrive as [`Overrides`].
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -101,6 +102,16 @@ const SETTINGS: &[Setting] = &[
         ],
     },
     Setting {
+        key: "mirrors",
+        example: "{ other-coop = \"/srv/mirrors/other-coop\" }",
+        meaning: &[
+            "Copies of other nodes' logs that this node serves under /mirror/NAME/, each with the",
+            "directory that `tallystick mirror URL DIR` keeps up to date; a relative path is relative to",
+            "this node's directory. Names are of a-z, 0-9, - and . Who may read this node's entries may",
+            "read theirs. None by default.",
+        ],
+    },
+    Setting {
         key: "status_list_seconds",
         example: "86400",
         meaning: &[
@@ -189,6 +200,8 @@ pub struct Config {
     pub metrics_public: bool,
     /// Whether the log's entries are for all.
     pub entries_public: bool,
+    /// Directories of mirrored logs, by name, relative to the node's directory.
+    pub mirrors: BTreeMap<String, PathBuf>,
     /// How long a status list is good, in seconds.
     pub status_list_seconds: u64,
     /// Keys of the logs whose checkpoints are cosigned.
@@ -286,6 +299,7 @@ struct Raw {
     cors_origins: Option<Spanned<Vec<String>>>,
     metrics_public: Option<bool>,
     entries_public: Option<bool>,
+    mirrors: Option<Spanned<BTreeMap<String, PathBuf>>>,
     status_list_seconds: Option<Spanned<u64>>,
     witness_logs: Option<Spanned<Vec<String>>>,
     guard: Option<PathBuf>,
@@ -431,6 +445,7 @@ impl Config {
                 .unwrap_or_default(),
             metrics_public: raw.metrics_public.unwrap_or_default(),
             entries_public: raw.entries_public.unwrap_or_default(),
+            mirrors: source.read("mirrors", raw.mirrors, mirrors)?.unwrap_or_default(),
             status_list_seconds: source
                 .read("status_list_seconds", raw.status_list_seconds, list_seconds)?
                 .unwrap_or(STATUS_LIST_SECONDS_DEFAULT),
@@ -616,6 +631,25 @@ fn witness_logs(texts: Vec<String>, own: &str) -> Result<Vec<VerifierKey>, Strin
         keys.push(key);
     }
     Ok(keys)
+}
+
+fn mirrors(named: BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, PathBuf>, String> {
+    let most = limits::MIRRORS_SERVED_MAX;
+    if named.len() > most {
+        return Err(format!("at most {most} mirrors are served"));
+    }
+    let is_name = |name: &String| {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+        (1..=limits::MIRROR_NAME_CHARS_MAX).contains(&name.len())
+            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.chars().all(plain)
+    };
+    match named.keys().find(|name| !is_name(name)) {
+        Some(name) => Err(format!(
+            "{name:?} is no name: a-z, 0-9, - and ., a letter or digit first"
+        )),
+        None => Ok(named),
+    }
 }
 
 fn list_seconds(seconds: u64) -> Result<u64, String> {

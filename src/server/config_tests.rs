@@ -49,6 +49,7 @@ fn every_setting_is_in_the_file_and_its_example_is_right() {
     let config = parse(&text).unwrap();
     assert_eq!(config.workers, Some(2));
     assert_eq!(config.cors_origins, ["https://till.coop.example"]);
+    assert_eq!(config.mirrors["other-coop"], Path::new("/srv/mirrors/other-coop"));
     assert_eq!(config.witness_logs[0].name(), "example.com/foo");
 }
 
@@ -99,6 +100,14 @@ fn errors_name_file_line_key_fault_and_remedy() {
     check(
         "cors_origins = [\"*\"]",
         &["line 3: cors_origins: \"*\"", "till.coop.example"],
+    );
+    check(
+        "mirrors = { \"a/b\" = \"x\" }",
+        &["line 3: mirrors: \"a/b\" is no name"],
+    );
+    check(
+        "mirrors = { Other = \"x\" }",
+        &["mirrors: \"Other\" is no name", "other-coop"],
     );
     check("entries_open = true", &["line 3: ", "entries_open"]);
     check("this is no line", &["line 3: ", "key = value"]);

@@ -30,7 +30,7 @@ use crate::credential::PublicKey;
 use crate::log::{KeyKind, VerifierKey};
 use crate::node::access::{AccessFile, AccessKeys, Role};
 use crate::node::keyring::{self, Keyring};
-use crate::node::{NewNode, Node, NodeOptions, NodeParts, OpenReport, create_log, guard_from_checkpoint};
+use crate::node::{NewNode, Node, NodeOptions, NodeParts, OpenReport, create_log};
 use crate::primitives::{Clock, Entropy, Origin, OsEntropy, Register, SystemClock};
 use crate::store::{Disk, Engine, Guard, GuardState, OsDisk, SledEngine};
 
@@ -74,7 +74,7 @@ impl fmt::Debug for Passphrase {
     }
 }
 
-fn node_options(config: &Config) -> NodeOptions {
+pub(super) fn node_options(config: &Config) -> NodeOptions {
     NodeOptions {
         origin: config.base_url.clone(),
         algorithm: config.algorithm,
@@ -321,7 +321,11 @@ impl NodeDir {
         overrides: &Overrides,
         passphrase: Option<&Passphrase>,
     ) -> Result<OpenedNode, ServerError> {
-        let config = self.config(overrides)?;
+        let mut config = self.config(overrides)?;
+        for mirror in config.mirrors.values_mut() {
+            // `join` takes an absolute path as it is.
+            *mirror = self.root.join(&mirror);
+        }
         let keyring = self.keyring(passphrase)?;
         let access = AccessKeys::open(self.access_file())?;
         let (engine, mut notes) = SledEngine::open_on(Arc::clone(&system.disk), &self.store())?;
@@ -347,26 +351,6 @@ impl NodeDir {
             access: Arc::new(access),
             registry,
         })
-    }
-
-    /// Makes a lost guard file again, after comparing the log with `note`, a
-    /// checkpoint that the node has signed. Gives the file and the size.
-    ///
-    /// # Errors
-    /// [`ServerError`] when the guard is there, or the log does not agree.
-    pub fn recover(
-        &self,
-        overrides: &Overrides,
-        passphrase: Option<&Passphrase>,
-        note: &[u8],
-    ) -> Result<(PathBuf, u64), ServerError> {
-        let config = self.config(overrides)?;
-        let keyring = self.keyring(passphrase)?;
-        let (engine, _) = SledEngine::open(&self.store())?;
-        let state = guard_from_checkpoint(&engine, &keyring, &node_options(&config), note)?;
-        let path = self.guard_file(&config);
-        Guard::create(&path, &state)?;
-        Ok((path, state.size))
     }
 
     fn fill(&self, system: &System, new: &NewDir, guard: &Path) -> Result<Initialised, ServerError> {
@@ -449,7 +433,7 @@ impl NodeDir {
 }
 
 /// A directory that may not be looked into is not an empty one.
-fn is_there(path: &Path) -> Result<bool, ServerError> {
+pub(super) fn is_there(path: &Path) -> Result<bool, ServerError> {
     path.try_exists().map_err(ServerError::io("cannot look at", path))
 }
 

@@ -14,12 +14,14 @@ pub mod compact;
 pub mod config;
 pub mod directory;
 pub mod files;
+mod recover;
 pub mod run;
 pub mod telemetry;
 
 pub use compact::{Compacted, Step};
 pub use config::{CONFIG_FILE, Config, Overrides};
 pub use directory::{Initialised, NewDir, NodeDir, OpenedNode, Passphrase, System};
+pub use recover::Recovered;
 pub use run::{Serving, serve};
 
 use std::path::PathBuf;
@@ -44,6 +46,9 @@ pub enum ServerError {
     /// The node cannot start.
     #[error(transparent)]
     Node(#[from] crate::node::NodeError),
+    /// A copy of the log cannot be had or is not one.
+    #[error(transparent)]
+    Copy(#[from] crate::federation::FollowError),
     /// The file of access keys cannot be read or written.
     #[error(transparent)]
     Access(#[from] crate::node::access::AccessError),

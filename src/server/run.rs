@@ -51,6 +51,7 @@ pub async fn serve(
             metrics_public: opened.config.metrics_public,
             entries_public: opened.config.entries_public,
             witness_logs: opened.config.witness_logs.clone(),
+            mirrors: opened.config.mirrors.clone(),
             workers: opened.config.workers,
             connections: files::connections(opened.config.connections),
             ..HttpOptions::default()

@@ -17,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A directory of its own, with a node in `shop`.
 pub struct Place {
-    dir: TempDir,
+    pub dir: TempDir,
     made: Value,
 }
 
@@ -50,7 +50,7 @@ impl Place {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    pub fn run(&self, args: &[&str]) -> Output {
         self.command(args).stdin(Stdio::null()).output().unwrap()
     }
 
@@ -80,7 +80,7 @@ impl Place {
     }
 
     /// Starts `serve` on a free port and waits until it listens.
-    fn serve(&self) -> Served {
+    pub fn serve(&self) -> Served {
         self.serve_on("127.0.0.1:0")
     }
 
@@ -110,7 +110,7 @@ impl Place {
         self.made[which].as_str().unwrap()
     }
 
-    fn campaign(&self, node: &[&str]) -> String {
+    pub fn campaign(&self, node: &[&str]) -> String {
         let mut args = vec!["campaign", "create", "--name", "Spring", "--text", "2 EUR off"];
         args.extend(["--currency", "EUR", "--amount-off", "200", "--not-after", "+30d"]);
         args.extend(node);
@@ -142,7 +142,7 @@ impl Served {
     }
 
     /// Sends a signal; the exit code, and what was still said.
-    fn signal(mut self, signal: &str) -> (Option<i32>, String) {
+    pub fn signal(mut self, signal: &str) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -558,7 +558,7 @@ fn an_audit_takes_the_guard_file_that_the_settings_name() {
     place.done(&["audit", "other", "--guard", "safe/other.guard"]);
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());

@@ -86,7 +86,12 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
             INTENT,
             NODE,
             TILL,
-            &["receipt_invalid", "time_too_far", "not_acceptable"],
+            &[
+                "receipt_invalid",
+                "time_too_far",
+                "not_acceptable",
+                "done_before_loss",
+            ],
         ],
         "validateCoupon" => &[KEY, BODY, READ],
         "reverseRedemption" => &[
@@ -134,16 +139,18 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
             NO_COUPON,
             &["target_unknown", "campaign_unknown", "revocation_final"],
         ],
-        "findReceipts" | "findRedemptions" => {
-            &[ANY_KEY, READ, &["register_mismatch", "query_invalid", "gone"]]
-        }
+        "findReceipts" | "findRedemptions" => &[
+            ANY_KEY,
+            READ,
+            &["register_mismatch", "query_invalid", "done_before_loss"],
+        ],
         "getReceipt" => &[
             ANY_KEY,
             READ,
             &[
                 "register_mismatch",
                 "not_found",
-                "gone",
+                "done_before_loss",
                 "query_invalid",
                 "not_acceptable",
             ],
@@ -162,7 +169,7 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
             &[
                 "register_mismatch",
                 "not_found",
-                "gone",
+                "done_before_loss",
                 "query_invalid",
                 "not_acceptable",
             ],
@@ -184,6 +191,8 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
                 "log_unknown",
             ],
         ],
+        "getMirrorCheckpoint" | "getMirrorKey" | "getMirrorTile" => &[&["internal", "not_found"]],
+        "getMirrorEntryBundle" => &[KEY, &["internal", "not_found"]],
         "getTile" => &[&["internal", "stopped", "not_found"]],
         "getStatusList" => &[NODE, &["not_found"]],
         "getMetrics" => &[&["role_forbidden", "internal"]],

@@ -182,7 +182,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         "getReceipt" => operation["security"] = json!([{"access_key": []}, {"receipt_proof": []}]),
         // By index for everyone.
         "getInclusionProof" => operation["security"] = json!([{}, {"access_key": []}, {"receipt_proof": []}]),
-        "getEntryBundle" => operation["security"] = json!([{"access_key": []}]),
+        "getEntryBundle" | "getMirrorEntryBundle" => operation["security"] = json!([{"access_key": []}]),
         _ => {}
     }
     let more = match id.as_str() {
@@ -226,14 +226,14 @@ fn complete_success(id: &str, status: &str, response: &mut Value) {
     }
     match id {
         "getCampaign" => own.push(("Vary", "Vary")),
-        "getEntryBundle" => own.push(("Vary", "VaryEncoding")),
+        "getEntryBundle" | "getMirrorEntryBundle" => own.push(("Vary", "VaryEncoding")),
         _ => {}
     }
     add_headers(response, &own);
     let (kept, why) = kept(id);
     let schema = match id {
         // A partial one is kept for a minute.
-        "getTile" | "getEntryBundle" => json!({"type": "string"}),
+        "getTile" | "getEntryBundle" | "getMirrorTile" | "getMirrorEntryBundle" => json!({"type": "string"}),
         _ => json!({"type": "string", "const": kept}),
     };
     response["headers"]["Cache-Control"] =
@@ -250,16 +250,18 @@ fn kept(id: &str) -> (&'static str, &'static str) {
     match id {
         "getCampaign" => ("public, max-age=3600", "A campaign never changes"),
         "getDidDocument" => ("public, max-age=300", "A new key is known within minutes"),
-        "getTile" => (
+        "getTile" | "getMirrorTile" => (
             "public, max-age=31536000, immutable",
             "A full tile never changes; a partial one is kept for a minute",
         ),
-        "getEntryBundle" => (
+        "getEntryBundle" | "getMirrorEntryBundle" => (
             "private, max-age=31536000, immutable",
             "As of a tile; private unless entries are public",
         ),
         "getWitnessedCheckpoint" => ("public, max-age=2", "Logs grow all the time"),
-        "getCheckpoint" => ("public, max-age=2", "The log grows all the time"),
+        "getCheckpoint" | "getMirrorCheckpoint" | "getMirrorKey" => {
+            ("public, max-age=2", "The log grows all the time")
+        }
         "getStatusList" => ("public, max-age=60", "The token's ttl"),
         "getOpenApi" | "getErrors" => ("public, max-age=300", "It changes with the node's version"),
         "getVerificationPage" | "getVerificationPageInLowerCase" | "getPageFile" => {

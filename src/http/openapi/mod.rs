@@ -13,7 +13,7 @@ use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{
-    batches, campaigns, coupons, proofs, public, receipts, redemptions, revocations, tiles, witness,
+    batches, campaigns, coupons, mirrors, proofs, public, receipts, redemptions, revocations, tiles, witness,
 };
 
 mod codes;
@@ -49,6 +49,10 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(proofs::get_consistency)
         .service(tiles::entry_bundle)
         .service(tiles::tile)
+        .service(mirrors::mirror_checkpoint)
+        .service(mirrors::mirror_key)
+        .service(mirrors::mirror_entry_bundle)
+        .service(mirrors::mirror_tile)
         .service(public::status_list)
         .service(public::did_json)
         .service(public::checkpoint)
@@ -142,7 +146,13 @@ mod tests {
         assert!(methods_of("/v1/coupons/0-1").is_empty());
         assert!(methods_of("/").is_empty());
         assert_eq!(methods_of("/V"), ["GET", "HEAD"]);
-        for tile in ["/tile/0/000", "/tile/0/x001/067.p/3", "/tile/7/no-number"] {
+        for tile in [
+            "/tile/0/000",
+            "/tile/0/x001/067.p/3",
+            "/tile/7/no-number",
+            "/mirror/other/tile/0/x001/067",
+            "/mirror/other/checkpoint",
+        ] {
             assert_eq!(methods_of(tile), ["GET", "HEAD"], "{tile}");
         }
         assert!(methods_of("/tile/0").is_empty());

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::encoding::qr_text::QrTextError;
 use crate::http::problem::{PROBLEM_JSON, Problem, Row, TABLE};
 use crate::ledger::{Refusal, TakenBy};
+use crate::node::NodeError;
 use crate::primitives::{Amount, RedemptionId, Register, UnixSeconds};
 
 /// Members of single codes, beyond those of every problem.
@@ -25,6 +26,7 @@ fn members_of_cases() -> Value {
         "given": amount("With amount_differs: what was sent"),
         "most": amount("With amount_too_large: what can be taken off at most"),
         "remaining": amount("With budget_exhausted and reversal_too_large: what is left"),
+        "entry": {"type": "integer", "minimum": 0, "description": "With done_before_loss: the entry that records it"},
         "seconds": {"type": "integer", "minimum": 0, "description": "With time_too_far: the distance"},
         "terms": {
             "type": "array", "items": {"type": "integer", "minimum": 0},
@@ -149,6 +151,7 @@ fn headers_of(status: u16) -> Vec<(&'static str, &'static str)> {
 fn samples() -> Vec<Problem> {
     let mut samples: Vec<Problem> = requests().into();
     samples.push(QrTextError::NotDigits.into());
+    samples.push(NodeError::DoneBeforeLoss { entry: 41 }.into());
     samples.extend(refusals().into_iter().map(Problem::from));
     samples
 }
@@ -184,7 +187,7 @@ fn requests() -> [Problem; 26] {
             "request_in_progress",
             "the first request with this Idempotency-Key is still being worked on",
         ),
-        ("gone", "this receipt's details have been erased"),
+        ("gone", "the key that signed this batch is no longer held"),
         ("body_too_large", "the body has more than 524288 bytes"),
         (
             "content_type_unsupported",

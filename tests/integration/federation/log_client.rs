@@ -11,6 +11,7 @@ use tallystick::federation::client::key_told_at;
 use tallystick::federation::{
     DirSource, EntryForm, FetchError, FollowError, HttpSource, LogClient, LogSource, VerifiedTree,
 };
+use tallystick::http::HttpOptions;
 use tallystick::ledger::Event;
 use tallystick::testkit::TestNode;
 use tallystick::testkit::log::TestLog;
@@ -89,6 +90,61 @@ async fn a_node_is_followed_from_its_address_alone() {
     assert_eq!(read.len() as u64, size);
     let stored = served.node.node.log_entry(size - 1).unwrap();
     assert_eq!(read.last(), Some(&stored.bytes));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn mirrors_are_served_under_a_prefix_like_logs() {
+    let (dir, log) = (ScratchDir::new(), TestLog::new(700));
+    write(dir.path(), &log);
+    std::fs::write(dir.path().join("log.vkey"), format!("{}\n", log.vkey())).unwrap();
+    std::fs::write(dir.path().join(".lock"), "").unwrap();
+    let options = HttpOptions {
+        mirrors: [("other-coop".to_owned(), dir.path().to_owned())].into(),
+        ..HttpOptions::default()
+    };
+    let served = Served::with(TestNode::in_memory(502), options).await;
+    let (till, auditor) = (served.node.till_key.clone(), served.node.auditor_key.clone());
+    let base = format!("{}/mirror/other-coop", served.base);
+    let expected = log.clone();
+    away(move || {
+        let source = http(&base, Some(&auditor));
+        let key = key_told_at(source.as_ref()).unwrap();
+        assert_eq!(key, Some(expected.vkey()));
+        let client = LogClient::new(source, expected.vkey());
+        let tree = client.update(None).unwrap();
+        assert_eq!(entries(&tree, EntryForm::Tallystick).unwrap(), expected.entries);
+        for key in [None, Some(&*till)] {
+            let tree = client.at(http(&base, key)).update(None).unwrap();
+            let refused = tree.bundle(0, EntryForm::Tallystick);
+            assert!(matches!(
+                refused,
+                Err(FollowError::Fetch(FetchError::Forbidden { .. }))
+            ));
+        }
+    })
+    .await;
+    for absent in [
+        "nobody/checkpoint",
+        "other-coop/.lock",
+        "other-coop/tile/0/009",
+        "other-coop/tile/0/000.p/3",
+        "other-coop/tile/0/..%2f..%2fcheckpoint",
+        "other-coop/tile/9/000",
+    ] {
+        let path = format!("/mirror/{absent}");
+        served
+            .get(&path, &served.node.auditor_key)
+            .await
+            .problem(404, "not_found");
+    }
+    let bundle = served
+        .get("/mirror/other-coop/tile/entries/000", &served.node.auditor_key)
+        .await;
+    assert_eq!(
+        bundle.header("cache-control"),
+        "private, max-age=31536000, immutable"
+    );
     served.stop().await;
 }
 

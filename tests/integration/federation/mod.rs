@@ -3,4 +3,6 @@
 
 mod host;
 mod log_client;
+mod mirror;
 mod monitor;
+mod recover;

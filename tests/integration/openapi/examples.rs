@@ -7,11 +7,15 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tallystick::http::HttpOptions;
+use tallystick::log::VerifierKey;
 use tallystick::testkit::TestNode;
+use tallystick::testkit::log::TestLog;
+use tallystick::testkit::node::ScratchDir;
 
 use crate::http::client::{Answer, Served, receipt, send};
 use crate::witness::by_hand::HandLog;
-use crate::witness::serving::{add, witness_on};
+use crate::witness::serving::add;
 
 const NDJSON: &str = "application/x-ndjson";
 const FILE: &str = "src/http/openapi/examples.json";
@@ -102,12 +106,32 @@ impl Day {
     }
 }
 
+/// A node that serves a mirror of another log, kept in `dir`.
+fn mirroring(dir: &ScratchDir) -> HttpOptions {
+    for (path, bytes) in TestLog::new(2).files() {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    let key = TestLog::new(0).vkey();
+    std::fs::write(dir.path().join("log.vkey"), format!("{key}\n")).unwrap();
+    HttpOptions {
+        mirrors: [("other-coop".to_owned(), dir.path().to_owned())].into(),
+        ..HttpOptions::default()
+    }
+}
+
 async fn played() -> Value {
     let node = TestNode::in_memory(7);
+    let mirrored = ScratchDir::new();
     let (till, office) = (node.till_key.clone(), node.office_key.clone());
     let partner = HandLog::new("partner.example", 9).grown(9, "a");
+    let options = HttpOptions {
+        witness_logs: vec![VerifierKey::parse(&partner.vkey()).unwrap()],
+        ..mirroring(&mirrored)
+    };
     let mut day = Day {
-        served: witness_on(node, &[&partner]).await,
+        served: Served::with(node, options).await,
         examples: json!({}),
     };
     let terms = json!({
@@ -197,6 +221,7 @@ async fn played() -> Value {
     let bundle = json!({"number": "000.p/1"});
     day.get("getEntryBundle", "/tile/entries/000.p/1", &office, bundle)
         .await;
+    day.mirror(&office).await;
     day.log(&office, (receipt, redemption, name)).await;
     day.witness(&partner).await;
     day.get("getHealth", "/healthz", "", json!({})).await;
@@ -214,6 +239,24 @@ async fn played() -> Value {
 
 impl Day {
     /// Entries and proofs of the log that the day has made.
+    async fn mirror(&mut self, office: &str) {
+        let log = json!({"log": "other-coop"});
+        for (name, file) in [
+            ("getMirrorCheckpoint", "checkpoint"),
+            ("getMirrorKey", "log.vkey"),
+        ] {
+            self.get(name, &format!("/mirror/other-coop/{file}"), "", log.clone())
+                .await;
+        }
+        let mut tile = log;
+        tile["number"] = json!("000.p/2");
+        let path = "/mirror/other-coop/tile/entries/000.p/2";
+        self.get("getMirrorEntryBundle", path, office, tile.clone()).await;
+        tile["level"] = json!(0);
+        self.get("getMirrorTile", "/mirror/other-coop/tile/0/000.p/2", "", tile)
+            .await;
+    }
+
     async fn log(&mut self, office: &str, (receipt, redemption, coupon): (&str, &str, &str)) {
         let path = "/v1/log/entries/1";
         self.get("getEntry", path, office, json!({"index": 1})).await;

@@ -1,0 +1,151 @@
+//! Copies of other nodes' logs, each under a prefix of its own, as the clients of
+//! C2SP know logs (c2sp.org/tlog-tiles v0.1.0). `tallystick mirror` keeps them, and
+//! has verified what lies there; entries are for those who may read this node's.
+
+use std::path::PathBuf;
+
+use actix_web::http::header;
+use actix_web::web::{self, Data, Path};
+use actix_web::{HttpRequest, HttpResponse, get};
+
+use crate::federation::client::{CHECKPOINT, LOG_KEY};
+use crate::federation::{DirSource, LogSource as _};
+use crate::log::TilePath;
+use crate::merkle::TILE_LEN;
+use crate::primitives::limits;
+
+use super::HttpState;
+use super::negotiate::{TEXT, wants_gzip};
+use super::problem::Problem;
+use super::public::CHECKPOINT_SECONDS;
+use super::tiles::{BYTES, bundle_response, gzip, kept, may_read_entries};
+
+/// The newest checkpoint of a mirrored log that was verified, a signed note.
+///
+/// The node's setting `mirrors` names the logs.
+#[utoipa::path(
+    tag = "public",
+    operation_id = "getMirrorCheckpoint",
+    params(("log" = String, Path, description = "The log's name among the node's mirrors")),
+    responses((status = 200, description = "The signed checkpoint (C2SP tlog-checkpoint)",
+        content_type = "text/plain; charset=utf-8", body = String))
+)]
+#[get("/mirror/{log}/checkpoint")]
+pub async fn mirror_checkpoint(state: Data<HttpState>, log: Path<String>) -> Result<HttpResponse, Problem> {
+    text_file(&state, &log, CHECKPOINT).await
+}
+
+/// The public key of a mirrored log.
+#[utoipa::path(
+    tag = "public",
+    operation_id = "getMirrorKey",
+    params(("log" = String, Path, description = "The log's name among the node's mirrors")),
+    responses((status = 200, description = "The verifier key in one line (C2SP signed-note)",
+        content_type = "text/plain; charset=utf-8", body = String))
+)]
+#[get("/mirror/{log}/log.vkey")]
+pub async fn mirror_key(state: Data<HttpState>, log: Path<String>) -> Result<HttpResponse, Problem> {
+    text_file(&state, &log, LOG_KEY).await
+}
+
+/// A tile of hashes of a mirrored log.
+///
+/// Full tiles, and the partial ones of sizes that the mirror has come to.
+#[utoipa::path(
+    tag = "public",
+    operation_id = "getMirrorTile",
+    params(
+        ("log" = String, Path, description = "The log's name among the node's mirrors"),
+        ("level" = u8, Path, description = "The tile's level, 0 to 63"),
+        ("number" = String, Path, description = "As of a tile of this node: `x001/x234/067`, or `000.p/17` with a width"),
+    ),
+    responses((status = 200, description = "The hashes, 32 bytes each (C2SP tlog-tiles)",
+        content_type = "application/octet-stream", body = Vec<u8>))
+)]
+#[get("/mirror/{log}/tile/{level}/{number:.*}")]
+pub async fn mirror_tile(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    let (dir, path) = tile_of(&state, &request)?;
+    let hashes = web::block(move || read(dir, &path.to_string(), TILE_LEN * 32))
+        .await
+        .map_err(|error| Problem::internal(&error))??;
+    Ok(HttpResponse::Ok()
+        .content_type(BYTES)
+        .insert_header((header::CACHE_CONTROL, kept(&path, true)))
+        .body(hashes))
+}
+
+/// A bundle of entries of a mirrored log.
+///
+/// For the office and auditors, unless the node's setting `entries_public`
+/// makes entries public.
+#[utoipa::path(
+    tag = "public",
+    operation_id = "getMirrorEntryBundle",
+    params(
+        ("log" = String, Path, description = "The log's name among the node's mirrors"),
+        ("number" = String, Path, description = "As of a tile of this node: `x001/x234/067`, or `000.p/17` with a width"),
+    ),
+    responses((status = 200, description = "Each entry after its length in two bytes, big-endian (C2SP tlog-tiles); \
+        packed with gzip where Accept-Encoding asks for it",
+        content_type = "application/octet-stream", body = Vec<u8>))
+)]
+#[get("/mirror/{log}/tile/entries/{number:.*}")]
+pub async fn mirror_entry_bundle(
+    state: Data<HttpState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    may_read_entries(&state, &request)?;
+    let (dir, path) = tile_of(&state, &request)?;
+    let pack = wants_gzip(&request);
+    let bundle = web::block(move || {
+        let most = TILE_LEN * (2 + limits::FOREIGN_ENTRY_BYTES_MAX);
+        let bundle = read(dir, &path.to_string(), most)?;
+        if pack {
+            gzip(&bundle).map_err(|error| Problem::internal(&error))
+        } else {
+            Ok(bundle)
+        }
+    })
+    .await
+    .map_err(|error| Problem::internal(&error))??;
+    Ok(bundle_response(&path, bundle, pack, state.options.entries_public))
+}
+
+async fn text_file(state: &HttpState, log: &str, name: &'static str) -> Result<HttpResponse, Problem> {
+    let dir = dir_of(state, log)?;
+    let text = web::block(move || read(dir, name, limits::NOTE_BYTES_MAX))
+        .await
+        .map_err(|error| Problem::internal(&error))??;
+    Ok(HttpResponse::Ok()
+        .content_type(TEXT)
+        .insert_header((
+            header::CACHE_CONTROL,
+            format!("public, max-age={CHECKPOINT_SECONDS}"),
+        ))
+        .body(text))
+}
+
+fn dir_of(state: &HttpState, log: &str) -> Result<PathBuf, Problem> {
+    let dir = state.options.mirrors.get(log);
+    dir.cloned()
+        .ok_or_else(|| Problem::new("not_found", "this node mirrors no log of that name"))
+}
+
+/// The mirror's directory, and the tile's path as it was sent.
+fn tile_of(state: &HttpState, request: &HttpRequest) -> Result<(PathBuf, TilePath), Problem> {
+    let path = request.path().strip_prefix("/mirror/").unwrap_or_default();
+    let (log, path) = path.split_once('/').unwrap_or_default();
+    let dir = dir_of(state, log)?;
+    let path = TilePath::parse(path).map_err(|error| Problem::new("not_found", error.to_string()))?;
+    Ok((dir, path))
+}
+
+/// A file of a mirror. What it is called is made from a tile's path: no other file
+/// can be asked for.
+fn read(dir: PathBuf, name: &str, most: usize) -> Result<Vec<u8>, Problem> {
+    match DirSource::new(dir).get(name, most) {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(Problem::new("not_found", "the mirror holds no such file")),
+        Err(error) => Err(Problem::internal(&error)),
+    }
+}
