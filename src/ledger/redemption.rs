@@ -393,3 +393,8 @@ fn percentage(total: Amount, basis_points: u32) -> Amount {
         .and_then(|units| Amount::new(units).ok())
         .unwrap_or(Amount::ZERO)
 }
+
+#[cfg(test)]
+#[path = "redemption_tests.rs"]
+#[allow(clippy::unwrap_used)]
+mod tests;
