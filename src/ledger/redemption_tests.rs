@@ -169,6 +169,18 @@ fn nothing_is_redeemed_of_a_stored_value_only_where_it_has_happened() {
 }
 
 #[test]
+fn what_a_till_computed_is_compared() {
+    let state = state(off(100), |_| ());
+    for (given, agreed) in [(99, false), (100, true), (101, false)] {
+        let given = cents(given);
+        let computed = cents(100);
+        let decided = granted(&state, &order(|order| order.amount = Some(given)));
+        let differs = Refusal::AmountDiffers { computed, given };
+        assert_eq!(decided, if agreed { Ok(100) } else { Err(differs) });
+    }
+}
+
+#[test]
 fn a_budget_is_spent_to_the_cent() {
     let any = order(|_| ());
     for (budget, spent, expected) in [

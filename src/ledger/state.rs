@@ -348,3 +348,8 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+#[allow(clippy::unwrap_used)]
+mod tests;
