@@ -316,6 +316,39 @@ mod tests {
     }
 
     #[test]
+    fn a_status_leaves_its_neighbours_as_they_are() {
+        let all = [Status::Valid, Status::Revoked, Status::Suspended, Status::UsedUp];
+        let mut statuses = Statuses::from_packed(vec![0; 3]).unwrap();
+        for before in all {
+            for after in all {
+                for index in 0..statuses.len() {
+                    statuses.set(index, before);
+                }
+                assert!(statuses.set(5, after));
+                for index in 0..statuses.len() {
+                    let expected = if index == 5 { after } else { before };
+                    assert_eq!(statuses.get(index), Some(expected), "{index}");
+                }
+            }
+        }
+        assert!(!statuses.set(12, Status::Revoked));
+    }
+
+    #[test]
+    fn a_list_holds_four_statuses_a_byte() {
+        for (bytes, len) in [(1, 4), (2, 8), (LIST_BYTES_MAX, limits::STATUS_LIST_LEN)] {
+            let statuses = Statuses::from_packed(vec![0; bytes]).unwrap();
+            assert_eq!(statuses.len(), len);
+            assert!(!statuses.is_empty());
+        }
+        for bytes in [0, LIST_BYTES_MAX + 1] {
+            assert!(Statuses::from_packed(vec![0; bytes]).is_err());
+        }
+        assert_eq!(Statuses::default(), Statuses::new());
+        assert_eq!(Statuses::new().len(), limits::STATUS_LIST_LEN);
+    }
+
+    #[test]
     fn tokens_come_back_and_are_small() {
         let mut one = Statuses::new();
         assert!(one.set(77_777, Status::Revoked));
@@ -337,10 +370,18 @@ mod tests {
     }
 
     fn token_of(stream: Vec<u8>, bits: u8, extra: Option<(Value, Value)>) -> Vec<u8> {
-        let list = cbor::map([
+        token_with(list_of(stream, bits), extra)
+    }
+
+    fn list_of(stream: Vec<u8>, bits: u8) -> Vec<(Value, Value)> {
+        vec![
             (cbor::text("bits"), cbor::int(bits)),
             (cbor::text("lst"), cbor::bytes(stream)),
-        ]);
+        ]
+    }
+
+    fn token_with(list: Vec<(Value, Value)>, extra: Option<(Value, Value)>) -> Vec<u8> {
+        let list = cbor::map(list);
         let mut pairs = vec![
             (cbor::int(SUB), cbor::text("https://coop.example/s/0")),
             (cbor::int(IAT), cbor::int(1)),
@@ -374,6 +415,12 @@ mod tests {
             ("none at all", token_of(zlib::deflate(&[]), 2, None)),
             ("another width", token_of(whole.clone(), 1, None)),
             ("no stream", token_of(vec![1, 2, 3], 2, None)),
+            ("more in the list", {
+                let uri = (cbor::text("aggregation_uri"), cbor::text("https://coop.example"));
+                let mut list = list_of(whole.clone(), 2);
+                list.push(uri);
+                token_with(list, None)
+            }),
             (
                 "an extra claim",
                 token_of(whole, 2, Some((cbor::int(1), cbor::text("x")))),
