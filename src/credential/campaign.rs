@@ -365,6 +365,39 @@ mod tests {
     }
 
     #[test]
+    fn terms_reach_to_their_limits_and_no_further() {
+        let name = |bytes| cbor::text("x".repeat(bytes));
+        let redeemers = |count| Value::Array(vec![cbor::text("did:web:coop.example"); count]);
+        let percent =
+            |basis_points: u32| Value::Array(vec![cbor::int(2), cbor::int(basis_points), Value::Null]);
+        for (number, least, most, beyond) in [
+            (NAME, name(1), name(200), name(201)),
+            (TEXT, name(0), name(2_000), name(2_001)),
+            (BENEFIT, percent(1), percent(10_000), percent(10_001)),
+            (
+                USES_PER_COUPON,
+                cbor::int(1),
+                cbor::int(u32::MAX),
+                cbor::int(1_u64 << 32),
+            ),
+            (REDEEMERS, redeemers(1), redeemers(20), redeemers(21)),
+            (
+                REVERSAL_WINDOW,
+                cbor::int(0),
+                cbor::int(limits::UNIX_SECONDS_MAX),
+                cbor::int(limits::UNIX_SECONDS_MAX + 1),
+            ),
+        ] {
+            assert!(with(number, least).is_ok(), "the least of {number}");
+            assert!(with(number, most).is_ok(), "the most of {number}");
+            assert!(with(number, beyond).is_err(), "more than the most of {number}");
+        }
+        for nothing in [(BENEFIT, percent(0)), (USES_PER_COUPON, cbor::int(0))] {
+            assert!(with(nothing.0, nothing.1).is_err(), "nothing of {}", nothing.0);
+        }
+    }
+
+    #[test]
     fn crooked_terms_are_refused() {
         let list = |texts: &[&str]| Value::Array(texts.iter().map(|text| cbor::text(*text)).collect());
         let many = vec!["did:web:coop.example"; 21];

@@ -161,6 +161,117 @@ fn crooked_stored_forms_are_refused() {
     assert!(ReceiptDetails::decode(&good).is_ok());
 }
 
+/// By the gate, by the quick way beside it, and leaf by leaf.
+#[test]
+fn details_reach_to_their_limits_and_no_further() {
+    type Change = fn(&mut ReceiptDetails, usize);
+    let sizes: [(&str, usize, Change); 8] = [
+        (
+            "a description",
+            limits::DESCRIPTION_BYTES_MAX,
+            |details, bytes| {
+                details.lines[0].description = "x".repeat(bytes);
+            },
+        ),
+        ("a unit", limits::UNIT_BYTES_MAX, |details, bytes| {
+            details.lines[0].unit = Some("x".repeat(bytes));
+        }),
+        ("a kind", limits::TENDER_KIND_CHARS_MAX, |details, bytes| {
+            details.tenders[0].kind = "x".repeat(bytes);
+        }),
+        ("a cashier", limits::REFERENCE_BYTES_MAX, |details, bytes| {
+            details.cashier = Some("x".repeat(bytes));
+        }),
+        ("a member", limits::REFERENCE_BYTES_MAX, |details, bytes| {
+            details.member = Some("x".repeat(bytes));
+        }),
+        ("a reference", limits::REFERENCE_BYTES_MAX, |details, bytes| {
+            details.till_reference = Some("x".repeat(bytes));
+        }),
+        (
+            "what it refers to",
+            limits::REFERENCE_BYTES_MAX,
+            |details, bytes| {
+                details.refers_to = Some("x".repeat(bytes));
+            },
+        ),
+        ("lines", limits::RECEIPT_LINES_MAX, |details, count| {
+            details.lines = vec![details.lines[1].clone(); count];
+        }),
+    ];
+    for (what, most, change) in sizes {
+        let with = |size| {
+            let mut details = sample();
+            change(&mut details, size);
+            details
+        };
+        assert_readable(&with(1), true, what);
+        assert_readable(&with(most), true, what);
+        assert_readable(&with(most + 1), false, what);
+    }
+    for count in [100, 101] {
+        let mut details = sample();
+        details.tenders = vec![details.tenders[0].clone(); count];
+        assert_readable(&details, count == 100, "tenders");
+        let mut details = sample();
+        details.taxes = vec![details.taxes[0].clone(); count];
+        assert_readable(&details, count == 100, "taxes");
+    }
+}
+
+#[test]
+fn decimals_have_so_many_places_and_no_more() {
+    type Change = fn(&mut ReceiptDetails, u8);
+    let cases: [(u8, Change); 4] = [
+        (6, |details, places| details.lines[0].quantity.places = places),
+        (6, |details, places| {
+            details.lines[0].unit_price.as_mut().unwrap().places = places;
+        }),
+        (2, |details, places| {
+            details.lines[0].tax_rate.as_mut().unwrap().places = places;
+        }),
+        (2, |details, places| {
+            details.taxes[0].rate = Some(Decimal { units: 1, places });
+        }),
+    ];
+    for (most, change) in cases {
+        for places in [most, most + 1] {
+            let mut details = sample();
+            change(&mut details, places);
+            assert_readable(&details, places == most, "places");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_there_that_is_empty() {
+    assert_readable(&ReceiptDetails::default(), false, "no leaf at all");
+    let empty = |change: fn(&mut ReceiptDetails)| {
+        let mut details = sample();
+        change(&mut details);
+        details
+    };
+    for details in [
+        empty(|details| details.lines[0].description.clear()),
+        empty(|details| details.lines[0].unit = Some(String::new())),
+        empty(|details| details.tenders[0].kind.clear()),
+        empty(|details| details.cashier = Some(String::new())),
+    ] {
+        assert_readable(&details, false, "an empty text");
+    }
+}
+
+#[track_caller]
+fn assert_readable(details: &ReceiptDetails, readable: bool, what: &str) {
+    let bytes = details.encode(&SECRET);
+    assert_eq!(stored::read(&bytes).is_some(), readable, "{what}");
+    assert_eq!(ReceiptDetails::decode_slowly(&bytes).is_ok(), readable, "{what}");
+    let leaves = details.leaves(&SECRET);
+    assert_eq!(ReceiptDetails::from_leaves(&leaves).is_ok(), readable, "{what}");
+    let changed = ReceiptDetails::decode_with_root(&bytes).map(|(details, ..)| details);
+    assert_eq!(changed.ok().as_ref(), readable.then_some(details), "{what}");
+}
+
 #[test]
 fn tender_kinds() {
     for kind in ["cash", "gift_card", "a", "b2b", "store_credit_2"] {

@@ -21,6 +21,9 @@ fn every_kind_comes_back() {
             (signed.content(), signed.alg(), signed.kid()),
             (&coupon(), alg, key.public().kid())
         );
+        assert_eq!(signed.verify(key.public()), Ok(()));
+        let other = SecretKey::from_seed(&[9; 32]);
+        assert_eq!(signed.verify(other.public()), Err(CredentialError::BadSignature));
         assert_eq!(
             Signed::<ReceiptStub>::parse(&stub().sign(&key, alg))
                 .unwrap()
@@ -100,6 +103,22 @@ fn assert_refused(bytes: &[u8], why: &str) {
     assert!(Credential::parse(bytes).is_err(), "{why}");
     assert!(Coupon::parse_unverified(bytes).is_err(), "{why}");
     assert!(StubToVerify::parse(bytes).is_err(), "{why}");
+}
+
+#[test]
+fn times_and_days_reach_to_the_end_of_9999() {
+    let coupon = |seconds| Coupon {
+        not_after: UnixSeconds(seconds),
+        ..coupon()
+    };
+    let member = |days| Membership {
+        member_since_days: days,
+        ..membership()
+    };
+    assert_eq!(coupon(limits::UNIX_SECONDS_MAX).check(), Ok(()));
+    assert!(coupon(limits::UNIX_SECONDS_MAX + 1).check().is_err());
+    assert_eq!(member(limits::DAY_NUMBER_MAX).check(), Ok(()));
+    assert!(member(limits::DAY_NUMBER_MAX + 1).check().is_err());
 }
 
 /// A coupon byte by byte, written down by hand from formats, sections 2 and 3:

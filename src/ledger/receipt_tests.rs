@@ -284,6 +284,27 @@ fn times_are_near_the_clock_or_marked() {
     }
 }
 
+#[test]
+fn a_time_that_is_too_far_says_what_to_check() {
+    for (issued_at, words) in [
+        (
+            NOW + 301,
+            "301 seconds after the node's clock, 300 are allowed: check the till's clock",
+        ),
+        (
+            NOW - 302,
+            "302 seconds before the node's clock, 300 are allowed: check the till's clock",
+        ),
+        (NOW - 302, "a sale made during an outage needs \"offline\": true"),
+    ] {
+        let mut draft = draft(true, &[(5, None)], &[], 5);
+        draft.issued_at = UnixSeconds(issued_at);
+        check(&draft, words);
+        let refused = draft.check(UnixSeconds(NOW)).unwrap_err();
+        assert_eq!(refused.code(), "time_too_far");
+    }
+}
+
 proptest! {
     /// What is accepted can be stored and shown again.
     #[test]

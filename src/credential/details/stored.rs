@@ -3,7 +3,9 @@
 //! An audit and every repeated answer read millions of them. What is read here
 //! is written again and compared, so it is accepted only if it is, byte for
 //! byte, what [`ReceiptDetails::encode`] writes of it; anything else is left to
-//! the gate, which also says what is wrong.
+//! the gate, which also says what is wrong. So ranges are judged here, while
+//! lengths of arrays, the order of labels, one that stands twice and what follows
+//! come out in the comparison.
 
 use crate::encoding::cbor_read::Reader;
 use crate::primitives::{Amount, Decimal, limits};
@@ -19,25 +21,16 @@ pub(super) fn read(bytes: &[u8]) -> Option<(ReceiptDetails, [u8; 32])> {
         return None;
     }
     let mut reader = Reader::new(bytes);
-    reader.tuple(2)?;
+    reader.array()?;
     let secret = reader.byte_array()?;
     let mut details = ReceiptDetails::default();
-    let mut last_label = 0;
     let count = reader.array()?;
     for _ in 0..count {
-        reader.tuple(2)?;
+        reader.array()?;
         let label = reader.uint()?;
-        let repeats = label == last_label && label <= LABEL_TAX;
-        if label <= last_label && !repeats {
-            return None;
-        }
-        last_label = label;
         leaf(&mut reader, label, &mut details)?;
-        if !has_room(&details) {
-            return None;
-        }
     }
-    (count > 0 && reader.is_done()).then_some((details, secret))
+    (count > 0 && has_room(&details)).then_some((details, secret))
 }
 
 fn leaf(reader: &mut Reader<'_>, label: u64, details: &mut ReceiptDetails) -> Option<()> {
@@ -55,7 +48,7 @@ fn leaf(reader: &mut Reader<'_>, label: u64, details: &mut ReceiptDetails) -> Op
 }
 
 fn line(reader: &mut Reader<'_>) -> Option<Line> {
-    reader.tuple(6)?;
+    reader.array()?;
     Some(Line {
         description: text(reader, limits::DESCRIPTION_BYTES_MAX)?,
         quantity: decimal(reader, limits::QUANTITY_PLACES_MAX)?,
@@ -67,7 +60,7 @@ fn line(reader: &mut Reader<'_>) -> Option<Line> {
 }
 
 fn tender(reader: &mut Reader<'_>) -> Option<Tender> {
-    reader.tuple(2)?;
+    reader.array()?;
     let kind = text(reader, limits::TENDER_KIND_CHARS_MAX)?;
     Some(Tender {
         kind: is_tender_kind(&kind).then_some(kind)?,
@@ -76,7 +69,7 @@ fn tender(reader: &mut Reader<'_>) -> Option<Tender> {
 }
 
 fn tax(reader: &mut Reader<'_>) -> Option<Tax> {
-    reader.tuple(3)?;
+    reader.array()?;
     Some(Tax {
         rate: reader.optional(|reader| decimal(reader, limits::RATE_PLACES_MAX))?,
         net: amount(reader)?,
@@ -85,7 +78,7 @@ fn tax(reader: &mut Reader<'_>) -> Option<Tax> {
 }
 
 fn single(reader: &mut Reader<'_>) -> Option<String> {
-    reader.tuple(1)?;
+    reader.array()?;
     text(reader, limits::REFERENCE_BYTES_MAX)
 }
 
