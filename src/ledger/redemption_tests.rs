@@ -2,6 +2,7 @@
 //! counting is compared with a model in `model_tests`.
 
 use super::*;
+use crate::encoding::cbor;
 use crate::ledger::{Event, Recorded, StatusFlags};
 
 const START: u64 = 1_000_000;
@@ -208,6 +209,16 @@ fn the_minimum_basket_is_enough() {
         total: cents(999),
     };
     assert_eq!(granted(&state, &basket(999)), Err(below));
+}
+
+#[test]
+fn nothing_is_redeemed_under_terms_that_are_not_enforced() {
+    let state = state(off(100), |campaign| {
+        let stacking = 10;
+        campaign.terms.other.insert(stacking, cbor::int(1));
+    });
+    let refused = Refusal::TermsNotSupported(vec![10]);
+    assert_eq!(granted(&state, &order(|_| ())), Err(refused));
 }
 
 #[test]
