@@ -398,6 +398,13 @@ mod tests {
     }
 
     #[test]
+    fn terms_that_would_not_come_back_fail_the_check() {
+        let mut crooked = terms();
+        crooked.redeemers = Some(vec!["https://coop.example".to_owned()]);
+        assert!(crooked.check().is_err());
+    }
+
+    #[test]
     fn crooked_terms_are_refused() {
         let list = |texts: &[&str]| Value::Array(texts.iter().map(|text| cbor::text(*text)).collect());
         let many = vec!["did:web:coop.example"; 21];

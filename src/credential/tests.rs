@@ -63,8 +63,26 @@ fn every_kind_comes_back() {
 
 #[test]
 fn the_wrong_kind_is_said() {
-    let error = Signed::<Coupon>::parse(&stub().sign(&key(), ALG)).unwrap_err();
-    assert_eq!(error.to_string(), "this is a receipt, but a coupon is needed");
+    let key = key();
+    let wrong = |bytes: &[u8]| Signed::<Coupon>::parse(bytes).unwrap_err().to_string();
+    for (bytes, said) in [
+        (
+            stub().sign(&key, ALG),
+            "this is a receipt, but a coupon is needed",
+        ),
+        (
+            membership().sign(&key, ALG),
+            "this is a membership, but a coupon is needed",
+        ),
+        (
+            campaign().sign(&key, ALG),
+            "this is a campaign, but a coupon is needed",
+        ),
+    ] {
+        assert_eq!(wrong(&bytes), said);
+    }
+    let coupon = Signed::<ReceiptStub>::parse(&coupon().sign(&key, ALG)).unwrap_err();
+    assert_eq!(coupon.to_string(), "this is a coupon, but a receipt is needed");
 }
 
 #[test]
