@@ -365,6 +365,11 @@ mod tests {
             let token = StatusListToken::parse(&bytes).unwrap();
             assert_eq!(token.list(), &list);
             assert_eq!(token.verify(key().public()), Ok(()));
+            let stranger = SecretKey::from_seed(&[5; 32]);
+            assert_eq!(
+                token.verify(stranger.public()),
+                Err(CredentialError::BadSignature)
+            );
             assert_eq!(token.list().get(limits::STATUS_LIST_LEN), None);
         }
     }

@@ -442,6 +442,9 @@ fn two_nodes_with_one_key_are_told_apart_by_what_belongs_to_them() {
     let mut verifier = Verifier::new();
     verifier.add_issuer(document("did:web:first.example", &[&key(1)]));
     verifier.add_issuer(document("did:web:coop.example", &[&key(1)]));
+    // Two documents of one node add up.
+    verifier.add_issuer(document("did:web:coop.example", &[&key(2)]));
+    assert_eq!((Verifier::new().issuers(), verifier.issuers()), (0, 2));
     let signed = campaign(five_off()).sign(&key(1), Algorithm::EdDsa);
     verifier.add_campaign(&signed).unwrap();
     let token = list(Status::Valid).sign(&key(1), Algorithm::EdDsa);
