@@ -49,6 +49,12 @@ pub enum LogError {
     /// No known key has signed.
     #[error("no trusted key has signed this note")]
     NotSigned,
+    /// The policy asks for more cosignatures.
+    #[error("a quorum has not cosigned it, by the policy: {cosigned} have")]
+    NoQuorum {
+        /// Who has.
+        cosigned: String,
+    },
     /// A key was asked for a signature that is not of its kind or name.
     #[error("the key {name} is not for this signature")]
     WrongKey {

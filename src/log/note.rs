@@ -304,6 +304,18 @@ impl Note {
         self.signatures.push(signature);
     }
 
+    /// Adds a signature made elsewhere, in the place of an earlier one by the
+    /// same key.
+    pub fn replace(&mut self, signature: NoteSignature) {
+        let same = |earlier: &&mut NoteSignature| {
+            earlier.name == signature.name && earlier.key_id == signature.key_id
+        };
+        match self.signatures.iter_mut().find(same) {
+            Some(earlier) => *earlier = signature,
+            None => self.signatures.push(signature),
+        }
+    }
+
     /// Signs the text: `sign` is given the bytes to sign.
     ///
     /// # Errors

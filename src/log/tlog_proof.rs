@@ -24,7 +24,8 @@ use crate::merkle::{Hash, PROOF_LEN_MAX, verify_inclusion};
 use crate::primitives::Digest;
 use crate::primitives::limits::{NOTE_BYTES_MAX, TLOG_PROOF_EXTRA_BYTES_MAX};
 
-const HEADER: &str = "c2sp.org/tlog-proof@v1";
+/// The first line of a proof.
+pub const HEADER: &str = "c2sp.org/tlog-proof@v1";
 
 /// A proof as it is read and written.
 #[derive(Clone, Debug, PartialEq, Eq)]

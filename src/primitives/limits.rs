@@ -293,6 +293,42 @@ pub const ADD_CHECKPOINT_BYTES_MAX: usize = 32 + 45 * ADD_CHECKPOINT_PROOF_MAX +
 /// and new, of two kinds.
 pub const COSIGNATURES_ANSWERED_MAX: usize = 16;
 
+/// Longest answer of a witness that is read: its lines, or words about a refusal.
+pub const COSIGNATURES_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest checkpoint of the node's own that is kept with its cosignatures: the
+/// witnesses of a policy, with the longest hosts for names.
+pub const COSIGNED_NOTE_BYTES_MAX: usize = 16 * 1024;
+
+/// Most bytes of such a checkpoint in one row: below [`VALUE_BYTES_MAX`].
+pub const COSIGNED_ROW_BYTES: usize = 6 * 1024;
+
+/// Seconds that a witness may take to answer: it makes one row durable.
+pub const WITNESS_ANSWER_SECONDS_MAX: u64 = 10;
+
+/// Seconds that a start waits for all witnesses together: tills wait too then.
+pub const WITNESS_START_SECONDS_MAX: u64 = 2;
+
+/// Times that a witness is asked in one round: once more when it names the size
+/// that it holds, and once more should another round have overtaken this one.
+pub const WITNESS_ATTEMPTS_MAX: u32 = 3;
+
+/// Longest pause before a witness that failed is asked again, in seconds.
+pub const WITNESS_PAUSE_SECONDS_MAX: u64 = 600;
+
+/// Longest policy file: all of its logs, witnesses and groups, with room for
+/// comments.
+pub const POLICY_BYTES_MAX: usize = 64 * 1024;
+
+/// Logs of a policy: C2SP tlog-policy asks for 32 at least.
+pub const POLICY_LOGS_MAX: usize = 32;
+
+/// Witnesses of a policy: 32 at least, too; each is sent every checkpoint.
+pub const POLICY_WITNESSES_MAX: usize = 32;
+
+/// Groups of a policy: 32 at least, too.
+pub const POLICY_GROUPS_MAX: usize = 32;
+
 /// Longest COSE receipt: a path of 64 hashes of 34 bytes, with room.
 pub const COSE_RECEIPT_BYTES_MAX: usize = 4 * 1024;
 

@@ -3,7 +3,7 @@
 use super::{Target, texts};
 use crate::credential::SecretKey;
 use crate::log::witness::{decide, parse_cosignatures, parse_size};
-use crate::log::{AddCheckpoint, Checkpoint, KeyKind, Note, TreeHead, VerifierKey};
+use crate::log::{AddCheckpoint, Checkpoint, KeyKind, Note, Policy, TreeHead, VerifierKey};
 use crate::merkle::{Hash, leaf_hash, root_of};
 use crate::node::ToWitness;
 use crate::primitives::Digest;
@@ -13,6 +13,11 @@ pub(super) const TARGETS: &[Target] = &[
         name: "add_checkpoint",
         run: add_checkpoint,
         seeds: add_checkpoint_seeds,
+    },
+    Target {
+        name: "witness_policy",
+        run: policy,
+        seeds: policy_seeds,
     },
     Target {
         name: "witness_answer",
@@ -27,6 +32,42 @@ pub(super) const TARGETS: &[Target] = &[
         },
     },
 ];
+
+/// A policy says of any subset of its witnesses whether it is a quorum, all of them
+/// are one, and one more is never less.
+fn policy(data: &[u8]) -> bool {
+    let Ok(policy) = Policy::parse(data) else {
+        return false;
+    };
+    let keys: Vec<&VerifierKey> = policy.witnesses().iter().map(|witness| &witness.key).collect();
+    assert!(policy.is_met(&keys));
+    assert_eq!(policy.is_met(&[]), !policy.asks_for_witnesses());
+    let met: Vec<bool> = (0..=keys.len())
+        .map(|count| policy.is_met(&keys[..count]))
+        .collect();
+    assert!(met.is_sorted());
+    true
+}
+
+fn policy_seeds() -> Vec<Vec<u8>> {
+    let witness = |seed: u8| {
+        let key = SecretKey::from_seed(&[seed; 32]);
+        let key = ed25519_dalek::VerifyingKey::from_bytes(key.public().as_bytes()).expect("a public key");
+        VerifierKey::new(format!("w{seed}.example"), KeyKind::Cosignature, key).expect("a plain name")
+    };
+    let [a, b, c] = [1, 2, 3].map(witness);
+    let log = key();
+    [
+        "quorum none\n".to_owned(),
+        format!("witness a {a}\nquorum a\n"),
+        format!(
+            "# whose\nlog {log} https://coop.example\n\nwitness a {a} https://a.example/\nwitness b {b}\nwitness c {c}\n\
+             group ab any a b\ngroup all 2 ab c\nquorum all\n"
+        ),
+    ]
+    .map(String::into_bytes)
+    .to_vec()
+}
 
 const NAME: &str = "coop.example";
 /// What the witness holds.
