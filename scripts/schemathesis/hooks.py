@@ -75,15 +75,16 @@ def filter_failure(context, failure, case, response):
     - With a wrong Receipt-Proof every receipt is absent (404, not 401), so that nobody learns which receipts exist.
     - A stream of receipts is answered 200; what is wrong with a line stands in that line's result.
     - `from` goes with streams only, and is at most the body's `count`.
-    - A proof of inclusion is asked for by one name of one entry; a proof of consistency has no `first` above `second`.
+    - A proof of inclusion is asked for by one name of one entry, and by a size or by its witnesses; a proof of consistency has no `first` above `second`.
     """
     found, label = type(failure).__name__, case.operation.label
     unproven = label == "GET /v1/receipts/{id}" and found == "IgnoredAuth" and "got `404" in failure.message
     lines = label == "POST /v1/receipts" and found == "AcceptedNegativeData" and response.status_code == 200
     late = label == "POST /v1/coupons" and found == "RejectedPositiveData" and "from" in (case.query or {})
     query = case.query or {}
+    sized = "tree_size" in query and "witnessed" in query
     names = sum(name in query for name in ("index", "receipt", "redemption", "coupon"))
-    inclusion = label == "GET /v1/log/proofs/inclusion" and found == "RejectedPositiveData" and names != 1
+    inclusion = label == "GET /v1/log/proofs/inclusion" and found == "RejectedPositiveData" and (names != 1 or sized)
     consistency = label == "GET /v1/log/proofs/consistency" and found == "RejectedPositiveData" and "second" in query
     backwards = consistency and int(query["first"]) > int(query["second"])
     return not (unproven or lines or late or inclusion or backwards)

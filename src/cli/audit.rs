@@ -328,7 +328,7 @@ fn write_verdict(out: &mut String, report: &AuditReport) -> std::fmt::Result {
             )
         }
         Verdict::CleanAsFarAsKnown => {
-            let why = if report.points.is_empty() {
+            let why = if report.points.iter().all(|point| point.from_store) {
                 "there is neither a guard file nor a checkpoint (--checkpoint FILE) to compare with"
             } else {
                 "one of the guard file's two slots is damaged, or its writing was cut short, and could have said more; \
@@ -406,6 +406,7 @@ mod tests {
             root: Digest::ZERO,
             compared: true,
             in_doubt: true,
+            from_store: false,
         });
         assert_eq!(exit_code(report.verdict()), 21);
         assert!(to_text(&report).contains("one of the guard file's two slots"));

@@ -11,6 +11,7 @@
 //! | [`copy`] | a verified copy in a directory: a mirror, a monitor's memory |
 //! | [`follower`] | rounds of a monitor or mirror, and what they find |
 //! | [`metrics`] | what monitors and mirrors count |
+//! | [`submit`] | the node's own checkpoints on their way to its witnesses |
 //! | [`witness`] | cosigning the logs of others (c2sp.org/tlog-witness) |
 
 pub mod bundles;
@@ -25,6 +26,7 @@ pub mod follower;
 pub mod http_source;
 pub mod metrics;
 pub mod source;
+pub mod submit;
 pub mod tree;
 pub mod witness;
 
@@ -34,5 +36,6 @@ pub use dir_source::DirSource;
 pub use error::FollowError;
 pub use http_source::HttpSource;
 pub use source::{FetchError, LogSource};
+pub use submit::{Behind, SubmitError, Submitter};
 pub use tree::VerifiedTree;
 pub use witness::{Witness, WitnessError};

@@ -116,7 +116,7 @@ impl Submitter {
         registry: &Registry,
     ) -> Result<Self, SubmitError> {
         let logs = policy.logs();
-        if !logs.is_empty() && !logs.iter().any(|log| log.key == *node.log_key()) {
+        if !logs.is_empty() && !logs.iter().any(|log| log.key == node.log_key()) {
             return Err(SubmitError::NotListed(node.log_key().to_string()));
         }
         let kept = node.cosigned_newest();
@@ -153,9 +153,16 @@ impl Submitter {
         if targets.is_empty() {
             return Err(SubmitError::NoUrl);
         }
-        let http = reqwest::Client::builder()
+        // A second time this fails, and the first one's choice holds.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let mut builder = reqwest::Client::builder()
             .timeout(Duration::from_secs(WITNESS_ANSWER_SECONDS_MAX))
-            .redirect(reqwest::redirect::Policy::none())
+            .redirect(reqwest::redirect::Policy::none());
+        if targets.iter().all(|target| target.url.scheme() == "http") {
+            // Loopback: no proxy is asked, and no certificates are needed.
+            builder = builder.no_proxy().tls_certs_only([]);
+        }
+        let http = builder
             .build()
             .map_err(|error| SubmitError::Client(error.to_string()))?;
         Ok(Self {
@@ -218,7 +225,7 @@ impl Submitter {
     /// the first that holds a larger log.
     async fn round(&mut self) -> Option<Behind> {
         let note = self.node.checkpoint();
-        let Ok(own) = Checkpoint::open(note.as_bytes(), self.node.log_key()) else {
+        let Ok(own) = Checkpoint::open(note.as_bytes(), &self.node.log_key()) else {
             return None;
         };
         let now = Instant::now();
@@ -321,7 +328,7 @@ impl Submitter {
             .iter()
             .map(|witness| witness.key.clone())
             .collect();
-        let open = Checkpoint::open_cosigned(text.as_bytes(), self.node.log_key(), &witnesses)
+        let open = Checkpoint::open_cosigned(text.as_bytes(), &self.node.log_key(), &witnesses)
             .map_err(inconsistent)?;
         let by: Vec<&VerifierKey> = open.cosigned.iter().map(|signed| signed.key).collect();
         let is_quorum = self.policy.asks_for_witnesses() && self.policy.is_met(&by);

@@ -88,6 +88,10 @@ pub(super) struct WithProof {
     /// `cose`: the answer, in JSON, has a member `proof` with the entry's COSE receipt.
     #[param(value_type = Option<String>, nullable = false, pattern = "^cose$", example = "cose")]
     proof: Option<ProofForm>,
+    /// `true`: of the newest checkpoint that a quorum of the node's witnesses has
+    /// cosigned, in place of the newest one.
+    #[param(nullable = false, example = true)]
+    witnessed: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -103,10 +107,15 @@ impl WithProof {
         request: &HttpRequest,
         entry: EntryRef,
     ) -> Result<Option<ProofBody>, Problem> {
-        let Some(ProofForm::Cose) = query::<Self>(request)?.proof else {
+        let asked: Self = query(request)?;
+        let Some(ProofForm::Cose) = asked.proof else {
             return Ok(None);
         };
-        let proof = state.node.inclusion(entry.index, None)?;
+        let proof = if asked.witnessed == Some(true) {
+            state.node.witnessed_inclusion(entry.index)?
+        } else {
+            state.node.inclusion(entry.index, None)?
+        };
         Ok(Some(ProofBody {
             entry_bytes: bytes_of(state, &proof)?,
             cose: Base64Url(cose_of(state, &proof)?.into()),
@@ -135,6 +144,10 @@ struct Inclusion {
     /// Leaves in the tree; without it those of the newest checkpoint.
     #[param(nullable = false)]
     tree_size: Option<u64>,
+    /// `true`: the tree of the newest checkpoint that a quorum of the node's
+    /// witnesses has cosigned. Without `tree_size`.
+    #[param(nullable = false)]
+    witnessed: Option<bool>,
 }
 
 /// Two sizes of the log.
@@ -213,7 +226,8 @@ pub async fn get_entry(
 /// `application/cose` it is a COSE receipt (RFC 9942), whose subject is the entry
 /// and whose signature does not bind the tree's size: compare it with a
 /// checkpoint. As `text/plain` it is a C2SP tlog-proof, of the newest
-/// checkpoint's tree only.
+/// checkpoint's tree only, or, with `witnessed=true`, of the newest that a quorum
+/// of the node's witnesses has cosigned: that one proves to whoever has the policy.
 #[utoipa::path(
     tag = "public",
     operation_id = "getInclusionProof",
@@ -225,15 +239,23 @@ pub async fn get_entry(
 #[get("/v1/log/proofs/inclusion")]
 pub async fn get_inclusion(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let asked: Inclusion = query(&request)?;
-    let tree_size = asked.tree_size;
+    let (tree_size, witnessed) = (asked.tree_size, asked.witnessed == Some(true));
+    if witnessed && tree_size.is_some() {
+        let why = "the witnesses' checkpoint says the size: leave tree_size out";
+        return Err(Problem::new("query_invalid", why));
+    }
     let (index, named) = place(&state, &request, asked)?;
-    let proof = state.node.inclusion(index, tree_size)?;
+    let proof = if witnessed {
+        state.node.witnessed_inclusion(index)?
+    } else {
+        state.node.inclusion(index, tree_size)?
+    };
     if wants_cose(&request) {
         return Ok(negotiate::cose(StatusCode::OK, cose_of(&state, &proof)?));
     }
     if wants_text(&request) {
         let text = proof.to_tlog_proof().ok_or_else(|| {
-            let why = "a tlog-proof is about the newest checkpoint's tree: leave tree_size out";
+            let why = "a tlog-proof is about a signed checkpoint's tree: leave tree_size out";
             Problem::new("not_acceptable", why)
         })?;
         return Ok(HttpResponse::Ok()

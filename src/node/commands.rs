@@ -14,6 +14,7 @@ use crate::primitives::{Amount, Digest, Tag, UnixSeconds};
 use super::NodeError;
 use super::answers::{CampaignView, EntryRef};
 use super::batches::Reservation;
+use super::cosigned::CosignedCheckpoint;
 use super::numbers::NumberGuess;
 use super::receipts::PreparedReceipt;
 use super::requests::Scope;
@@ -73,6 +74,12 @@ pub(super) enum Command {
         reason: Option<String>,
     },
     SignList(u32),
+    /// One of the node's own checkpoints was cosigned by its witnesses.
+    KeepCosigned {
+        cosigned: CosignedCheckpoint,
+        /// A quorum of them.
+        is_quorum: bool,
+    },
     /// Another log's checkpoint is to be cosigned.
     Witness(Box<ToWitness>),
     /// Writes everything that is kept in memory beside the log, and stops.

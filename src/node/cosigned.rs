@@ -102,12 +102,6 @@ impl Node {
         let cosigned = self.inner.shared.cosigned.read();
         cosigned.expect("no holder of this lock panics").clone()
     }
-
-    /// The log's key, as a C2SP verifier key.
-    #[must_use]
-    pub fn log_key(&self) -> &VerifierKey {
-        &self.inner.shared.log_key
-    }
 }
 
 impl Shared {

@@ -13,6 +13,7 @@ pub(crate) mod batches;
 mod calls;
 mod commands;
 pub mod compact;
+mod cosigned;
 mod coupons;
 mod damage;
 mod find;
@@ -51,6 +52,7 @@ pub use answers::{
     RedemptionView, ReversalAnswer, StatusAnswer,
 };
 pub use calls::{CouponStream, RedemptionRequest, ReversalRequest, RevocationTarget};
+pub use cosigned::CosignedCheckpoint;
 pub use metrics::NodeMetrics;
 pub use open::{NewNode, NodeOptions, NodeParts, OpenReport, create_log};
 pub use paths::{BatchView, TagPath};

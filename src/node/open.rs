@@ -20,6 +20,7 @@ use crate::store::{Batch, Engine, GuardFile, GuardState, StoreError, rows, scan_
 
 use super::answers::{CampaignView, EntryRef};
 use super::batches::left_reservations;
+use super::cosigned::CosignedHeads;
 use super::coupons::Permutations;
 use super::damage;
 use super::find::recorded;
@@ -250,6 +251,7 @@ impl Writer {
         report.notes.extend(stored.unreadable.iter().cloned());
         report.notes.extend(stored.behind(&signed.witnessed));
         let witnessed = stored.with(&signed.witnessed);
+        let cosigned = CosignedHeads::load(engine.as_ref(), &log_key, &tree, &mut report)?;
         let shared = Arc::new(Shared {
             index: index.reader(),
             index_damage: Mutex::default(),
@@ -260,6 +262,7 @@ impl Writer {
             log_key,
             witness_key,
             witnessed: RwLock::default(),
+            cosigned: RwLock::new(cosigned),
             head: RwLock::new(Head {
                 size: 0,
                 time: last.time,

@@ -10,6 +10,7 @@ use crate::primitives::{CampaignId, limits};
 use crate::store::Batch;
 
 use super::commands::Reply;
+use super::cosigned::CosignedHeads;
 use super::witnessing::Held;
 
 /// A batch of issued coupons as its row in the store has it.
@@ -72,6 +73,8 @@ pub(super) struct Pending {
     pub lists: Vec<(u32, Vec<u8>)>,
     /// Other logs' checkpoints cosigned in this batch.
     pub witnessed: Vec<([u8; 16], Held)>,
+    /// Own checkpoints with cosignatures, where this batch changes them.
+    pub cosigned: Option<CosignedHeads>,
 }
 
 impl Pending {

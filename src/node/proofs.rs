@@ -77,6 +77,9 @@ pub struct ConsistencyProof {
 
 const NO_TILE: NodeError = NodeError::NotFound("the log's checkpoint has no such tile");
 const NO_ENTRY: NodeError = NodeError::NotFound("the log's checkpoint covers no such entry");
+const NOT_WITNESSED: NodeError = NodeError::NotFound(
+    "no checkpoint that a quorum of this node's witnesses has cosigned covers this entry yet",
+);
 const NO_TREE: NodeError = NodeError::NotFound("the log has not had this size yet");
 
 impl Node {
@@ -190,8 +193,32 @@ impl Node {
             tree_size: size,
             root: Digest(root),
             path: path.into_iter().map(Digest).collect(),
-            checkpoint: head.note,
+            checkpoint: self.inner.shared.note_of(&head),
             checkpoint_size: head.size,
+        })
+    }
+
+    /// That entry `index` is in the tree of the newest checkpoint that a quorum
+    /// of the node's witnesses has cosigned; that checkpoint comes with it.
+    ///
+    /// # Errors
+    /// As [`inclusion`](Self::inclusion), [`NodeError::NotFound`] also where no
+    /// such checkpoint covers the entry.
+    pub fn witnessed_inclusion(&self, index: u64) -> Result<InclusionProof, NodeError> {
+        let cosigned = self.cosigned_by_quorum().filter(|cosigned| index < cosigned.size);
+        let Some(cosigned) = cosigned else {
+            // An entry that is not there at all is told so.
+            self.inclusion(index, None)?;
+            return Err(NOT_WITNESSED);
+        };
+        let proof = self.inclusion(index, Some(cosigned.size))?;
+        if proof.root != cosigned.root {
+            return Err(broken(cosigned.size));
+        }
+        Ok(InclusionProof {
+            checkpoint: cosigned.note,
+            checkpoint_size: cosigned.size,
+            ..proof
         })
     }
 
@@ -219,7 +246,7 @@ impl Node {
             second,
             second_root: Digest(new),
             path: path.into_iter().map(Digest).collect(),
-            checkpoint: head.note,
+            checkpoint: self.inner.shared.note_of(&head),
         })
     }
 

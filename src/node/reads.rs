@@ -146,16 +146,13 @@ impl Node {
         }
     }
 
-    /// The newest signed checkpoint, a signed note.
+    /// The newest signed checkpoint, a signed note, with the cosignatures that
+    /// were collected for exactly this one.
     #[must_use]
     pub fn checkpoint(&self) -> std::sync::Arc<str> {
-        self.inner
-            .shared
-            .head
-            .read()
-            .expect("no holder of this lock panics")
-            .note
-            .clone()
+        let shared = &self.inner.shared;
+        let head = shared.head.read().expect("no holder of this lock panics");
+        shared.note_of(&head)
     }
 
     /// The log's size in that checkpoint, in entries.

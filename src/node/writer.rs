@@ -23,6 +23,7 @@ use crate::store::{Engine, GuardFile, GuardState, StoreError, beside, rows};
 use super::answers::CampaignView;
 use super::batches::Reservation;
 use super::commands::{Command, Job, Reply, Reserving};
+use super::cosigned::CosignedHeads;
 use super::coupons::{Covered, Permutations};
 use super::damage::IndexDamage;
 use super::find::{self, Lookup, keys_of};
@@ -74,6 +75,7 @@ pub(crate) struct Shared {
     pub(super) log_key: VerifierKey,
     pub(super) witness_key: VerifierKey,
     pub(super) witnessed: RwLock<HeldLogs>,
+    pub(super) cosigned: RwLock<CosignedHeads>,
     pub(super) head: RwLock<Head>,
     pub(super) campaigns: RwLock<BTreeMap<CampaignId, Arc<CampaignView>>>,
     pub(super) lists: RwLock<BTreeMap<u32, Arc<super::lists::SignedList>>>,
@@ -400,6 +402,9 @@ impl Writer {
                 }
                 return Ok(Reply::Done);
             }
+            Command::KeepCosigned { cosigned, is_quorum } => {
+                return Ok(self.keep_cosigned(cosigned, is_quorum, pending));
+            }
             Command::Witness(asked) => return self.witness(*asked, pending),
             // They are taken apart before.
             Command::IssueReceipts(_) | Command::Shutdown => return Ok(Reply::Done),
@@ -626,6 +631,7 @@ impl Writer {
         }
         self.publish_lists(pending);
         self.publish_witnessed(pending);
+        self.publish_cosigned(pending);
     }
 
     /// Stops for good and tells everyone who waits.

@@ -27,6 +27,10 @@ pub const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 /// till may be a day without its node.
 pub const STATUS_LIST_SECONDS_DEFAULT: u64 = 86_400;
 
+/// How often checkpoints are sent to witnesses when nobody says otherwise: often
+/// enough that a proof waits for seconds only, seldom enough for their disks.
+pub const WITNESS_SECONDS_DEFAULT: u64 = 10;
+
 /// What is known of one setting.
 struct Setting {
     key: &'static str,
@@ -129,6 +133,23 @@ const SETTINGS: &[Setting] = &[
         ],
     },
     Setting {
+        key: "witness_policy",
+        example: "\"witness-policy.txt\"",
+        meaning: &[
+            "Who witnesses this node's log: a policy file (C2SP tlog-policy). The checkpoints are sent to",
+            "the witnesses in it that have a URL, and its quorum says which cosignatures are enough for",
+            "proofs. Relative to the directory. Nobody by default.",
+        ],
+    },
+    Setting {
+        key: "witness_seconds",
+        example: "10",
+        meaning: &[
+            "How often the newest checkpoint is sent to the witnesses, in seconds, 1 to 86400; nothing is",
+            "sent while the log does not grow.",
+        ],
+    },
+    Setting {
         key: "guard",
         example: "\"/srv/guard/shop.guard\"",
         meaning: &[
@@ -206,6 +227,10 @@ pub struct Config {
     pub status_list_seconds: u64,
     /// Keys of the logs whose checkpoints are cosigned.
     pub witness_logs: Vec<VerifierKey>,
+    /// The policy file of the log's own witnesses.
+    pub witness_policy: Option<PathBuf>,
+    /// Seconds between two checkpoints that are sent to them.
+    pub witness_seconds: u64,
     /// The guard file; `None` for the place beside the directory.
     pub guard: Option<PathBuf>,
     /// Threads that answer HTTP; `None` for one to each processor.
@@ -302,6 +327,8 @@ struct Raw {
     mirrors: Option<Spanned<BTreeMap<String, PathBuf>>>,
     status_list_seconds: Option<Spanned<u64>>,
     witness_logs: Option<Spanned<Vec<String>>>,
+    witness_policy: Option<PathBuf>,
+    witness_seconds: Option<Spanned<u64>>,
     guard: Option<PathBuf>,
     workers: Option<Spanned<u64>>,
     connections: Option<Spanned<u64>>,
@@ -454,6 +481,10 @@ impl Config {
                     witness_logs(keys, base_url.authority())
                 })?
                 .unwrap_or_default(),
+            witness_policy: raw.witness_policy,
+            witness_seconds: source
+                .read("witness_seconds", raw.witness_seconds, witness_seconds)?
+                .unwrap_or(WITNESS_SECONDS_DEFAULT),
             base_url,
             guard: raw.guard,
             workers: source.read("workers", raw.workers, workers)?,
@@ -649,6 +680,14 @@ fn mirrors(named: BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, PathBuf>
             "{name:?} is no name: a-z, 0-9, - and ., a letter or digit first"
         )),
         None => Ok(named),
+    }
+}
+
+fn witness_seconds(seconds: u64) -> Result<u64, String> {
+    if (1..=86_400).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err(format!("{seconds} is not from 1 to 86400"))
     }
 }
 

@@ -16,7 +16,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,10 +27,11 @@ use zeroize::Zeroizing;
 use super::ServerError;
 use super::config::{CONFIG_FILE, Config, LISTEN_DEFAULT, Overrides};
 use crate::credential::PublicKey;
-use crate::log::{KeyKind, VerifierKey};
+use crate::log::{KeyKind, Policy, VerifierKey};
 use crate::node::access::{AccessFile, AccessKeys, Role};
 use crate::node::keyring::{self, Keyring};
 use crate::node::{NewNode, Node, NodeOptions, NodeParts, OpenReport, create_log};
+use crate::primitives::limits::POLICY_BYTES_MAX;
 use crate::primitives::{Clock, Entropy, Origin, OsEntropy, Register, SystemClock};
 use crate::store::{Disk, Engine, Guard, GuardState, OsDisk, SledEngine};
 
@@ -146,6 +147,8 @@ pub struct OpenedNode {
     pub report: OpenReport,
     /// Its settings.
     pub config: Config,
+    /// Who witnesses its log.
+    pub policy: Option<Policy>,
     /// Who may call.
     pub access: Arc<AccessKeys>,
     /// Its metrics.
@@ -247,6 +250,27 @@ impl NodeDir {
         }
     }
 
+    /// The policy of the log's own witnesses, if the settings name one.
+    ///
+    /// # Errors
+    /// [`ServerError::Refused`] when it is none, [`ServerError::Io`].
+    pub fn witness_policy(&self, config: &Config) -> Result<Option<Policy>, ServerError> {
+        let Some(path) = &config.witness_policy else {
+            return Ok(None);
+        };
+        let path = self.root.join(path);
+        let mut text = Vec::new();
+        fs::File::open(&path)
+            .and_then(|file| file.take(POLICY_BYTES_MAX as u64 + 1).read_to_end(&mut text))
+            .map_err(ServerError::io("cannot read the witness_policy", &path))?;
+        Policy::parse(&text).map(Some).map_err(|error| {
+            ServerError::Refused(format!(
+                "the witness_policy {} cannot be used: {error}. docs/witness.md shows one",
+                path.display()
+            ))
+        })
+    }
+
     /// Reads the settings, after checking that this is a node's directory.
     ///
     /// # Errors
@@ -326,6 +350,7 @@ impl NodeDir {
             // `join` takes an absolute path as it is.
             *mirror = self.root.join(&mirror);
         }
+        let policy = self.witness_policy(&config)?;
         let keyring = self.keyring(passphrase)?;
         let access = AccessKeys::open(self.access_file())?;
         let (engine, mut notes) = SledEngine::open_on(Arc::clone(&system.disk), &self.store())?;
@@ -348,6 +373,7 @@ impl NodeDir {
             node,
             report,
             config,
+            policy,
             access: Arc::new(access),
             registry,
         })

@@ -70,6 +70,12 @@ pub enum ServerError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The log's witnesses cannot be sent anything.
+    #[error("the witness_policy cannot be used: {0}")]
+    Witnesses(#[from] crate::federation::SubmitError),
+    /// A witness holds more of the log than the store does.
+    #[error(transparent)]
+    Behind(#[from] crate::federation::Behind),
     /// The HTTP server or its runtime failed.
     #[error("the HTTP server failed: {0}")]
     Http(std::io::Error),

@@ -1,5 +1,6 @@
 //! Serving a node until it is told to stop, or its writer has stopped.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -11,7 +12,9 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::{OpenedNode, ServerError, files};
+use crate::federation::Submitter;
 use crate::http::{self, HttpOptions, HttpState};
+use crate::log::Policy;
 use crate::node::Node;
 
 /// How often the writer is looked after: the process ends within a second of
@@ -58,6 +61,18 @@ pub async fn serve(
         },
     );
     say_opened(opened, address);
+    let witnesses = match &opened.policy {
+        Some(policy) => Some(submitter(opened, policy).await?),
+        None => None,
+    };
+    let submitting = async {
+        match witnesses {
+            Some(submitter) => submitter.run().await,
+            None => std::future::pending().await,
+        }
+        // It ends with the writer only, which is looked after below.
+        std::future::pending::<Infallible>().await
+    };
     let stop = async {
         stop.await;
         tracing::info!("stopping: finishing what was accepted");
@@ -68,6 +83,7 @@ pub async fn serve(
             tracing::info!(entries = opened.node.size(), "stopped");
             served.map_err(ServerError::Http)
         }
+        never = submitting => match never {},
         // Nothing under way can be finished any more, so nothing is waited for.
         why = writer_stopped(&opened.node) => Err(ServerError::WriterStopped(why)),
     }
@@ -135,6 +151,17 @@ impl Serving {
         self.end()
     }
 
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// [`ServerError`] when the server had failed.
+    pub fn wait(mut self) -> Result<(), ServerError> {
+        let stop = self.stop.take();
+        let ended = self.end();
+        drop(stop);
+        ended
+    }
+
     fn end(&mut self) -> Result<(), ServerError> {
         drop(self.stop.take());
         match self.thread.take().map(JoinHandle::join) {
@@ -152,6 +179,18 @@ impl Drop for Serving {
             tracing::error!(%error, "the server ended with an error");
         }
     }
+}
+
+/// What sends the node's checkpoints to its witnesses, after it has learnt from
+/// them that nothing was lost.
+async fn submitter(opened: &OpenedNode, policy: &Policy) -> Result<Submitter, ServerError> {
+    let every = Duration::from_secs(opened.config.witness_seconds);
+    let mut submitter = Submitter::new(opened.node.clone(), policy.clone(), every, &opened.registry)?;
+    if let Err(behind) = submitter.check_before_serving().await {
+        opened.node.shut_down().await;
+        return Err(behind.into());
+    }
+    Ok(submitter)
 }
 
 fn say_opened(opened: &OpenedNode, address: SocketAddr) {

@@ -50,6 +50,7 @@ fn faulty(dir: &NodeDir) -> (OpenedNode, FaultHandle) {
         node,
         report,
         config,
+        policy: None,
         access,
         registry,
     };

@@ -11,6 +11,7 @@
 //! | `e` | index u64 of the first entry in the row | packed entries ([`super::pack`]) |
 //! | `format` | nothing | the number of this layout |
 //! | `g` | tag tile number u64 | 128 coupon tags of 32 bytes |
+//! | `k` | which u8, part u8 | the node's own checkpoint with its cosignatures |
 //! | `n` | the register's name | a register's counters |
 //! | `r` | reservation number u64 | a position range reserved, not yet issued |
 //! | `s` | status list number u64, row u16 | status bits |
@@ -45,6 +46,8 @@ pub const BESIDE: u8 = b'd';
 pub const ENTRY: u8 = b'e';
 /// Tiles of coupon tags.
 pub const TAG_TILE: u8 = b'g';
+/// Own checkpoints with cosignatures.
+pub const COSIGNED: u8 = b'k';
 /// Registers.
 pub const REGISTER: u8 = b'n';
 /// Reserved position ranges.
@@ -128,6 +131,12 @@ pub fn register(name: &str) -> Vec<u8> {
 #[must_use]
 pub fn status(list: u64, row: u16) -> Vec<u8> {
     key(STATUS, &[&list.to_be_bytes(), &row.to_be_bytes()])
+}
+
+/// Key of part `part` of one of the node's own cosigned checkpoints.
+#[must_use]
+pub fn cosigned(which: u8, part: u8) -> Vec<u8> {
+    key(COSIGNED, &[&[which, part]])
 }
 
 /// Key of the checkpoint that was cosigned last of the log whose origin has this

@@ -11,6 +11,7 @@ use tallystick::testkit::TestNode;
 
 use crate::http::client::{Served, receipt, send};
 use crate::http::log::log_key;
+use crate::witness::by_hand::HandWitness;
 
 #[derive(clap::Parser)]
 struct Cli {
@@ -163,4 +164,94 @@ async fn a_campaign_is_shown_and_a_coupon_has_no_entry() {
             .unwrap()
             .contains("has no entry of its own")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_asks_for_a_quorum_of_witnesses() {
+    let served = Served::start(TestNode::in_memory(83)).await;
+    let node = served.node.node.clone();
+    let desk = Desk(tempfile::tempdir().unwrap());
+    desk.write("did.json", served.get("/.well-known/did.json", "").await.body);
+    let key = log_key(&served).await.to_string();
+    let (made, plain) = sold(&served, "one").await;
+    let witness = HandWitness::new("w.example", 7);
+    let note = node.checkpoint();
+    let text = format!("{}\n", note.split("\n\n").next().unwrap());
+    let cosigned = format!("{note}{}", witness.line(&text, 1_772_896_900));
+    node.keep_cosigned(&cosigned, true).await.unwrap();
+    // Later entries have no cosignature yet.
+    sold(&served, "two").await;
+    let (id, till) = (made["id"].as_str().unwrap(), &served.node.till_key);
+    let path = format!("/v1/receipts/{id}?proof=cose&witnessed=true");
+    let witnessed = served.get(&path, till).await.ok();
+    assert_eq!(witnessed["proof"]["checkpoint"], cosigned.as_str());
+    let path = format!("/v1/log/proofs/inclusion?receipt={id}&witnessed=true");
+    let request = served
+        .request(Method::GET, &path, till)
+        .header("accept", "text/plain");
+    let tlog_proof = send(request).await.body;
+    let qr = made["qr"].as_str().unwrap();
+    let entry = desk.write("entry.cbor", bytes(&witnessed["proof"]["entry_bytes"]));
+    let plain = desk.write("plain.json", plain.to_string());
+    let whole = desk.write("witnessed.json", witnessed.to_string());
+    let proof = desk.write("one.tlog-proof", tlog_proof);
+    let policy = desk.write(
+        "policy",
+        format!("log {key}\nwitness w {}\nquorum w\n", witness.vkey()),
+    );
+    let stranger = HandWitness::new("w.example", 8).vkey();
+    let other = desk.write("other", format!("witness w {stranger}\nquorum w\n"));
+    let not_its = "log example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k\nquorum none\n";
+    let not_its = desk.write("not-its", not_its);
+    let broken = desk.write("broken", "quorum w\n");
+    let both = |proof: &str| -> Vec<String> {
+        ["--log-key", &key, "--proof", proof, "--entry", &entry]
+            .map(ToOwned::to_owned)
+            .to_vec()
+    };
+    for (proof, policy, expected) in [
+        (&whole, Some(&policy), 0),
+        (&proof, Some(&policy), 0),
+        (&proof, None, 0),
+        (&plain, None, 0),
+        (&plain, Some(&policy), 17),
+        (&whole, Some(&other), 17),
+        (&proof, Some(&other), 17),
+        (&proof, Some(&not_its), 17),
+    ] {
+        let mut arguments = vec![qr.to_owned()];
+        arguments.extend(both(proof));
+        if let Some(policy) = policy {
+            arguments.extend(["--policy".to_owned(), policy.clone()]);
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let (code, said) = desk.verify(&arguments);
+        assert_eq!(code, expected, "{arguments:?}: {said}");
+        let told = said.to_string().contains("a quorum of witnesses has cosigned");
+        assert_eq!(told, expected == 0 && policy.is_some(), "{said}");
+        if expected == 17 && policy.is_some_and(|policy| !policy.ends_with("not-its")) {
+            assert!(said.to_string().contains("quorum"), "{said}");
+        }
+    }
+    let arguments = [
+        &[qr][..],
+        &["--log-key", &key, "--proof", &whole, "--policy", &broken],
+    ]
+    .concat();
+    assert_eq!(desk.verify(&arguments).0, 1);
+    // A tlog-proof of another entry.
+    let wrong = std::fs::read_to_string(&proof)
+        .unwrap()
+        .replace("index 1\n", "index 0\n");
+    let wrong = desk.write("wrong.tlog-proof", wrong);
+    let arguments = [
+        &[qr][..],
+        &["--log-key", &key, "--proof", &wrong, "--entry", &entry],
+    ]
+    .concat();
+    assert_eq!(desk.verify(&arguments).0, 17);
+    let arguments = [&[qr][..], &["--log-key", &key, "--proof", &proof]].concat();
+    assert_eq!(desk.verify(&arguments).0, 1, "a tlog-proof needs its entry");
+    drop(node);
+    served.stop().await;
 }

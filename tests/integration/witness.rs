@@ -3,3 +3,4 @@
 pub mod by_hand;
 mod durable;
 pub mod serving;
+mod submitting;

@@ -10,7 +10,10 @@ use serde_json::Value;
 use crate::credential::Credential;
 use crate::credential::verify::{Note, Report, Subject, Why};
 use crate::ledger::Event;
-use crate::log::{Checkpoint, Entry, VerifierKey, cose_receipt, entry_hash};
+use crate::log::{
+    Checkpoint, Entry, LogError, Policy, TlogProof, VerifierKey, cose_receipt, entry_hash, tlog_proof,
+};
+use crate::merkle::verify_inclusion;
 use crate::primitives::limits;
 
 use super::read_file;
@@ -18,7 +21,7 @@ use super::read_file;
 /// What proves that something is in a log.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct ProofArgs {
-    /// What proves that it is in its issuer's log: JSON as `?proof=cose` gives it, or a COSE receipt
+    /// What proves that it is in its issuer's log: JSON as `?proof=cose` gives it, a COSE receipt or a tlog-proof
     #[arg(long, value_name = "FILE", requires = "log_key", group = "about_a_log")]
     pub proof: Option<PathBuf>,
     /// The log's key, as `init` prints it (vkey)
@@ -27,9 +30,12 @@ pub struct ProofArgs {
     /// A checkpoint of the log, of the receipt's size; in place of the one in the proof
     #[arg(long, value_name = "FILE", requires = "proof")]
     pub checkpoint: Option<PathBuf>,
-    /// The entry that a COSE receipt is about
+    /// The entry that a COSE receipt or tlog-proof is about
     #[arg(long, value_name = "FILE", requires = "proof")]
     pub entry: Option<PathBuf>,
+    /// A policy file (C2SP tlog-policy): its quorum of witnesses must have cosigned the checkpoint
+    #[arg(long, value_name = "FILE", requires = "proof")]
+    pub policy: Option<PathBuf>,
 }
 
 fn parse_key(text: &str) -> Result<VerifierKey, String> {
@@ -39,8 +45,15 @@ fn parse_key(text: &str) -> Result<VerifierKey, String> {
 /// The parts of a proof.
 struct Proof {
     entry: Vec<u8>,
-    receipt: Vec<u8>,
+    path: PathOfEntry,
     checkpoint: Vec<u8>,
+    policy: Option<Policy>,
+}
+
+/// How the entry is shown to be in the checkpoint's tree.
+enum PathOfEntry {
+    Cose(Vec<u8>),
+    Text(TlogProof),
 }
 
 impl ProofArgs {
@@ -52,7 +65,8 @@ impl ProofArgs {
         let (Some(path), Some(key)) = (&self.proof, &self.log_key) else {
             return Ok(report);
         };
-        let proof = self.read(path)?;
+        let mut proof = self.read(path)?;
+        proof.policy = self.read_policy()?;
         let Some(subject) = &report.subject else {
             return Ok(report);
         };
@@ -61,6 +75,13 @@ impl ProofArgs {
             Err(why) => report = report.with(Why::NotInLog(why)),
         }
         Ok(report)
+    }
+
+    fn read_policy(&self) -> anyhow::Result<Option<Policy>> {
+        let Some(path) = &self.policy else { return Ok(None) };
+        let text = read_file(path, limits::POLICY_BYTES_MAX)?;
+        let policy = Policy::parse(&text).with_context(|| format!("{} is no policy", path.display()))?;
+        Ok(Some(policy))
     }
 
     fn read(&self, path: &Path) -> anyhow::Result<Proof> {
@@ -81,11 +102,26 @@ impl ProofArgs {
                 checkpoint: checkpoint.with_context(|| {
                     format!("{shown} is a COSE receipt: give the checkpoint of its size with --checkpoint")
                 })?,
-                receipt: bytes,
+                path: PathOfEntry::Cose(bytes),
+                policy: None,
+            });
+        }
+        if bytes.starts_with(tlog_proof::HEADER.as_bytes()) {
+            let proof = str::from_utf8(&bytes)
+                .ok()
+                .with_context(|| format!("{shown} is not UTF-8"))
+                .and_then(|text| TlogProof::parse(text).with_context(|| shown.to_string()))?;
+            return Ok(Proof {
+                entry: entry.with_context(|| {
+                    format!("{shown} is a tlog-proof, which is about an entry: give the entry with --entry")
+                })?,
+                checkpoint: checkpoint.unwrap_or_else(|| proof.checkpoint.clone().into_bytes()),
+                path: PathOfEntry::Text(proof),
+                policy: None,
             });
         }
         let json: Value = serde_json::from_slice(&bytes)
-            .with_context(|| format!("{shown} is neither a COSE receipt nor JSON"))?;
+            .with_context(|| format!("{shown} is neither a COSE receipt, a tlog-proof nor JSON"))?;
         let json = json.get("proof").unwrap_or(&json);
         let text = |name: &str| {
             let member = json.get(name).and_then(Value::as_str);
@@ -97,8 +133,9 @@ impl ProofArgs {
         };
         Ok(Proof {
             entry: entry.map_or_else(|| bytes("entry_bytes"), Ok)?,
-            receipt: bytes("cose")?,
+            path: PathOfEntry::Cose(bytes("cose")?),
             checkpoint: checkpoint.map_or_else(|| Ok(text("checkpoint")?.into()), anyhow::Ok)?,
+            policy: None,
         })
     }
 }
@@ -120,25 +157,19 @@ impl Proof {
                 key.name()
             )));
         }
-        let checkpoint = match Checkpoint::open(&self.checkpoint, key) {
+        let opened = match &self.policy {
+            Some(policy) => policy.open(&self.checkpoint, Some(key)),
+            None => Checkpoint::open(&self.checkpoint, key),
+        };
+        let checkpoint = match opened {
             Ok(checkpoint) => checkpoint,
+            Err(error @ LogError::NoQuorum { .. }) => return Ok(Err(format!("the checkpoint: {error}"))),
             Err(error) => return Ok(Err(format!("the checkpoint is not the log's: {error}"))),
         };
-        let included = match cose_receipt::verify(&self.receipt, &entry_hash(&self.entry), key.key()) {
-            Ok(included) => included,
-            Err(error) => return Ok(Err(format!("the entry's COSE receipt does not hold: {error}"))),
+        let (index, size) = match self.place_in(&checkpoint, key)? {
+            Ok(index) => (index, checkpoint.size),
+            Err(why) => return Ok(Err(why)),
         };
-        let (index, size) = (included.inclusion.index, included.inclusion.size);
-        if size != checkpoint.size {
-            anyhow::bail!(
-                "the COSE receipt is of the log with {size} entries, the checkpoint of {}: give both of one size",
-                checkpoint.size
-            );
-        }
-        if included.root != checkpoint.root {
-            let why = "the COSE receipt is of another tree than the checkpoint: the log shows two histories";
-            return Ok(Err(why.to_owned()));
-        }
         let entry = Entry::decode(&self.entry)
             .ok()
             .filter(|entry| entry.index == index);
@@ -160,9 +191,47 @@ impl Proof {
             ),
         };
         Ok(if is_it {
-            Ok(Note::InLog { index, size })
+            Ok(Note::InLog {
+                index,
+                size,
+                witnessed: self.policy.is_some(),
+            })
         } else {
             Err("the entry that is proven is about something else".to_owned())
         })
+    }
+
+    /// The entry's index in the checkpoint's tree, or why it is not shown to be
+    /// there.
+    ///
+    /// # Errors
+    /// Where the proof is of another size.
+    fn place_in(&self, checkpoint: &Checkpoint, key: &VerifierKey) -> anyhow::Result<Result<u64, String>> {
+        let hash = entry_hash(&self.entry);
+        let receipt = match &self.path {
+            PathOfEntry::Cose(receipt) => receipt,
+            PathOfEntry::Text(proof) => {
+                let (size, root) = (checkpoint.size, &checkpoint.root.0);
+                return Ok(verify_inclusion(&hash.0, proof.index, size, &proof.path, root)
+                    .map(|()| proof.index)
+                    .map_err(|error| format!("the tlog-proof does not hold: {error}")));
+            }
+        };
+        let included = match cose_receipt::verify(receipt, &hash, key.key()) {
+            Ok(included) => included,
+            Err(error) => return Ok(Err(format!("the entry's COSE receipt does not hold: {error}"))),
+        };
+        let (index, size) = (included.inclusion.index, included.inclusion.size);
+        if size != checkpoint.size {
+            anyhow::bail!(
+                "the COSE receipt is of the log with {size} entries, the checkpoint of {}: give both of one size",
+                checkpoint.size
+            );
+        }
+        if included.root != checkpoint.root {
+            let why = "the COSE receipt is of another tree than the checkpoint: the log shows two histories";
+            return Ok(Err(why.to_owned()));
+        }
+        Ok(Ok(index))
     }
 }

@@ -209,6 +209,8 @@ pub enum Note {
         index: u64,
         /// Entries of the log by the checkpoint that shows it.
         size: u64,
+        /// A quorum of witnesses has cosigned that checkpoint, by a policy.
+        witnessed: bool,
     },
 }
 
@@ -231,8 +233,17 @@ impl Note {
             Self::FromTheFuture(at) => {
                 format!("It is dated {}, after the time that it is judged at.", show(*at))
             }
-            Self::InLog { index, size } => {
-                format!("It is entry {index} of its issuer's log, by the checkpoint of {size} entries.")
+            Self::InLog {
+                index,
+                size,
+                witnessed,
+            } => {
+                let by = if *witnessed {
+                    ", which a quorum of witnesses has cosigned"
+                } else {
+                    ""
+                };
+                format!("It is entry {index} of its issuer's log, by the checkpoint of {size} entries{by}.")
             }
         }
     }

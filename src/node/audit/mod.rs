@@ -51,6 +51,7 @@ use self::pass::{LogKeys, Pass};
 use self::receipts::{Desk, work};
 use self::source::{Coverage, RawIndex, Source, Spool};
 use self::workdir::{StoreLock, WorkDir, copy_store};
+use super::cosigned;
 use super::witnessing::StoredLogs;
 
 pub use self::finding::{Finding, Findings, Rule};
@@ -123,6 +124,8 @@ pub struct SignedPoint {
     pub compared: bool,
     /// More may have been signed: the guard file's other slot cannot be read.
     pub in_doubt: bool,
+    /// It stands in the store that is audited: more may have been signed.
+    pub from_store: bool,
 }
 
 /// The verdict.
@@ -155,7 +158,7 @@ impl AuditReport {
     pub fn verdict(&self) -> Verdict {
         if self.findings.total() > 0 {
             Verdict::Findings
-        } else if self.points.iter().all(|point| point.in_doubt) {
+        } else if self.points.iter().all(|point| point.in_doubt || point.from_store) {
             Verdict::CleanAsFarAsKnown
         } else {
             Verdict::Clean
@@ -185,6 +188,7 @@ pub fn audit(options: &AuditOptions, progress: &mut dyn FnMut(u64, u64)) -> Resu
                     root: Digest(state.root),
                     compared: false,
                     in_doubt: !is_whole,
+                    from_store: false,
                 });
                 witnessed = state.witnessed;
             }
@@ -350,6 +354,34 @@ fn again_from_file(
     })
 }
 
+/// Checkpoints in the store: others' that the node has cosigned, and its own that
+/// others have, with which its log is compared.
+fn stored_checkpoints(
+    engine: &dyn Engine,
+    keys: &LogKeys,
+    guarded: &[Witnessed],
+    points: &mut Vec<SignedPoint>,
+    findings: &mut Findings,
+) -> Result<(), StoreError> {
+    let stored = StoredLogs::read(engine, &keys.witness)?;
+    for wrong in stored.behind(guarded).into_iter().chain(stored.unreadable) {
+        findings.store(Rule::StoredWitness, wrong);
+    }
+    let (own, unreadable) = cosigned::examine(engine, &keys.log)?;
+    for wrong in unreadable {
+        findings.store(Rule::StoredCosigned, wrong);
+    }
+    points.extend(own.into_iter().map(|own| SignedPoint {
+        source: "a checkpoint in the store that witnesses have cosigned".to_owned(),
+        size: own.size,
+        root: own.root,
+        compared: false,
+        in_doubt: false,
+        from_store: true,
+    }));
+    Ok(())
+}
+
 #[derive(Clone, Copy)]
 struct Audit<'a> {
     options: &'a AuditOptions,
@@ -370,6 +402,9 @@ impl Audit<'_> {
         let mut findings = Findings::default();
         let keys = self.log_keys(engine, &mut findings)?;
         self.open_checkpoints(keys.as_ref(), points, &mut findings);
+        if let (Some(engine), Some(keys)) = (engine, &keys) {
+            stored_checkpoints(engine, keys, self.witnessed, points, &mut findings)?;
+        }
         let signed = points.iter().map(|point| point.size).max().unwrap_or(0);
         // Beyond the engine's end the raw file can hold entries that were being
         // written when the node died, and were never answered: only what was
@@ -385,12 +420,6 @@ impl Audit<'_> {
             end,
         };
         let mut report = self.pass(engine, keys.as_ref(), points, &source, progress)?;
-        if let (Some(engine), Some(keys)) = (engine, &keys) {
-            let stored = StoredLogs::read(engine, &keys.witness)?;
-            for wrong in stored.behind(self.witnessed).into_iter().chain(stored.unreadable) {
-                findings.store(Rule::StoredWitness, wrong);
-            }
-        }
         findings.append(std::mem::take(&mut report.findings));
         report.findings = findings;
         report.notes = self.notes(engine, points, end);
@@ -447,6 +476,7 @@ impl Audit<'_> {
                     root: checkpoint.root,
                     compared: checkpoint.size == 0,
                     in_doubt: false,
+                    from_store: false,
                 }),
                 Err(error) => findings.store(
                     Rule::CheckpointForeign,

@@ -264,6 +264,7 @@ impl Day {
         let path = "/v1/log/proofs/inclusion?index=1";
         let all = json!({
             "index": 1, "receipt": receipt, "redemption": redemption, "coupon": coupon, "tree_size": 3,
+            "witnessed": true,
         });
         self.get("getInclusionProof", path, "", all).await;
         for media in ["application/cose", "text/plain"] {

@@ -1,4 +1,4 @@
-//! A log, and a client of witnesses, by the specifications alone: nothing here
+//! A log, a witness, and a client of witnesses, by the specifications alone: nothing here
 //! comes from the program.
 
 use data_encoding::BASE64;
@@ -155,4 +155,105 @@ pub fn cosigned_at(vkey: &str, text: &str, line: &str) -> Option<u64> {
     let message = format!("cosignature/v1\ntime {time}\n{text}");
     key.verify_strict(message.as_bytes(), &signature).ok()?;
     Some(time)
+}
+
+/// A witness's key, and a server that answers as the test says.
+#[derive(Clone)]
+pub struct HandWitness {
+    pub name: String,
+    key: SigningKey,
+}
+
+impl HandWitness {
+    pub fn new(name: &str, seed: u8) -> Self {
+        Self {
+            name: name.to_owned(),
+            key: SigningKey::from_bytes(&[seed; 32]),
+        }
+    }
+
+    pub fn vkey(&self) -> String {
+        let key = self.key.verifying_key();
+        let id: String = key_id(&self.name, 4, &key)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let coded = BASE64.encode(&[&[4], &key.as_bytes()[..]].concat());
+        format!("{}+{id}+{coded}", self.name)
+    }
+
+    /// The line that cosigns `text` at `time`.
+    pub fn line(&self, text: &str, time: u64) -> String {
+        let message = format!("cosignature/v1\ntime {time}\n{text}");
+        let signature = self.key.sign(message.as_bytes()).to_bytes();
+        let id = key_id(&self.name, 4, &self.key.verifying_key());
+        let coded = BASE64.encode(&[&id[..], &time.to_be_bytes(), &signature].concat());
+        format!("\u{2014} {} {coded}\n", self.name)
+    }
+}
+
+/// Status, media type, body.
+pub type Said = (u16, &'static str, String);
+
+/// A server of its own for one path, by hand.
+pub struct HandServer {
+    pub url: String,
+    /// The bodies that were sent to it.
+    pub asked: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl HandServer {
+    /// Answers add-checkpoint as `answer` says of the body.
+    pub async fn start(answer: impl Fn(&str) -> Said + Send + Sync + 'static) -> Self {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/some/prefix/", listener.local_addr().unwrap());
+        let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let kept = std::sync::Arc::clone(&asked);
+        let task = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut read = Vec::new();
+                let body = loop {
+                    let mut piece = [0; 4_096];
+                    let length = stream.read(&mut piece).await.unwrap_or(0);
+                    if length == 0 {
+                        break None;
+                    }
+                    read.extend_from_slice(&piece[..length]);
+                    let text = String::from_utf8_lossy(&read).into_owned();
+                    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+                        continue;
+                    };
+                    assert!(
+                        head.starts_with("POST /some/prefix/add-checkpoint HTTP/1.1"),
+                        "{head}"
+                    );
+                    let length = head.to_lowercase();
+                    let length = length.split("content-length: ").nth(1).unwrap();
+                    let length: usize = length.lines().next().unwrap().trim().parse().unwrap();
+                    if body.len() >= length {
+                        break Some(body.to_owned());
+                    }
+                };
+                let Some(body) = body else { continue };
+                let (status, media, said) = answer(&body);
+                kept.lock().unwrap().push(body);
+                let head = format!(
+                    "HTTP/1.1 {status} X\r\nContent-Type: {media}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    said.len()
+                );
+                let _ = stream.write_all(head.as_bytes()).await;
+                let _ = stream.write_all(said.as_bytes()).await;
+            }
+        });
+        Self { url, asked, task }
+    }
+}
+
+impl Drop for HandServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }

@@ -15,11 +15,14 @@ pub async fn witness(logs: &[&HandLog], seed: u64) -> Served {
 
 /// `node` as a witness of `logs`.
 pub async fn witness_on(node: TestNode, logs: &[&HandLog]) -> Served {
+    let keys = logs.iter().map(|log| VerifierKey::parse(&log.vkey()).unwrap());
+    witness_of(node, keys.collect()).await
+}
+
+/// `node` as a witness of the logs with these keys.
+pub async fn witness_of(node: TestNode, witness_logs: Vec<VerifierKey>) -> Served {
     let options = HttpOptions {
-        witness_logs: logs
-            .iter()
-            .map(|log| VerifierKey::parse(&log.vkey()).unwrap())
-            .collect(),
+        witness_logs,
         ..HttpOptions::default()
     };
     Served::with(node, options).await
