@@ -97,7 +97,7 @@ pub struct Submitter {
     every: Duration,
     metrics: Metrics,
     /// The checkpoint under way, with the lines that were gathered for it.
-    gathered: Option<(u64, String)>,
+    gathered: (u64, String),
 }
 
 impl Submitter {
@@ -165,9 +165,13 @@ impl Submitter {
         let http = builder
             .build()
             .map_err(|error| SubmitError::Client(error.to_string()))?;
+        let metrics = Metrics::new(registry);
+        if let Some(kept) = node.cosigned_by_quorum() {
+            metrics.quorum.set(i64::try_from(kept.size).unwrap_or(i64::MAX));
+        }
         Ok(Self {
-            metrics: Metrics::new(registry),
-            gathered: kept.map(|kept| (kept.size, kept.note.to_string())),
+            metrics,
+            gathered: (0, String::new()),
             node,
             policy,
             http,
@@ -229,9 +233,8 @@ impl Submitter {
             return None;
         };
         let now = Instant::now();
-        if self.gathered.as_ref().is_none_or(|(size, _)| *size != own.size) {
-            self.gathered = Some((own.size, note.to_string()));
-        }
+        // It carries what was kept for it, a round that was broken off included.
+        self.gathered = (own.size, note.to_string());
         let mut asked: FuturesUnordered<_> = self
             .targets
             .iter()
@@ -265,12 +268,14 @@ impl Submitter {
         let failed = match outcome {
             Outcome::Cosigned(line) => {
                 count("cosigned");
-                self.targets[index].cosigned = Some(size);
-                self.targets[index].failures = 0;
-                let gauge = self.metrics.cosigned.with_label_values(&[&name]);
-                gauge.set(i64::try_from(size).unwrap_or(i64::MAX));
                 match self.keep(size, line).await {
-                    Ok(()) => return None,
+                    Ok(()) => {
+                        self.targets[index].cosigned = Some(size);
+                        self.targets[index].failures = 0;
+                        let gauge = self.metrics.cosigned.with_label_values(&[&name]);
+                        gauge.set(i64::try_from(size).unwrap_or(i64::MAX));
+                        return None;
+                    }
                     Err(error) => format!("its cosignature is not kept: {error}"),
                 }
             }
@@ -316,9 +321,7 @@ impl Submitter {
     /// Adds a verified line to the checkpoint under way, durably.
     async fn keep(&mut self, size: u64, line: NoteSignature) -> Result<(), NodeError> {
         let inconsistent = |error: crate::log::LogError| NodeError::Inconsistent(error.to_string());
-        let Some((_, whole)) = self.gathered.as_mut().filter(|(of, _)| *of == size) else {
-            return Ok(());
-        };
+        let (_, whole) = &mut self.gathered;
         let mut note = Note::parse(whole.as_bytes()).map_err(inconsistent)?;
         note.replace(line);
         let text = note.to_string();

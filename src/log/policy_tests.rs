@@ -226,3 +226,27 @@ fn a_checkpoint_needs_its_log_and_a_quorum() {
     assert!(policy.open(note(&[1]).as_bytes(), Some(&own)).is_ok());
     assert_eq!(policy.open(note(&[1]).as_bytes(), None), Err(LogError::NotSigned));
 }
+
+/// What other people's log and witness have signed.
+#[test]
+fn a_public_checkpoint_is_valid_by_a_policy() {
+    let note = "arche2025h1.staging.ct.transparency.dev
+1432088532
+U7WM79jrzyhGZ5/GUBTpM7NzwdyfFx61t3RovgcC4Ro=
+
+\u{2014} arche2025h1.staging.ct.transparency.dev ui8GwCF1+kWqZrxGdhj4aX3gcw7XUlXQQabg/27lefwhUkzbC3NygNI75MdhL1bfTW9g8Ei59RA23oHP7Ry1k3ZFWwQ=
+\u{2014} remora.n621.de 2net5wAAAABqEiEgPlfF3V06o0Y+fHM+J5J9s27wgxxcOVSpZ/2g/KSiXCg9DEZI+aVCIobWX9sXTynk5XeU/zZ0WBxtqB0DrAWfBw==
+";
+    let log = "arche2025h1.staging.ct.transparency.dev+ba2f06c0+AU0vHmlGCS/PdN8b2OaGmKprLI8HKM+dJ472xgFYh15f";
+    let witness = "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2";
+    let text = format!(
+        "log {log}\nwitness remora {witness}\nwitness w {}\ngroup g any remora w\nquorum g\n",
+        vkey(1)
+    );
+    let policy = Policy::parse(text.as_bytes()).unwrap();
+    assert_eq!(policy.open(note.as_bytes(), None).unwrap().size, 1_432_088_532);
+    let both = text.replace("g any", "g all");
+    let policy = Policy::parse(both.as_bytes()).unwrap();
+    let refused = policy.open(note.as_bytes(), None);
+    assert!(matches!(refused, Err(LogError::NoQuorum { .. })));
+}
