@@ -244,6 +244,58 @@ fn a_copy_that_broke_off_goes_on_and_reads_nothing_twice() {
 }
 
 #[test]
+fn what_cannot_be_written_leaves_the_copy_as_it_was() {
+    let dir = ScratchDir::new();
+    let mut log = TestLog::new(300);
+    let copy = LogCopy::open(dir.path(), Keep::Entries).unwrap();
+    let advance = |log: &TestLog| {
+        let client = LogClient::new(log.source(), log.vkey());
+        let held = copy.held(&client)?;
+        let tree = client.update(held.as_ref())?;
+        copy.advance(
+            held.as_ref(),
+            &tree,
+            Reading::Entries(EntryForm::Tallystick),
+            &mut |_| {},
+        )
+    };
+    advance(&log).unwrap();
+    log.grow(700);
+    // The place of the first file that is written, of one in the middle, of the checkpoint.
+    for blocked in [".part", "tile/entries/001", "tile/1/000.p/2"] {
+        let blocked = dir.path().join(blocked);
+        std::fs::create_dir_all(&blocked).unwrap();
+        assert!(
+            matches!(advance(&log), Err(FollowError::Copy { .. })),
+            "{}",
+            blocked.display()
+        );
+        assert_eq!(check_whole(dir.path(), &log), 300);
+        std::fs::remove_dir(&blocked).unwrap();
+    }
+    let client = LogClient::new(log.source(), log.vkey());
+    std::fs::write(dir.path().join("evidence"), "in the way").unwrap();
+    let fork = {
+        let other = log.rewritten(5, "another story");
+        let elsewhere = LogClient::new(other.source(), log.vkey());
+        let held = copy.held(&client).unwrap();
+        elsewhere.update(held.as_ref()).unwrap_err()
+    };
+    let FollowError::Forked(evidence) = fork else {
+        panic!("{fork}");
+    };
+    assert!(matches!(
+        copy.keep_evidence(&evidence),
+        Err(FollowError::Copy { .. })
+    ));
+    std::fs::remove_file(dir.path().join("evidence")).unwrap();
+    let kept = copy.keep_evidence(&evidence).unwrap();
+    assert_eq!(std::fs::read(kept).unwrap(), evidence.encode());
+    advance(&log).unwrap();
+    check_same(dir.path(), &log);
+}
+
+#[test]
 fn a_kill_at_any_moment_leaves_a_whole_mirror() {
     let (dir, host) = (ScratchDir::new(), Host::start());
     let copy: PathBuf = dir.path().join("copy");

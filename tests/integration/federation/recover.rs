@@ -140,8 +140,8 @@ fn a_restored_backup_gets_back_what_it_lacks_and_nothing_is_done_twice() {
     shop.start();
     let lost_sale = shop.sell("b/1");
     let lost_redemption = shop.redeem(&early[1], "b/1");
-    let late = shop.coupons(300);
-    let late_redemption = shop.redeem(&late[299], "b/2");
+    let late = shop.coupons(140);
+    let late_redemption = shop.redeem(&late[139], "b/2");
     let size = shop.size();
     let entry = serde_json::from_str::<Value>(&lost_sale.answer).unwrap()["entry"]["index"].clone();
     shop.stop();
@@ -221,9 +221,9 @@ fn a_restored_backup_gets_back_what_it_lacks_and_nothing_is_done_twice() {
 fn a_lost_store_and_a_lost_guard_are_made_again_from_a_mirror() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut shop = Shop::open();
-    let coupons = shop.coupons(200);
+    let coupons = shop.coupons(10);
     let redeemed = shop.redeem(&coupons[0], "a/1");
-    for n in 0..70 {
+    for n in 0..10 {
         shop.sell(&format!("s/{n}"));
     }
     let size = shop.size();
@@ -268,4 +268,68 @@ fn a_lost_store_and_a_lost_guard_are_made_again_from_a_mirror() {
         shop.size();
         shop.stop();
     }
+}
+
+/// The way of an outsider: with an address, an auditor's key and the log's key a
+/// node is watched; its operator, who holds all keys, puts store and guard back and
+/// sells something else in an entry's place; and somebody who was never there sees
+/// it from the file alone.
+#[test]
+fn an_operator_who_rewrites_one_entry_is_convicted() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut shop = Shop::open();
+    shop.sell("a/1");
+    shop.stop();
+    let store = shop.place.shop().join("store");
+    copy(&store, &shop.at("store.before"));
+    fs::copy(shop.at("shop.guard"), shop.at("guard.before")).unwrap();
+    shop.start();
+    let rewritten = shop.sell("b/1");
+    shop.sell("b/2");
+    let watch = |shop: &Shop| {
+        let (url, key) = (shop.url(), shop.place.key("office_key"));
+        // Its address is another each time; the log is the same by its key.
+        let output = shop.place.run(&[
+            "mirror",
+            url,
+            "watched",
+            "--key",
+            key,
+            "--log-key",
+            shop.place.key("vkey"),
+            "--once",
+            "--json",
+        ]);
+        let round: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code().unwrap(), round)
+    };
+    assert_eq!(watch(&shop).0, 0);
+    shop.stop();
+
+    fs::remove_dir_all(&store).unwrap();
+    copy(&shop.at("store.before"), &store);
+    fs::copy(shop.at("guard.before"), shop.at("shop.guard")).unwrap();
+    shop.start();
+    shop.sell("c/1");
+    shop.sell("b/2");
+    shop.sell("b/3");
+    let (code, round) = watch(&shop);
+    let answer: Value = serde_json::from_str(&rewritten.answer).unwrap();
+    let finding = &round["findings"][0];
+    assert_eq!(
+        (code, &finding["rule"], &finding["entry"]),
+        (22, &json!("fork"), &answer["entry"]["index"])
+    );
+    shop.stop();
+
+    let evidence = finding["evidence"].as_str().unwrap();
+    let judged = shop.place.json(&[
+        "verify",
+        "--json",
+        "--evidence",
+        evidence,
+        "--log-key",
+        shop.place.key("vkey"),
+    ]);
+    assert_eq!(judged["verdict"], "convicted");
 }
