@@ -11,6 +11,7 @@ use flate2::write::GzEncoder;
 
 use crate::log::TilePath;
 use crate::merkle::TILE_LEN;
+use crate::node::NodeError;
 
 use super::HttpState;
 use super::auth::{Identity, May};
@@ -67,13 +68,65 @@ pub async fn tile(state: Data<HttpState>, request: HttpRequest) -> Result<HttpRe
 )]
 #[get("/tile/entries/{number:.*}")]
 pub async fn entry_bundle(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    bundle(state, request, |state, path| state.node.entry_bundle(path)).await
+}
+
+/// The signed stubs of the receipts among the entries of a bundle.
+///
+/// Whoever may read entries may read them: a stub names no person.
+#[utoipa::path(
+    tag = "public",
+    operation_id = "getStubBundle",
+    params(("number" = String, Path, description = "As of the bundle of entries: `x001/x234/067`, or `000.p/17`")),
+    responses((status = 200, description = "For each entry two bytes with the length of its stub, big-endian, and the \
+        stub; 0 where the entry is no receipt's. Packed with gzip where Accept-Encoding asks for it",
+        content_type = "application/octet-stream", body = Vec<u8>))
+)]
+#[get("/tile/stubs/{number:.*}")]
+pub async fn stub_bundle(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    bundle(state, request, |state, path| state.node.stub_bundle(path)).await
+}
+
+/// The tags of the coupons at 256 positions.
+///
+/// Whoever may read entries may read them: a tag authorises nothing. A batch's
+/// entry says which positions are its own, and the root over their tags.
+#[utoipa::path(
+    tag = "public",
+    operation_id = "getTagTile",
+    params(("number" = String, Path, description = "The first position divided by 256, as a tile's number; \
+        `.p/` and a width for fewer")),
+    responses((status = 200, description = "32 bytes a position, zeros where a batch is still being issued",
+        content_type = "application/octet-stream", body = Vec<u8>))
+)]
+#[get("/tile/tags/{number:.*}")]
+pub async fn tag_tile(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    may_read_entries(&state, &request)?;
+    let path = parse(&request)?;
+    let tags = state.node.tag_bundle(&path)?;
+    let keep = if tags.is_final {
+        kept(&path, state.options.entries_public)
+    } else {
+        "no-store".to_owned()
+    };
+    Ok(HttpResponse::Ok()
+        .content_type(BYTES)
+        .insert_header((header::CACHE_CONTROL, keep))
+        .body(tags.bytes))
+}
+
+async fn bundle(
+    state: Data<HttpState>,
+    request: HttpRequest,
+    read: impl FnOnce(&HttpState, &TilePath) -> Result<Vec<u8>, NodeError> + Send + 'static,
+) -> Result<HttpResponse, Problem> {
     may_read_entries(&state, &request)?;
     let path = parse(&request)?;
     let pack = wants_gzip(&request);
     let reader = Data::clone(&state);
     // Reading, checking and packing up to 1.5 MB: not in the thread that serves.
     let bundle = web::block(move || {
-        let bundle = reader.node.entry_bundle(&path)?;
+        let bundle = read(&reader, &path)?;
         if pack {
             gzip(&bundle).map_err(|error| Problem::internal(&error))
         } else {

@@ -48,6 +48,11 @@ pub fn kind_has_tag(kind: u64) -> Option<bool> {
     }
 }
 
+impl ReceiptIssued {
+    /// The kind of its entries.
+    pub const KIND: u64 = 3;
+}
+
 impl Event {
     /// The entry kind.
     #[must_use]
@@ -56,7 +61,7 @@ impl Event {
             Self::Genesis(_) => 0,
             Self::CampaignSigned(_) => 1,
             Self::BatchIssued(_) => 2,
-            Self::ReceiptIssued(_) => 3,
+            Self::ReceiptIssued(_) => ReceiptIssued::KIND,
             Self::Redeemed(_) => 4,
             Self::Reversed(_) => 5,
             Self::StatusSet(_) => 6,

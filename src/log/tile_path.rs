@@ -2,12 +2,17 @@
 //! v0.1.0).
 //!
 //! ```text
-//! path   = "tile/" (level / "entries") "/" number [".p/" width]
+//! path   = "tile/" (level / "entries" / "stubs" / "tags") "/" number [".p/" width]
 //! level  = 0 to 63
 //! number = *("x" 3DIGIT "/") 3DIGIT
 //! width  = 1 to 255
 //! bundle = *(2-byte big-endian length, entry)
 //! ```
+//!
+//! `stubs` and `tags` are Tallystick's own, laid out like the rest so that a copy
+//! of the files has them too. A bundle of stubs has a place for each entry of the
+//! bundle of entries, empty where the entry is no receipt's; a tile of tags has 32
+//! bytes for each of 256 coupon positions.
 
 use std::fmt;
 
@@ -25,6 +30,10 @@ pub enum TileKind {
     Hashes(u8),
     /// The entries under a tile of level 0.
     Entries,
+    /// The receipt stubs beside those entries.
+    Stubs,
+    /// The tags of the coupons at 256 positions.
+    Tags,
 }
 
 /// The path of a tile or entry bundle, without a leading slash.
@@ -62,6 +71,8 @@ impl TilePath {
             .ok_or(refuse("a path is tile/LEVEL/NUMBER"))?;
         let kind = match kind {
             "entries" => TileKind::Entries,
+            "stubs" => TileKind::Stubs,
+            "tags" => TileKind::Tags,
             level => TileKind::Hashes(parse_decimal(level).ok_or(refuse("a level is 0 to 63"))?),
         };
         let (number, width) = match rest.split_once(".p/") {
@@ -96,16 +107,17 @@ impl TilePath {
         self.width
     }
 
-    /// The tile level; entries lie under level 0.
+    /// The tile level; all but hashes lie under level 0.
     #[must_use]
     pub fn level(&self) -> u8 {
         match self.kind {
             TileKind::Hashes(level) => level,
-            TileKind::Entries => 0,
+            TileKind::Entries | TileKind::Stubs | TileKind::Tags => 0,
         }
     }
 
-    /// Whether a tree of `size` leaves has all that the path asks for.
+    /// Whether a tree of `size` leaves, or so many positions of coupons, have all
+    /// that the path asks for.
     #[must_use]
     pub fn is_within(&self, size: u64) -> bool {
         let count = nodes_at(self.level(), size);
@@ -152,6 +164,8 @@ impl fmt::Display for TilePath {
         match self.kind {
             TileKind::Hashes(level) => write!(f, "tile/{level}/")?,
             TileKind::Entries => f.write_str("tile/entries/")?,
+            TileKind::Stubs => f.write_str("tile/stubs/")?,
+            TileKind::Tags => f.write_str("tile/tags/")?,
         }
         let mut groups = vec![self.number % 1000];
         let mut rest = self.number / 1000;
@@ -221,6 +235,8 @@ mod tests {
             ("tile/1/001.p/17", TileKind::Hashes(1), 1, 17),
             ("tile/63/999", TileKind::Hashes(63), 999, 256),
             ("tile/entries/x001/000.p/255", TileKind::Entries, 1000, 255),
+            ("tile/stubs/x001/000.p/255", TileKind::Stubs, 1000, 255),
+            ("tile/tags/007", TileKind::Tags, 7, 256),
             (
                 "tile/0/x018/x446/x744/x073/x709/x551/615",
                 TileKind::Hashes(0),
@@ -324,14 +340,14 @@ mod tests {
     proptest! {
         #[test]
         fn one_path_for_one_tile(level in 0..64_u8, number in any::<u64>(), shift in 0..64_u32, width in 1..257_u16) {
-            for kind in [TileKind::Hashes(level), TileKind::Entries] {
+            for kind in [TileKind::Hashes(level), TileKind::Entries, TileKind::Stubs, TileKind::Tags] {
                 let path = TilePath::new(kind, number >> shift, width).unwrap();
                 prop_assert_eq!(TilePath::parse(&path.to_string()), Ok(path));
             }
         }
 
         #[test]
-        fn any_path_is_parsed_or_refused(path in "tile/(entries|[0-9]{1,2})/(x[0-9]{3}/){0,3}[0-9]{2,3}(\\.p/[0-9]{1,3})?") {
+        fn any_path_is_parsed_or_refused(path in "tile/(entries|stubs|tags|[0-9]{1,2})/(x[0-9]{3}/){0,3}[0-9]{2,3}(\\.p/[0-9]{1,3})?") {
             if let Ok(parsed) = TilePath::parse(&path) {
                 prop_assert_eq!(parsed.to_string(), path);
             }

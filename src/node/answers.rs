@@ -284,6 +284,11 @@ impl ReceiptRecord {
         Some((record, root))
     }
 
+    /// The signed stub of a stored record.
+    pub fn stub_of(bytes: &[u8]) -> Option<&[u8]> {
+        Self::parts(bytes).map(|(stub, _)| stub)
+    }
+
     /// Stub and stored details. Two byte strings have but one deterministic
     /// encoding: what is read is written again and compared.
     fn parts(bytes: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -10,6 +10,7 @@ pub mod access;
 pub(crate) mod answers;
 pub mod audit;
 pub(crate) mod batches;
+mod beside_bundles;
 mod calls;
 mod commands;
 pub mod compact;

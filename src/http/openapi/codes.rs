@@ -160,9 +160,8 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
             READ,
             &["register_mismatch", "not_found", "query_invalid"],
         ],
-        "getBatch" | "getTagPath" | "getCouponPath" | "getEntry" | "getEntryBundle" => {
-            &[KEY, READ, &["not_found"]]
-        }
+        "getBatch" | "getTagPath" | "getCouponPath" | "getEntry" | "getEntryBundle" | "getStubBundle"
+        | "getTagTile" => &[KEY, READ, &["not_found"]],
         "getInclusionProof" => &[
             KEY,
             READ,

@@ -182,7 +182,9 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         "getReceipt" => operation["security"] = json!([{"access_key": []}, {"receipt_proof": []}]),
         // By index for everyone.
         "getInclusionProof" => operation["security"] = json!([{}, {"access_key": []}, {"receipt_proof": []}]),
-        "getEntryBundle" | "getMirrorEntryBundle" => operation["security"] = json!([{"access_key": []}]),
+        "getEntryBundle" | "getMirrorEntryBundle" | "getStubBundle" | "getTagTile" => {
+            operation["security"] = json!([{"access_key": []}])
+        }
         _ => {}
     }
     let more = match id.as_str() {
@@ -226,14 +228,21 @@ fn complete_success(id: &str, status: &str, response: &mut Value) {
     }
     match id {
         "getCampaign" => own.push(("Vary", "Vary")),
-        "getEntryBundle" | "getMirrorEntryBundle" => own.push(("Vary", "VaryEncoding")),
+        "getEntryBundle" | "getMirrorEntryBundle" | "getStubBundle" => own.push(("Vary", "VaryEncoding")),
         _ => {}
     }
     add_headers(response, &own);
     let (kept, why) = kept(id);
     let schema = match id {
         // A partial one is kept for a minute.
-        "getTile" | "getEntryBundle" | "getMirrorTile" | "getMirrorEntryBundle" => json!({"type": "string"}),
+        "getTile"
+        | "getEntryBundle"
+        | "getMirrorTile"
+        | "getMirrorEntryBundle"
+        | "getStubBundle"
+        | "getTagTile" => {
+            json!({"type": "string"})
+        }
         _ => json!({"type": "string", "const": kept}),
     };
     response["headers"]["Cache-Control"] =
@@ -254,7 +263,7 @@ fn kept(id: &str) -> (&'static str, &'static str) {
             "public, max-age=31536000, immutable",
             "A full tile never changes; a partial one is kept for a minute",
         ),
-        "getEntryBundle" | "getMirrorEntryBundle" => (
+        "getEntryBundle" | "getMirrorEntryBundle" | "getStubBundle" | "getTagTile" => (
             "private, max-age=31536000, immutable",
             "As of a tile; private unless entries are public",
         ),

@@ -48,6 +48,8 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(proofs::get_inclusion)
         .service(proofs::get_consistency)
         .service(tiles::entry_bundle)
+        .service(tiles::stub_bundle)
+        .service(tiles::tag_tile)
         .service(tiles::tile)
         .service(mirrors::mirror_checkpoint)
         .service(mirrors::mirror_key)

@@ -222,6 +222,11 @@ async fn played() -> Value {
     day.get("getEntryBundle", "/tile/entries/000.p/1", &office, bundle)
         .await;
     day.mirror(&office).await;
+    let stubs = json!({"number": "000.p/4"});
+    day.get("getStubBundle", "/tile/stubs/000.p/4", &office, stubs)
+        .await;
+    let tags = json!({"number": "000.p/2"});
+    day.get("getTagTile", "/tile/tags/000.p/2", &office, tags).await;
     day.log(&office, (receipt, redemption, name)).await;
     day.witness(&partner).await;
     day.get("getHealth", "/healthz", "", json!({})).await;
