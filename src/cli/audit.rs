@@ -1,5 +1,7 @@
 //! `tallystick audit`: is a log whole, and did its node follow the rules?
 
+mod html;
+
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -8,9 +10,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::log::{Checkpoint, Note};
+use super::{UsageError, follow, output};
+use crate::federation::client::CHECKPOINT;
+use crate::federation::follower::told;
+use crate::federation::{AuditedLog, LogClient};
+use crate::log::{Checkpoint, Note, VerifierKey};
 use crate::node::audit::{
-    AuditOptions, AuditReport, Finding, Summary, Verdict, audit, is_turnover, show_sum,
+    AuditOptions, AuditReport, Finding, Part, Summary, Verdict, audit, audit_served, is_turnover, show_sum,
 };
 use crate::primitives::{UnixSeconds, limits};
 use crate::server::{CONFIG_FILE, Config, NodeDir, Overrides};
@@ -21,7 +27,7 @@ const SHOWN_PER_RULE: usize = 5;
 /// Registers that the text names one by one.
 const REGISTERS_SHOWN: usize = 20;
 
-/// Check a log offline: every hash, link, tree node, signature, number, total and use
+/// Check a log: every hash, link, tree node, signature, number, total and use
 ///
 /// DIR is a node's directory, or its store/ alone. The node must not be running
 /// on it; nothing in it is changed. The log is compared with the guard file
@@ -29,18 +35,36 @@ const REGISTERS_SHOWN: usize = 20;
 /// either it is not known how long the log has to be. A store/ that is named
 /// alone is compared with no guard file unless --guard names one.
 ///
+/// A URL is that of a node that is running, or of a mirror; DIR may be a mirror's
+/// directory too. Each entry is then found in the tree of the checkpoint that is
+/// shown there, receipts' stubs and coupons' tags are read beside them, and
+/// nothing grows with the log but what is counted. A receipt's details are not
+/// looked at, which a node shows to nobody but who holds the receipt.
+///
 /// Exit codes: 0 clean, 20 something is wrong, 21 clean as far as can be known
-/// (nothing to compare with, or only a guard file that is damaged in part),
-/// 1 could not read, 2 wrong usage.
+/// (nothing to compare with, or only a guard file that is damaged in part; a
+/// mirror without stubs), 1 could not read, 2 wrong usage.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  tallystick audit shop\n  tallystick audit shop/store --checkpoint \
-                        checkpoint.txt --json"
+    after_help = "Examples:\n  tallystick audit shop\n  tallystick audit shop/store --checkpoint checkpoint.txt \
+                  --json\n  tallystick audit https://tally.coop.example --key AUDITOR_KEY --from 1000000"
 )]
 pub struct Args {
-    /// A node's directory, or its store/ alone
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
+    /// A node's directory, or its store/ alone; a node's or mirror's URL; a mirror's directory
+    #[arg(value_name = "DIR|URL")]
+    log: String,
+    /// The bearer key of an auditor, for a URL
+    #[arg(long, value_name = "KEY", env = "TALLYSTICK_KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// The log's key (vkey), as the co-op publishes it; without it the one counts that is told at the URL
+    #[arg(long, value_name = "VKEY", value_parser = parse_key)]
+    log_key: Option<VerifierKey>,
+    /// Begin at entry N: what entries before it would explain is not held against those that follow
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    from: u64,
+    /// Stop before entry M [default: the log's end]
+    #[arg(long, value_name = "M")]
+    to: Option<u64>,
     /// A checkpoint that this log has signed, as /checkpoint serves it; may be given several times
     #[arg(long = "checkpoint", value_name = "FILE")]
     checkpoints: Vec<PathBuf>,
@@ -53,6 +77,9 @@ pub struct Args {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+    /// Write the result as a page with charts too, which opens offline
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 impl Args {
@@ -61,38 +88,52 @@ impl Args {
     /// # Errors
     /// What could not be read.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let guard = match self.guard {
-            Some(path) => Some(path),
-            None => configured_guard(&self.dir)?,
+        let part = Part {
+            from: self.from,
+            to: self.to,
         };
-        let mut options = AuditOptions {
-            dir: self.dir,
-            guard,
-            checkpoints: Vec::new(),
-            work_dir: self.work_dir,
-        };
-        for path in self.checkpoints {
-            let size = std::fs::metadata(&path).map(|file| file.len());
-            let size = size.with_context(|| format!("could not read {}", path.display()))?;
-            anyhow::ensure!(
-                size <= limits::NOTE_BYTES_MAX as u64,
-                "{} is too long for a checkpoint",
-                path.display()
-            );
-            let note = std::fs::read(&path).with_context(|| format!("could not read {}", path.display()))?;
-            // Whether this log's key has signed it is for the audit to say.
-            let body = Note::parse(&note).and_then(|note| Checkpoint::parse(note.text()));
-            body.with_context(|| format!("{} is not a checkpoint", path.display()))?;
-            options.checkpoints.push((path.display().to_string(), note));
+        if let Some(to) = self.to
+            && to <= self.from
+        {
+            let what = format!("--to {to} has to be above --from {}", self.from);
+            return Err(UsageError(what).into());
         }
+        let checkpoints = read_checkpoints(&self.checkpoints)?;
         let terminal = std::io::stderr().is_terminal();
-        let report = audit(&options, &mut |done, size| {
-            if terminal && size > 0 {
-                let _ = write!(std::io::stderr(), "\r{done} of {size} entries\u{1b}[K");
+        let mut progress = |done, end| {
+            if terminal && end > 0 {
+                let _ = write!(std::io::stderr(), "\r{done} of {end} entries\u{1b}[K");
             }
-        })?;
+        };
+        let report = if is_served(&self.log) {
+            if self.guard.is_some() || self.work_dir.is_some() {
+                let what = "--guard and --work-dir are for a node's directory; give --checkpoint FILE to compare with what \
+                            was signed before";
+                return Err(UsageError(what.to_owned()).into());
+            }
+            let log = self.open_served()?;
+            audit_served(&log, part, &checkpoints, &mut progress)?
+        } else {
+            let dir = PathBuf::from(&self.log);
+            let guard = match self.guard {
+                Some(path) => Some(path),
+                None => configured_guard(&dir)?,
+            };
+            let options = AuditOptions {
+                dir,
+                guard,
+                checkpoints,
+                work_dir: self.work_dir,
+                part,
+            };
+            audit(&options, &mut progress)?
+        };
         if terminal {
             let _ = write!(std::io::stderr(), "\r\u{1b}[K");
+        }
+        if let Some(path) = &self.html {
+            std::fs::write(path, html::to_html(&report))
+                .with_context(|| format!("could not write {}", path.display()))?;
         }
         let shown = if self.json {
             let mut text = serde_json::to_string_pretty(&to_json(&report)).expect("JSON values are written");
@@ -106,6 +147,54 @@ impl Args {
         let _ = out.write_all(shown.as_bytes()).and_then(|()| out.flush());
         Ok(ExitCode::from(exit_code(report.verdict())))
     }
+}
+
+impl Args {
+    fn open_served(&self) -> anyhow::Result<AuditedLog> {
+        let source = follow::open(&self.log, self.key.as_deref())?;
+        let key = if let Some(key) = &self.log_key {
+            key.clone()
+        } else {
+            let key = told(source.as_ref())?;
+            output::note(&format!(
+                "note: {} tells {key} as its log's key, and nobody vouches for it but who serves it; give --log-key with \
+                 what the co-op publishes elsewhere",
+                self.log
+            ));
+            key
+        };
+        Ok(AuditedLog::open(&LogClient::new(source, key))?)
+    }
+}
+
+fn parse_key(text: &str) -> Result<VerifierKey, String> {
+    VerifierKey::parse(text).map_err(|error| error.to_string())
+}
+
+/// Whether the files of a log lie there as C2SP logs serve them, rather than a
+/// node's store.
+fn is_served(log: &str) -> bool {
+    log.starts_with("http://") || log.starts_with("https://") || Path::new(log).join(CHECKPOINT).is_file()
+}
+
+/// The checkpoints in these files, with the files' names.
+fn read_checkpoints(paths: &[PathBuf]) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    let mut checkpoints = Vec::with_capacity(paths.len());
+    for path in paths {
+        let size = std::fs::metadata(path).map(|file| file.len());
+        let size = size.with_context(|| format!("could not read {}", path.display()))?;
+        anyhow::ensure!(
+            size <= limits::NOTE_BYTES_MAX as u64,
+            "{} is too long for a checkpoint",
+            path.display()
+        );
+        let note = std::fs::read(path).with_context(|| format!("could not read {}", path.display()))?;
+        // Whether this log's key has signed it is for the audit to say.
+        let body = Note::parse(&note).and_then(|note| Checkpoint::parse(note.text()));
+        body.with_context(|| format!("{} is not a checkpoint", path.display()))?;
+        checkpoints.push((path.display().to_string(), note));
+    }
+    Ok(checkpoints)
 }
 
 /// The guard file that the directory's settings name, if they name one.
@@ -127,9 +216,7 @@ fn configured_guard(dir: &Path) -> anyhow::Result<Option<PathBuf>> {
 pub(super) fn in_words(dir: &Path) -> anyhow::Result<(String, bool)> {
     let options = AuditOptions {
         dir: dir.to_owned(),
-        guard: None,
-        checkpoints: Vec::new(),
-        work_dir: None,
+        ..AuditOptions::default()
     };
     let report = audit(&options, &mut |_, _| {})?;
     Ok((to_text(&report), report.verdict() == Verdict::Clean))
@@ -191,6 +278,8 @@ fn to_json(report: &AuditReport) -> Value {
         "exit_code": exit_code(report.verdict()),
         "name": summary.name,
         "base_url": summary.base_url,
+        "from": report.part.start,
+        "to": report.part.end,
         "size": summary.size,
         "root": summary.root.map(|root| root.to_string()),
         "whole": summary.whole,
@@ -319,16 +408,30 @@ fn write_verdict(out: &mut String, report: &AuditReport) -> std::fmt::Result {
         writeln!(out, "Note: {note}.")?;
     }
     match report.verdict() {
+        Verdict::Clean if report.part.start > 0 => writeln!(
+            out,
+            "Clean: every rule that can be judged without what came before holds for the entries {} to {}.",
+            report.part.start,
+            report.part.end.saturating_sub(1)
+        ),
         Verdict::Clean => {
             let signed = report.points.iter().map(|point| point.size).max().unwrap_or(0);
             writeln!(
                 out,
-                "Clean: every rule holds for all {} entries, {signed} of which are known to be signed.",
-                report.summary.size
+                "Clean: every rule holds for all {} entries, {} of which are known to be signed.",
+                report.summary.size,
+                signed.min(report.part.end)
             )
         }
         Verdict::CleanAsFarAsKnown => {
-            let why = if report.points.iter().all(|point| point.from_store) {
+            let why = if report.is_partial {
+                return writeln!(
+                    out,
+                    "Clean as far as can be known: every rule holds that the entries {} to {} alone can be judged by.",
+                    report.part.start,
+                    report.part.end.saturating_sub(1)
+                );
+            } else if report.points.iter().all(|point| point.from_store) {
                 "there is neither a guard file nor a checkpoint (--checkpoint FILE) to compare with"
             } else {
                 "one of the guard file's two slots is damaged, or its writing was cut short, and could have said more; \
@@ -392,6 +495,8 @@ mod tests {
     #[test]
     fn the_verdict_is_a_sentence_and_an_exit_code() {
         let mut report = AuditReport {
+            part: 0..8,
+            is_partial: false,
             summary: Summary::default(),
             findings: Findings::default(),
             points: Vec::new(),

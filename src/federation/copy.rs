@@ -389,7 +389,7 @@ impl LogCopy {
         for kind in kinds {
             let level = match kind {
                 TileKind::Hashes(level) => level,
-                TileKind::Entries => 0,
+                TileKind::Entries | TileKind::Stubs | TileKind::Tags => 0,
             };
             let number = nodes_at(level, from) / BUNDLE_LEN;
             if number < nodes_at(level, size) / BUNDLE_LEN {

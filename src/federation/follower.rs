@@ -393,7 +393,7 @@ fn in_words(evidence: &ForkEvidence, key: &VerifierKey) -> String {
 }
 
 /// The key that is told at a log's own address.
-fn told(source: &dyn LogSource) -> Result<VerifierKey, FollowError> {
+pub fn told(source: &dyn LogSource) -> Result<VerifierKey, FollowError> {
     key_told_at(source)?.ok_or_else(|| {
         FollowError::Key(format!(
             "{} does not tell the key of its log; ask whoever runs it, and give it with --log-key",
@@ -403,7 +403,7 @@ fn told(source: &dyn LogSource) -> Result<VerifierKey, FollowError> {
 }
 
 /// That of the given keys which the log at `source` goes by.
-fn chosen(source: &dyn LogSource, given: &[VerifierKey]) -> Result<VerifierKey, FollowError> {
+pub fn chosen(source: &dyn LogSource, given: &[VerifierKey]) -> Result<VerifierKey, FollowError> {
     let refuse = |why: String| Err(FollowError::Key(why));
     let name = source.name();
     let Some(note) = source.get(CHECKPOINT, limits::NOTE_BYTES_MAX)? else {

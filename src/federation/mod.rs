@@ -10,10 +10,12 @@
 //! | [`client`] | a log: its checkpoint, from the last verified one to the next |
 //! | [`copy`] | a verified copy in a directory: a mirror, a monitor's memory |
 //! | [`follower`] | rounds of a monitor or mirror, and what they find |
+//! | [`audited`] | a log read from elsewhere, for an audit |
 //! | [`metrics`] | what monitors and mirrors count |
 //! | [`submit`] | the node's own checkpoints on their way to its witnesses |
 //! | [`witness`] | cosigning the logs of others (c2sp.org/tlog-witness) |
 
+pub mod audited;
 pub mod bundles;
 pub mod chain;
 pub mod client;
@@ -30,6 +32,7 @@ pub mod submit;
 pub mod tree;
 pub mod witness;
 
+pub use audited::AuditedLog;
 pub use bundles::{Bundle, EntryForm};
 pub use client::{LogClient, SignedCheckpoint};
 pub use dir_source::DirSource;

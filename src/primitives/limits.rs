@@ -273,6 +273,10 @@ pub const MIRROR_NAME_CHARS_MAX: usize = 63;
 /// connections, and at most 16.8 MB each where a log's entries are the longest.
 pub const BUNDLES_IN_FLIGHT_MAX: usize = 8;
 
+/// Tiles of coupon tags that an audit of another log keeps, 8 KiB each: 2 MB,
+/// the tags of 65,536 coupons that are redeemed in any order.
+pub const TAG_TILES_KEPT_MAX: usize = 256;
+
 /// Full tiles of another log that are kept after they were checked, 8 KiB each:
 /// all levels of a few places at a time.
 pub const VERIFIED_TILES_KEPT_MAX: usize = 64;
@@ -394,6 +398,9 @@ pub const AUDIT_INDEX_KEYS_MAX: usize = 200_000;
 /// Coupon tags that an audit compares at a time, 8 bytes each: 32 MB. With more
 /// of them it reads the tags again for each such share.
 pub const AUDIT_TAGS_HELD_MAX: u64 = 4 * 1024 * 1024;
+
+/// Days that an audit counts: a century.
+pub const AUDIT_DAYS_MAX: usize = 36_600;
 
 /// Status lists that an audit holds while it replays: 128 KiB each, and a
 /// tampered log can name any.

@@ -57,6 +57,8 @@ rules! {
     CheckpointForeign = "checkpoint_foreign", "see that the checkpoint belongs to this node; if it does, this store is of another log";
     /// An entry is not of the entry's form.
     EntryForm = "entry_form", KEEP;
+    /// An entry is not the one that the signed tree has in its place.
+    EntryChanged = "entry_changed", "what is shown is not what was signed: keep both the checkpoint and what is shown, and compare with a mirror's copy";
     /// An entry says another index than its place.
     EntryIndex = "entry_index", KEEP;
     /// An entry does not carry the hash of the one before.

@@ -12,7 +12,8 @@
 //! | module | what it is |
 //! |---|---|
 //! | `workdir` | the copy and its place |
-//! | `source` | entries from the engine, or from the raw file |
+//! | `source` | entries from the engine, from the raw file, or from elsewhere |
+//! | `served` | the port to a log that is read from elsewhere |
 //! | `pass` | one pass over the entries: form, links, tree |
 //! | `books`, `statuses`, `judge` | coupons, campaigns and registers, replayed and held against the ledger's rules |
 //! | `receipts` | stubs and details, checked by all cores |
@@ -33,6 +34,7 @@ mod finding;
 mod judge;
 mod pass;
 mod receipts;
+mod served;
 mod source;
 mod statuses;
 mod summary;
@@ -40,6 +42,7 @@ mod tags;
 mod workdir;
 
 use std::num::NonZero;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::{Path, PathBuf};
 
@@ -48,15 +51,17 @@ use crate::primitives::{Digest, WithRemedy};
 use crate::store::{Engine, Guard, SledEngine, StoreError, Witnessed, rows};
 
 use self::pass::{LogKeys, Pass};
-use self::receipts::{Desk, work};
-use self::source::{Coverage, RawIndex, Source, Spool};
+use self::receipts::{BesideSource, Desk, work};
+use self::source::{Coverage, RawIndex, Source, Spool, StoreSource};
+use self::tags::TagSource;
 use self::workdir::{StoreLock, WorkDir, copy_store};
 use super::cosigned;
 use super::witnessing::StoredLogs;
 
 pub use self::finding::{Finding, Findings, Rule};
 pub use self::receipts::{Total, TotalKey, Totals, is_turnover, show_sum};
-pub use self::summary::{CampaignTotal, Summary};
+pub use self::served::{Served, ServedLog};
+pub use self::summary::{CampaignTotal, DayTotal, Summary};
 
 /// Bundles of receipts waiting for each worker: enough to keep it busy.
 const QUEUE_PER_WORKER: usize = 4;
@@ -91,6 +96,17 @@ pub enum AuditError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A log that is served elsewhere could not be read on.
+    #[error("{0}")]
+    Served(String),
+    /// There are no such entries.
+    #[error("the log has {size} entries, so there is nothing to audit from {from} on")]
+    Range {
+        /// Entries of the log.
+        size: u64,
+        /// Where the audit was to begin.
+        from: u64,
+    },
     /// The audit failed inside: its verdict would be worth nothing.
     #[error("the audit could not be finished: {0}")]
     Internal(String),
@@ -109,6 +125,33 @@ pub struct AuditOptions {
     /// Where the working copy is made; `None`: beside the store, else in the
     /// system's directory for temporary files.
     pub work_dir: Option<PathBuf>,
+    /// Which entries.
+    pub part: Part,
+}
+
+/// Which entries are audited: those from `from` on, and none from `to` on.
+///
+/// What entries before `from` would explain is not held against those that
+/// follow, and what is derived from the whole log is only compared with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Index of the first; 0: the genesis entry.
+    pub from: u64,
+    /// Index after the last; `None`: to the end.
+    pub to: Option<u64>,
+}
+
+impl Part {
+    fn of(self, size: u64) -> Result<Range<u64>, AuditError> {
+        let end = self.to.unwrap_or(size).min(size);
+        if self.from >= end && size > 0 {
+            return Err(AuditError::Range {
+                size: end,
+                from: self.from,
+            });
+        }
+        Ok(self.from..end)
+    }
 }
 
 /// A size and root that was signed.
@@ -142,6 +185,10 @@ pub enum Verdict {
 /// What an audit has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditReport {
+    /// The entries that were looked at.
+    pub part: Range<u64>,
+    /// What lies beside the entries could not be had.
+    pub is_partial: bool,
     /// What was counted.
     pub summary: Summary,
     /// What is wrong.
@@ -158,7 +205,7 @@ impl AuditReport {
     pub fn verdict(&self) -> Verdict {
         if self.findings.total() > 0 {
             Verdict::Findings
-        } else if self.points.iter().all(|point| point.in_doubt || point.from_store) {
+        } else if self.is_partial || self.points.iter().all(|point| point.in_doubt || point.from_store) {
             Verdict::CleanAsFarAsKnown
         } else {
             Verdict::Clean
@@ -401,7 +448,7 @@ impl Audit<'_> {
     ) -> Result<AuditReport, AuditError> {
         let mut findings = Findings::default();
         let keys = self.log_keys(engine, &mut findings)?;
-        self.open_checkpoints(keys.as_ref(), points, &mut findings);
+        open_checkpoints(&self.options.checkpoints, keys.as_ref(), points, &mut findings);
         if let (Some(engine), Some(keys)) = (engine, &keys) {
             stored_checkpoints(engine, keys, self.witnessed, points, &mut findings)?;
         }
@@ -413,16 +460,41 @@ impl Audit<'_> {
             Some(_) => self.coverage.end().max(signed.min(self.raw_end)),
             None => self.raw_end,
         };
-        let source = Source {
+        let range = self.options.part.of(end)?;
+        let is_part = range != (0..end);
+        let source = Source::Store(StoreSource {
             engine,
             coverage: self.coverage,
             spool: self.spool,
-            end,
+            from: range.start,
+            end: range.end,
+            is_cut: range.end < end,
+        });
+        let beside = Sides {
+            // Derived rows are of the whole log.
+            derived: engine.filter(|_| !is_part),
+            beside: engine.map_or(BesideSource::Nowhere, BesideSource::Store),
+            tags: engine.map_or(TagSource::Nowhere, TagSource::Store),
         };
-        let mut report = self.pass(engine, keys.as_ref(), points, &source, progress)?;
+        let mut notes = self.notes(engine, points, end);
+        points.retain(|point| {
+            let is_reached = range.start == 0 && (point.size <= range.end || range.end == end);
+            if !is_reached {
+                notes.push(format!(
+                    "{}, of {} entries, could not be compared: only the entries {} to {} were to be read",
+                    point.source,
+                    point.size,
+                    range.start,
+                    range.end - 1
+                ));
+            }
+            is_reached
+        });
+        let mut report = pass(beside, keys.as_ref(), points, &source, progress)?;
         findings.append(std::mem::take(&mut report.findings));
         report.findings = findings;
-        report.notes = self.notes(engine, points, end);
+        report.notes = notes;
+        report.is_partial = is_part && points.iter().all(|point| point.from_store);
         Ok(report)
     }
 
@@ -436,99 +508,17 @@ impl Audit<'_> {
             None => None,
         };
         if first.is_none() {
-            let source = Source {
+            let source = StoreSource {
                 engine: None,
                 coverage: self.coverage,
                 spool: self.spool,
+                from: 0,
                 end: 1,
+                is_cut: false,
             };
             source.visit(&mut |_, bytes, _| first = Some(bytes.to_vec()))?;
         }
-        Ok(match first.as_deref().map(LogKeys::of) {
-            Some(Ok(keys)) => Some(keys),
-            Some(Err(why)) => {
-                findings.at(0, Rule::Genesis, format!("{why}; no signature could be checked"));
-                None
-            }
-            None => {
-                findings.at(
-                    0,
-                    Rule::Genesis,
-                    "the first entry, with the log's keys, is missing; no signature could be checked",
-                );
-                None
-            }
-        })
-    }
-
-    fn open_checkpoints(
-        &self,
-        keys: Option<&LogKeys>,
-        points: &mut Vec<SignedPoint>,
-        findings: &mut Findings,
-    ) {
-        let Some(keys) = keys else { return };
-        for (name, note) in &self.options.checkpoints {
-            match Checkpoint::open(note, &keys.log) {
-                Ok(checkpoint) => points.push(SignedPoint {
-                    source: format!("the checkpoint {name}"),
-                    size: checkpoint.size,
-                    root: checkpoint.root,
-                    compared: checkpoint.size == 0,
-                    in_doubt: false,
-                    from_store: false,
-                }),
-                Err(error) => findings.store(
-                    Rule::CheckpointForeign,
-                    format!("{name} is not a checkpoint that this log's key has signed: {error}"),
-                ),
-            }
-        }
-    }
-
-    fn pass(
-        &self,
-        engine: Option<&dyn Engine>,
-        keys: Option<&LogKeys>,
-        points: &mut [SignedPoint],
-        source: &Source<'_>,
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<AuditReport, AuditError> {
-        let workers = match keys {
-            Some(_) => std::thread::available_parallelism().map_or(1, NonZero::get),
-            None => 0,
-        };
-        let (jobs, queue) = crossbeam_channel::bounded(workers.max(1) * QUEUE_PER_WORKER);
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..workers)
-                .filter_map(|_| keys)
-                .map(|keys| {
-                    let queue = queue.clone();
-                    scope.spawn(move || work(&queue, &keys.credential))
-                })
-                .collect();
-            drop(queue);
-            let mut pass = Pass::new(engine, keys, points, Desk::new(engine, jobs))?;
-            pass.run(source, progress)?;
-            let (mut findings, mut summary) = (pass.findings, pass.summary);
-            for thread in threads {
-                let outcome = thread.join().map_err(|_| {
-                    AuditError::Internal("a worker met a receipt that it could not read".to_owned())
-                })?;
-                findings.append(outcome.findings);
-                for (key, total) in outcome.totals {
-                    let sum = summary.receipts.entry(key).or_default();
-                    sum.count += total.count;
-                    sum.sum += total.sum;
-                }
-            }
-            Ok(AuditReport {
-                summary,
-                findings,
-                points: Vec::new(),
-                notes: Vec::new(),
-            })
-        })
+        Ok(keys_of_genesis(first.as_deref(), findings))
     }
 
     fn notes(&self, engine: Option<&dyn Engine>, points: &[SignedPoint], end: u64) -> Vec<String> {
@@ -546,4 +536,183 @@ impl Audit<'_> {
         }
         notes
     }
+}
+
+/// The keys that entry 0 names; without them a finding.
+fn keys_of_genesis(first: Option<&[u8]>, findings: &mut Findings) -> Option<LogKeys> {
+    match first.map(LogKeys::of) {
+        Some(Ok(keys)) => Some(keys),
+        Some(Err(why)) => {
+            findings.at(0, Rule::Genesis, format!("{why}; no signature could be checked"));
+            None
+        }
+        None => {
+            findings.at(
+                0,
+                Rule::Genesis,
+                "the first entry, with the log's keys, is missing; no signature could be checked",
+            );
+            None
+        }
+    }
+}
+
+fn open_checkpoints(
+    given: &[(String, Vec<u8>)],
+    keys: Option<&LogKeys>,
+    points: &mut Vec<SignedPoint>,
+    findings: &mut Findings,
+) {
+    let Some(keys) = keys else { return };
+    for (name, note) in given {
+        match Checkpoint::open(note, &keys.log) {
+            Ok(checkpoint) => points.push(SignedPoint {
+                source: format!("the checkpoint {name}"),
+                size: checkpoint.size,
+                root: checkpoint.root,
+                compared: checkpoint.size == 0,
+                in_doubt: false,
+                from_store: false,
+            }),
+            Err(error) => findings.store(
+                Rule::CheckpointForeign,
+                format!("{name} is not a checkpoint that this log's key has signed: {error}"),
+            ),
+        }
+    }
+}
+
+/// Where what is not an entry comes from.
+struct Sides<'a> {
+    /// The store, for what it derives from the log.
+    derived: Option<&'a dyn Engine>,
+    beside: BesideSource<'a>,
+    tags: TagSource<'a>,
+}
+
+/// One pass over the entries, receipts checked by all cores meanwhile.
+fn pass(
+    sides: Sides<'_>,
+    keys: Option<&LogKeys>,
+    points: &mut [SignedPoint],
+    source: &Source<'_>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<AuditReport, AuditError> {
+    let workers = match keys {
+        Some(_) => std::thread::available_parallelism().map_or(1, NonZero::get),
+        None => 0,
+    };
+    let (jobs, queue) = crossbeam_channel::bounded(workers.max(1) * QUEUE_PER_WORKER);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers)
+            .filter_map(|_| keys)
+            .map(|keys| {
+                let queue = queue.clone();
+                scope.spawn(move || work(&queue, &keys.credential))
+            })
+            .collect();
+        drop(queue);
+        let desk = Desk::new(sides.beside, jobs);
+        let mut pass = Pass::new(sides.derived, keys, points, desk, sides.tags)?;
+        pass.begin_at(source.range().start);
+        pass.run(source, progress)?;
+        let (mut findings, mut summary) = (pass.findings, pass.summary);
+        for thread in threads {
+            let outcome = thread.join().map_err(|_| {
+                AuditError::Internal("a worker met a receipt that it could not read".to_owned())
+            })?;
+            findings.append(outcome.findings);
+            for (key, total) in outcome.totals {
+                let sum = summary.receipts.entry(key).or_default();
+                sum.count += total.count;
+                sum.sum += total.sum;
+            }
+        }
+        Ok(AuditReport {
+            part: source.range(),
+            is_partial: false,
+            summary,
+            findings,
+            points: Vec::new(),
+            notes: Vec::new(),
+        })
+    })
+}
+
+/// Audits a log that is served elsewhere: entries, stubs and tags; not details,
+/// which a node shows to nobody but their receipt's holder, nor rows that it
+/// derives for itself.
+///
+/// # Errors
+/// [`AuditError`] when it cannot be read; whatever is wrong with the log itself
+/// is a finding.
+pub fn audit_served(
+    log: &dyn ServedLog,
+    part: Part,
+    checkpoints: &[(String, Vec<u8>)],
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<AuditReport, AuditError> {
+    let mut findings = Findings::default();
+    let (size, root) = log.signed();
+    let range = part.of(size)?;
+    let mut first = None;
+    log.visit(0..size.min(1), &mut |served| {
+        if let Served::Entry { index: 0, bytes, .. } = served {
+            first = Some(bytes.to_vec());
+        }
+    })
+    .map_err(AuditError::Served)?;
+    let keys = keys_of_genesis(first.as_deref(), &mut findings);
+    let mut points = vec![SignedPoint {
+        source: format!("the checkpoint that {} shows", log.name()),
+        size,
+        root,
+        // Every entry that is visited was found in its tree.
+        compared: range.start > 0 || range.end < size,
+        in_doubt: false,
+        from_store: false,
+    }];
+    if let Some(keys) = &keys
+        && keys.log != *log.key()
+    {
+        findings.at(
+            0,
+            Rule::Genesis,
+            format!(
+                "entry 0 names {} as the log's key, but {} was given",
+                keys.log,
+                log.key()
+            ),
+        );
+    }
+    open_checkpoints(checkpoints, keys.as_ref(), &mut points, &mut findings);
+    let has_stubs = log.has_stubs();
+    let sides = Sides {
+        derived: None,
+        beside: if has_stubs {
+            BesideSource::Served
+        } else {
+            BesideSource::Nowhere
+        },
+        tags: if has_stubs {
+            TagSource::Served(log)
+        } else {
+            TagSource::Nowhere
+        },
+    };
+    let source = Source::Served { log, range };
+    let mut report = pass(sides, keys.as_ref(), &mut points, &source, progress)?;
+    findings.append(std::mem::take(&mut report.findings));
+    findings.sort();
+    report.findings = findings;
+    report.points = points;
+    if !has_stubs {
+        report.is_partial = true;
+        report.notes.push(
+            "stubs and tags cannot be had here, so neither receipts' signatures and totals nor batches' roots were \
+             checked"
+                .to_owned(),
+        );
+    }
+    Ok(report)
 }

@@ -16,9 +16,10 @@ use super::books::Books;
 use super::derived::{Derived, batch_ranges, reserved_ranges};
 use super::finding::{Findings, Rule};
 use super::receipts::{Desk, check_at};
-use super::source::Source;
+use super::served::Served;
+use super::source::{Met, Source};
 use super::summary::Summary;
-use super::tags::{self, Fingerprints, TagReader, fingerprint};
+use super::tags::{self, Fingerprints, TagReader, TagSource, fingerprint};
 use super::{AuditError, SignedPoint};
 
 /// Entries between two words of progress.
@@ -91,6 +92,8 @@ pub(super) struct Pass<'a> {
     previous: Option<(Digest, UnixSeconds)>,
     last_time: UnixSeconds,
     next: u64,
+    /// End of what the source itself has called wrong.
+    told_to: u64,
     tree_whole: bool,
     /// First of the entries under way that only the raw file has.
     from_file: Option<u64>,
@@ -104,6 +107,7 @@ impl<'a> Pass<'a> {
         keys: Option<&'a LogKeys>,
         points: &'a mut [SignedPoint],
         desk: Desk<'a>,
+        tags: TagSource<'a>,
     ) -> Result<Self, AuditError> {
         let mut findings = Findings::default();
         let derived = match engine {
@@ -119,11 +123,12 @@ impl<'a> Pass<'a> {
             books: Books::new(keys.map(|keys| keys.origin.did_web()).unwrap_or_default()),
             derived,
             desk,
-            tags: TagReader::new(engine),
+            tags: TagReader::new(tags),
             tree: TileBuilder::new(),
             previous: Some((Digest::ZERO, UnixSeconds(0))),
             last_time: UnixSeconds(0),
             next: 0,
+            told_to: 0,
             tree_whole: true,
             from_file: None,
             keys_seen: Fingerprints::default(),
@@ -132,13 +137,54 @@ impl<'a> Pass<'a> {
     }
 
     pub fn run(&mut self, source: &Source<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<(), AuditError> {
-        source.visit(&mut |index, bytes, from_file| {
-            self.entry(index, bytes, from_file);
-            if index.is_multiple_of(PROGRESS_ENTRIES) {
-                progress(index, source.end);
+        source.visit(&mut |met| {
+            if let Some(index) = self.take(met)
+                && index.is_multiple_of(PROGRESS_ENTRIES)
+            {
+                progress(index, source.range().end);
             }
         })?;
         self.end(source)
+    }
+
+    /// Begins at entry `first`: what came before is not held against it.
+    pub fn begin_at(&mut self, first: u64) {
+        if first > 0 {
+            self.next = first;
+            self.previous = None;
+            self.tree_whole = false;
+            self.books.gap();
+        }
+    }
+
+    fn take(&mut self, met: Met<'_>) -> Option<u64> {
+        match met {
+            Met::Entry {
+                index,
+                bytes,
+                from_file,
+            } => {
+                self.entry(index, bytes, from_file);
+                Some(index)
+            }
+            Met::Served(Served::Entry { index, bytes, stub }) => {
+                if let Some(stub) = stub {
+                    self.desk.stub(index, stub);
+                }
+                self.entry(index, bytes, false);
+                Some(index)
+            }
+            Met::Served(Served::Wrong {
+                entries,
+                resumes_at,
+                rule,
+                message,
+            }) => {
+                self.findings.range(entries.0, entries.1, rule, message);
+                self.told_to = resumes_at;
+                None
+            }
+        }
     }
 
     fn entry(&mut self, index: u64, bytes: &[u8], from_file: bool) {
@@ -161,17 +207,19 @@ impl<'a> Pass<'a> {
 
     /// Entries `self.next..index` are nowhere.
     fn gap(&mut self, index: u64) {
-        let first = self.next;
-        self.findings.range(
-            first,
-            index - 1,
-            Rule::EntriesUnreadable,
-            format!(
-                "entries {first} to {} unreadable: they are nowhere in the store",
-                index - 1
-            ),
-        );
-        self.summary.unreadable += index - first;
+        let first = self.next.max(self.told_to);
+        if first < index {
+            self.findings.range(
+                first,
+                index - 1,
+                Rule::EntriesUnreadable,
+                format!(
+                    "entries {first} to {} unreadable: they are nowhere in the store",
+                    index - 1
+                ),
+            );
+        }
+        self.summary.unreadable += index - self.next;
         self.previous = None;
         self.tree_whole = false;
         self.books.gap();
@@ -399,7 +447,12 @@ impl<'a> Pass<'a> {
             self.lost(first, self.next);
         }
         let signed = self.points.iter().map(|point| point.size).max().unwrap_or(0);
-        if signed > self.next {
+        if self.told_to > self.next {
+            // The last ones are among what the source has called wrong.
+            self.summary.unreadable += self.told_to - self.next;
+            self.tree_whole = false;
+            self.books.gap();
+        } else if signed > self.next && !source.is_cut() {
             self.shorter(signed);
         }
         self.desk.close(&mut self.findings);
@@ -408,8 +461,9 @@ impl<'a> Pass<'a> {
             self.summary.root = Some(Digest(self.tree.root()));
         }
         self.check_doubled(source)?;
-        if let Some(engine) = self.engine {
-            self.check_rest(engine)?;
+        match self.engine {
+            Some(engine) if !source.is_cut() => self.check_rest(engine)?,
+            _ => self.tags.check_seen(&mut self.findings),
         }
         self.summary.close(&self.books);
         Ok(())
@@ -445,7 +499,8 @@ impl<'a> Pass<'a> {
         }
         let (mut keys_met, mut references_met) = (HashSet::new(), HashSet::new());
         let findings = &mut self.findings;
-        source.visit(&mut |index, bytes, _| {
+        source.visit(&mut |met| {
+            let Some((index, bytes)) = met.entry() else { return };
             let Ok(entry) = Entry::decode(bytes) else { return };
             let Ok((event, Some(answers))) = Event::from_body(entry.kind, &entry.body) else {
                 return;

@@ -6,10 +6,11 @@ use std::ops::ControlFlow;
 
 use crossbeam_channel::{Receiver, Sender};
 
+use crate::credential::details::ReceiptDetails;
 use crate::credential::{CredentialError, KnownKey, ReceiptKind, ReceiptStub, StubToVerify, receipt_tag};
 use crate::ledger::{ReceiptDraft, ReceiptIssued};
 use crate::node::answers::ReceiptRecord;
-use crate::primitives::{Amount, Currency, Digest, Register, UnixSeconds, limits};
+use crate::primitives::{Amount, Currency, Digest, Register, Tag, UnixSeconds, limits};
 use crate::store::{Engine, beside};
 
 use super::finding::{Findings, Rule};
@@ -25,7 +26,15 @@ pub(super) struct Job {
     index: u64,
     time: UnixSeconds,
     receipt: ReceiptIssued,
-    record: Vec<u8>,
+    beside: Held,
+}
+
+/// What is at hand of a receipt besides its entry.
+enum Held {
+    /// The stored record: stub, secret and details.
+    Record(Vec<u8>),
+    /// The stub alone, which is all that a node shows to others.
+    Stub(Vec<u8>),
 }
 
 /// Receipts of one register, currency and type.
@@ -85,16 +94,26 @@ pub(super) fn work(jobs: &Receiver<Vec<Job>>, key: &KnownKey) -> Outcome {
 
 /// What lies beside a receipt's entry, decoded.
 struct Read {
-    record: ReceiptRecord,
-    /// The root that the details give.
-    root: Digest,
+    /// The receipt's tag, as the stub gives it.
+    tag: Tag,
     stub: Result<StubToVerify, CredentialError>,
+    /// The details, and the root that they give.
+    details: Option<(ReceiptDetails, Digest)>,
 }
 
 fn read(job: &Job) -> Option<Read> {
-    let (record, root) = ReceiptRecord::decode_with_root(&job.record)?;
-    let stub = StubToVerify::parse(&record.stub);
-    Some(Read { record, root, stub })
+    let (stub, details) = match &job.beside {
+        Held::Record(record) => {
+            let (record, root) = ReceiptRecord::decode_with_root(record)?;
+            (record.stub, Some((record.details, root)))
+        }
+        Held::Stub(stub) => (stub.clone(), None),
+    };
+    Some(Read {
+        tag: receipt_tag(&stub),
+        stub: StubToVerify::parse(&stub),
+        details,
+    })
 }
 
 /// Whether each stub's signature is good; stubs that cannot be read have none.
@@ -122,7 +141,7 @@ fn check(
     findings: &mut Findings,
 ) -> Option<ReceiptStub> {
     let index = job.index;
-    let Some(Read { record, root, stub }) = read else {
+    let Some(Read { tag, stub, details }) = read else {
         findings.at(
             index,
             Rule::DetailsUnreadable,
@@ -131,7 +150,7 @@ fn check(
         return None;
     };
     let mut note = |rule, message: String| findings.at(index, rule, message);
-    if receipt_tag(&record.stub) != job.receipt.tag {
+    if tag != job.receipt.tag {
         note(
             Rule::ReceiptTag,
             "the signed stub that lies beside this entry is not the one that the entry names by its tag"
@@ -178,6 +197,9 @@ fn check(
             );
         }
     }
+    let Some((details, root)) = details else {
+        return Some(stub);
+    };
     if root != stub.details_root {
         note(
             Rule::DetailsRoot,
@@ -187,7 +209,7 @@ fn check(
         // Sums over details that nobody signed say nothing.
         return Some(stub);
     }
-    if let Err(why) = add_up(&stub, job, record) {
+    if let Err(why) = add_up(&stub, job, details) {
         note(Rule::ReceiptTotals, why);
     }
     Some(stub)
@@ -195,7 +217,7 @@ fn check(
 
 /// Whether prices include tax is not kept, so a receipt adds up when it does
 /// one way or the other.
-fn add_up(stub: &ReceiptStub, job: &Job, record: ReceiptRecord) -> Result<(), String> {
+fn add_up(stub: &ReceiptStub, job: &Job, details: ReceiptDetails) -> Result<(), String> {
     let mut draft = ReceiptDraft {
         register: stub.register.clone(),
         kind: stub.kind,
@@ -204,7 +226,7 @@ fn add_up(stub: &ReceiptStub, job: &Job, record: ReceiptRecord) -> Result<(), St
         mark: job.receipt.mark,
         prices_include_tax: true,
         total: stub.total,
-        details: record.details,
+        details,
     };
     // The time is judged elsewhere: here the receipt is asked at its own.
     let Err(included) = draft.check(stub.issued_at) else {
@@ -229,21 +251,41 @@ enum Beside {
     Nothing,
 }
 
+/// Where what lies beside entries comes from.
+pub(super) enum BesideSource<'a> {
+    /// Rows of the store.
+    Store(&'a dyn Engine),
+    /// Stubs that come with the entries ([`Desk::stub`]).
+    Served,
+    /// Nothing can be had.
+    Nowhere,
+}
+
 /// Gathers entries, reads the records beside them, and hands receipts on.
 pub(super) struct Desk<'a> {
-    engine: Option<&'a dyn Engine>,
+    source: BesideSource<'a>,
     jobs: Option<Sender<Vec<Job>>>,
     chunk: Vec<(u64, Beside)>,
+    /// Stubs of the chunk that came with their entries.
+    stubs: BTreeMap<u64, Vec<u8>>,
     batch: Vec<Job>,
 }
 
 impl<'a> Desk<'a> {
-    pub fn new(engine: Option<&'a dyn Engine>, jobs: Sender<Vec<Job>>) -> Self {
+    pub fn new(source: BesideSource<'a>, jobs: Sender<Vec<Job>>) -> Self {
         Self {
-            engine,
+            source,
             jobs: Some(jobs),
             chunk: Vec::new(),
+            stubs: BTreeMap::new(),
             batch: Vec::new(),
+        }
+    }
+
+    /// What is said to lie beside entry `index`.
+    pub fn stub(&mut self, index: u64, stub: &[u8]) {
+        if !stub.is_empty() {
+            self.stubs.insert(index, stub.to_vec());
         }
     }
 
@@ -274,33 +316,47 @@ impl<'a> Desk<'a> {
 
     fn flush(&mut self, findings: &mut Findings) {
         let chunk = std::mem::take(&mut self.chunk);
-        let (Some(engine), Some((first, _)), Some((last, _))) = (self.engine, chunk.first(), chunk.last())
-        else {
+        let (Some((first, _)), Some((last, _))) = (chunk.first(), chunk.last()) else {
             return;
         };
-        let mut records = read_records(engine, *first, *last, &chunk);
+        let mut held = match self.source {
+            BesideSource::Store(engine) => read_records(engine, *first, *last, &chunk),
+            BesideSource::Served => std::mem::take(&mut self.stubs)
+                .into_iter()
+                .map(|(index, stub)| (index, Ok(Held::Stub(stub))))
+                .collect(),
+            BesideSource::Nowhere => return,
+        };
         for (index, beside) in chunk {
-            match (beside, records.remove(&index)) {
-                (Beside::Receipt(time, receipt), Some(Ok(record))) => {
+            match (beside, held.remove(&index)) {
+                (Beside::Receipt(time, receipt), Some(Ok(beside))) => {
                     self.batch.push(Job {
                         index,
                         time,
                         receipt,
-                        record,
+                        beside,
                     });
                     if self.batch.len() >= JOBS_MAX {
                         self.send();
                     }
                 }
-                (Beside::Receipt(_, receipt), None) => findings.at(
-                    index,
-                    Rule::DetailsMissing,
-                    format!(
-                        "receipt {} of register {}: its signed stub and its details are not in the store, and no \
-                         entry says that they were erased",
-                        receipt.sequence_number, receipt.register
-                    ),
-                ),
+                (Beside::Receipt(_, receipt), None) => {
+                    let what = match self.source {
+                        BesideSource::Store(_) => {
+                            "its signed stub and its details are not in the store, and no entry says that they were \
+                             erased"
+                        }
+                        BesideSource::Served | BesideSource::Nowhere => "its signed stub is not shown",
+                    };
+                    findings.at(
+                        index,
+                        Rule::DetailsMissing,
+                        format!(
+                            "receipt {} of register {}: {what}",
+                            receipt.sequence_number, receipt.register
+                        ),
+                    );
+                }
                 (Beside::Receipt(..) | Beside::Anything, Some(Err(why))) => {
                     findings.at(index, Rule::DetailsUnreadable, why);
                 }
@@ -323,7 +379,7 @@ impl<'a> Desk<'a> {
     }
 }
 
-type Records = BTreeMap<u64, Result<Vec<u8>, String>>;
+type Records = BTreeMap<u64, Result<Held, String>>;
 
 /// The records beside entries `first..=last`. Where a row is damaged they are
 /// read one by one, so that one bad row does not hide the others.
@@ -333,7 +389,7 @@ fn read_records(engine: &dyn Engine, first: u64, last: u64, chunk: &[(u64, Besid
         if index > last {
             return ControlFlow::Break(());
         }
-        records.insert(index, Ok(bytes.to_vec()));
+        records.insert(index, Ok(Held::Record(bytes.to_vec())));
         ControlFlow::Continue(())
     });
     if scanned.is_err() {
@@ -343,7 +399,7 @@ fn read_records(engine: &dyn Engine, first: u64, last: u64, chunk: &[(u64, Besid
                 Beside::Anything | Beside::Nothing => continue,
             };
             match read {
-                Ok(Some(bytes)) => records.insert(*index, Ok(bytes)),
+                Ok(Some(bytes)) => records.insert(*index, Ok(Held::Record(bytes))),
                 Ok(None) => records.remove(index),
                 Err(error) => records.insert(*index, Err(error.to_string())),
             };

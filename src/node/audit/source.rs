@@ -14,6 +14,7 @@ use crate::store::scan::scan_raw;
 use crate::store::{Engine, Packed, StoreError, rows};
 
 use super::AuditError;
+use super::served::{Served, ServedLog};
 
 /// Rows that an entry may be in without being the first of it: looked back at.
 const LOOK_BACK: usize = 64;
@@ -218,28 +219,102 @@ impl Spool {
     }
 }
 
-/// The entries of the log, in order.
-pub(super) struct Source<'a> {
-    pub engine: Option<&'a dyn Engine>,
-    pub coverage: &'a Coverage,
-    pub spool: Option<&'a Spool>,
-    /// Where to stop.
-    pub end: u64,
+/// What is met on the way through a log.
+pub(super) enum Met<'a> {
+    /// An entry of a store.
+    Entry {
+        index: u64,
+        bytes: &'a [u8],
+        /// It is from the raw file: the engine has lost it.
+        from_file: bool,
+    },
+    /// What a served log gives.
+    Served(Served<'a>),
+}
+
+impl<'a> Met<'a> {
+    pub fn entry(self) -> Option<(u64, &'a [u8])> {
+        match self {
+            Self::Entry { index, bytes, .. } | Self::Served(Served::Entry { index, bytes, .. }) => {
+                Some((index, bytes))
+            }
+            Self::Served(Served::Wrong { .. }) => None,
+        }
+    }
+}
+
+/// The entries that are audited, in order.
+pub(super) enum Source<'a> {
+    Store(StoreSource<'a>),
+    Served {
+        log: &'a dyn ServedLog,
+        range: std::ops::Range<u64>,
+    },
 }
 
 impl Source<'_> {
+    /// The entries that are looked at.
+    pub fn range(&self) -> std::ops::Range<u64> {
+        match self {
+            Self::Store(store) => store.from..store.end,
+            Self::Served { range, .. } => range.clone(),
+        }
+    }
+
+    /// Whether the log is known to go on behind the range.
+    pub fn is_cut(&self) -> bool {
+        match self {
+            Self::Store(store) => store.is_cut,
+            Self::Served { log, range } => range.end < log.signed().0,
+        }
+    }
+
+    /// Visits every entry that can be had, in order of index.
+    pub fn visit(&self, visit: &mut dyn FnMut(Met<'_>)) -> Result<(), AuditError> {
+        match self {
+            Self::Store(store) => store.visit(&mut |index, bytes, from_file| {
+                visit(Met::Entry {
+                    index,
+                    bytes,
+                    from_file,
+                });
+            }),
+            Self::Served { log, range } => log
+                .visit(range.clone(), &mut |served| visit(Met::Served(served)))
+                .map_err(AuditError::Served),
+        }
+    }
+}
+
+/// The entries of a store, in order.
+pub(super) struct StoreSource<'a> {
+    pub engine: Option<&'a dyn Engine>,
+    pub coverage: &'a Coverage,
+    pub spool: Option<&'a Spool>,
+    /// Where to begin.
+    pub from: u64,
+    /// Where to stop.
+    pub end: u64,
+    /// It stops before the log does.
+    pub is_cut: bool,
+}
+
+impl StoreSource<'_> {
     /// Visits every entry that can be had, in order of index; what cannot be
     /// had is left out. `visit` gets `true` for an entry out of the raw file.
     pub fn visit(&self, visit: &mut dyn FnMut(u64, &[u8], bool)) -> Result<(), AuditError> {
-        let mut next = 0;
-        let mut link = Some(Digest::ZERO);
+        let mut next = self.from;
+        let mut link = (self.from == 0).then_some(Digest::ZERO);
         let none = Vec::new();
         let present = if self.engine.is_some() {
             &self.coverage.present
         } else {
             &none
         };
-        for &(first, end) in present {
+        let wanted = present
+            .iter()
+            .map(|&(first, end)| (first.max(self.from), end.min(self.end)));
+        for (first, end) in wanted.filter(|(first, end)| first < end) {
             self.out_of_file(next, first, link, visit)?;
             self.through_engine(first, end, &mut |index, bytes| {
                 if index + 1 == end {
@@ -275,7 +350,10 @@ impl Source<'_> {
     ) -> Result<(), AuditError> {
         let Some(engine) = self.engine else { return Ok(()) };
         let mut next = from;
-        engine.scan(&[rows::ENTRY], &rows::entry(from), &mut |key, value| {
+        // The row that holds it may begin before it.
+        let start = engine.at_or_before(&[rows::ENTRY], &rows::entry(from))?;
+        let start = start.map_or_else(|| rows::entry(from), |(key, _)| key);
+        engine.scan(&[rows::ENTRY], &start, &mut |key, value| {
             if let Some(packed) = packed(key, value) {
                 for (index, bytes) in packed.iter() {
                     if index >= to {

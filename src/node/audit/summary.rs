@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ledger::{Event, Genesis, Recorded};
-use crate::primitives::{Amount, CampaignId, Digest, UnixSeconds};
+use crate::primitives::{Amount, CampaignId, Digest, UnixSeconds, limits};
 
 use super::books::Books;
 use super::receipts::Totals;
@@ -54,7 +54,20 @@ pub struct Summary {
     pub campaigns: BTreeMap<CampaignId, CampaignTotal>,
     /// Receipts by register, currency and type.
     pub receipts: Totals,
+    /// What happened on each day (UTC, days since 1970), by the time that counts.
+    pub days: BTreeMap<u64, DayTotal>,
 }
+
+/// What happened on one day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DayTotal {
+    /// Receipts.
+    pub receipts: u64,
+    /// Redemptions.
+    pub redemptions: u64,
+}
+
+const DAY_SECONDS: u64 = 86_400;
 
 impl Summary {
     pub(super) fn genesis(&mut self, genesis: &Genesis) {
@@ -71,6 +84,17 @@ impl Summary {
         *self.kinds.entry(kind_word(&recorded.event)).or_default() += 1;
         if let Event::BatchIssued(batch) = &recorded.event {
             self.coupons = self.coupons.saturating_add(u64::from(batch.count));
+        }
+        let at = recorded.event.at().unwrap_or(recorded.time);
+        let counts: fn(&mut DayTotal) -> &mut u64 = match recorded.event {
+            Event::ReceiptIssued(_) => |day| &mut day.receipts,
+            Event::Redeemed(_) => |day| &mut day.redemptions,
+            _ => return,
+        };
+        let day = at.0 / DAY_SECONDS;
+        // A tampered log may name any day: what is kept of them is bounded.
+        if self.days.contains_key(&day) || self.days.len() < limits::AUDIT_DAYS_MAX {
+            *counts(self.days.entry(day).or_default()) += 1;
         }
     }
 

@@ -4,30 +4,62 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use crate::ledger::BatchIssued;
-use crate::merkle::{Frontier, leaf_hash};
+use crate::merkle::{Frontier, TILE_LEN, leaf_hash};
 use crate::primitives::{Digest, Tag, limits};
 use crate::store::{Engine, StoreError, rows};
 
 use super::finding::{Findings, Rule};
+use super::served::ServedLog;
 
-/// Reads tags by position; keeps the row read last.
+/// Where tags are read.
+#[derive(Clone, Copy)]
+pub(super) enum TagSource<'a> {
+    /// In rows of the store.
+    Store(&'a dyn Engine),
+    /// In tiles of a log that is served.
+    Served(&'a dyn ServedLog),
+    /// There are none.
+    Nowhere,
+}
+
+/// Reads tags by position; keeps what was read last.
 pub(super) struct TagReader<'a> {
-    engine: Option<&'a dyn Engine>,
-    row: Option<(u64, Vec<u8>)>,
+    source: TagSource<'a>,
+    /// A row of the store or a served tile, by number and width.
+    row: Option<((u64, u16), Vec<u8>)>,
+    /// Positions up to the end of the last batch so far: what is served beyond is
+    /// not asked for.
+    issued: u64,
+    /// Tags of batches that were served: whether one stands at two places.
+    seen: Fingerprints,
 }
 
 impl<'a> TagReader<'a> {
-    pub fn new(engine: Option<&'a dyn Engine>) -> Self {
-        Self { engine, row: None }
+    pub fn new(source: TagSource<'a>) -> Self {
+        Self {
+            source,
+            row: None,
+            issued: 0,
+            seen: Fingerprints::default(),
+        }
     }
 
-    /// The tag stored at `position`; `None` when there is none, or no engine.
+    /// The tag stored at `position`; `None` when there is none, or none can be had.
     pub fn at(&mut self, position: u64) -> Option<Tag> {
-        let per_row = rows::TILE_ROW_LEN as u64;
+        let per_row = match self.source {
+            TagSource::Served(_) => TILE_LEN as u64,
+            TagSource::Store(_) | TagSource::Nowhere => rows::TILE_ROW_LEN as u64,
+        };
         let (tile, place) = (position / per_row, usize::try_from(position % per_row).ok()?);
-        if self.row.as_ref().is_none_or(|(held, _)| *held != tile) {
-            let row = self.engine?.get(&rows::tag_tile(tile)).ok()??;
-            self.row = Some((tile, row));
+        let width = self.issued.saturating_sub(tile * per_row).min(per_row);
+        let wanted = (tile, u16::try_from(width).expect("at most 256"));
+        if self.row.as_ref().is_none_or(|(held, _)| *held != wanted) {
+            let row = match self.source {
+                TagSource::Store(engine) => engine.get(&rows::tag_tile(tile)).ok()??,
+                TagSource::Served(log) => log.tags(tile, wanted.1)?,
+                TagSource::Nowhere => return None,
+            };
+            self.row = Some((wanted, row));
         }
         let (_, row) = self.row.as_ref()?;
         let tag = Tag::from_slice(row.get(place * Tag::LEN..(place + 1) * Tag::LEN)?)?;
@@ -36,9 +68,11 @@ impl<'a> TagReader<'a> {
 
     /// Checks a batch's tags against the root in its entry.
     pub fn check_batch(&mut self, index: u64, batch: &BatchIssued, findings: &mut Findings) {
-        if self.engine.is_none() {
+        if matches!(self.source, TagSource::Nowhere) {
             return;
         }
+        let end = batch.first.0.saturating_add(u64::from(batch.count));
+        self.issued = self.issued.max(end);
         let mut tree = Frontier::new();
         for leaf in 0..u64::from(batch.count) {
             let tag = batch.first.0.checked_add(leaf).and_then(|at| self.at(at));
@@ -47,18 +81,32 @@ impl<'a> TagReader<'a> {
                     index,
                     Rule::TagsMissing,
                     format!(
-                        "the tag of coupon {leaf} of this batch of {} is not in the store",
+                        "the tag of coupon {leaf} of this batch of {} cannot be found",
                         batch.count
                     ),
                 );
             };
             tree.push(leaf_hash(&tag.0));
+            if matches!(self.source, TagSource::Served(_)) {
+                self.seen.add(&tag.0);
+            }
         }
         if Digest(tree.root()) != batch.tags_root {
             findings.at(
                 index,
                 Rule::TagsRoot,
                 "the coupon tags beside this batch do not give the root in its entry",
+            );
+        }
+    }
+
+    /// Looks whether a tag of those that were served stands at two places. By
+    /// fingerprints: two different tags look alike once in 2^64 pairs.
+    pub fn check_seen(&mut self, findings: &mut Findings) {
+        for tag in std::mem::take(&mut self.seen).doubled() {
+            findings.store(
+                Rule::TagRepeated,
+                format!("a coupon tag that begins with {tag:016x} stands at two positions"),
             );
         }
     }

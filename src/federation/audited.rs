@@ -1,0 +1,178 @@
+//! A log that is read from elsewhere, for an audit: every entry is found in the
+//! tree of a signed checkpoint before the audit sees it. Stubs and tags come
+//! 256 at a time; they are bound to entries by hashes, which the audit checks.
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+use super::bundles::{Bundle, EntryForm};
+use super::client::LogClient;
+use super::error::FollowError;
+use super::source::FetchError;
+use super::tree::{VerifiedTree, fetch, path};
+use crate::log::VerifierKey;
+use crate::log::tile_path::{TileKind, read_bundle};
+use crate::merkle::TILE_LEN;
+use crate::node::audit::{Rule, Served, ServedLog};
+use crate::primitives::{Digest, Tag, limits};
+
+const BUNDLE_LEN: u64 = TILE_LEN as u64;
+
+/// Tags of a tile, by number and width.
+type KeptTags = ((u64, u16), Vec<u8>);
+
+/// A log at some place, up to its newest checkpoint.
+#[derive(Debug)]
+pub struct AuditedLog {
+    tree: VerifiedTree,
+    key: VerifierKey,
+    has_stubs: bool,
+    /// Tiles of tags, the one used last at the end: coupons are redeemed in any
+    /// order.
+    tags: Mutex<Vec<KeptTags>>,
+}
+
+impl AuditedLog {
+    /// Reads the checkpoint that `client` shows and the edge of its tree.
+    ///
+    /// # Errors
+    /// [`FollowError`]; also where entries may not be read.
+    pub fn open(client: &LogClient) -> Result<Self, FollowError> {
+        let tree = client.update(None)?;
+        let mut log = Self {
+            key: client.key().clone(),
+            has_stubs: false,
+            tags: Mutex::default(),
+            tree,
+        };
+        if log.tree.size() > 0 {
+            let bundle = log.tree.bundle(0, EntryForm::Tallystick);
+            match bundle.and_then(|bundle| log.fetch_stubs(&bundle)) {
+                Ok(stubs) => log.has_stubs = stubs.is_some(),
+                // A finding of the audit, which reads it again.
+                Err(error) if error.is_about_the_log() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(log)
+    }
+
+    /// The stubs beside a bundle's entries; `None` where there are none to be had.
+    fn fetch_stubs(&self, bundle: &Bundle) -> Result<Option<Vec<Vec<u8>>>, FollowError> {
+        let width = u16::try_from(bundle.hashes().len()).expect("at most 256");
+        let wanted = path(TileKind::Stubs, bundle.number(), width);
+        let most = |width| usize::from(width) * (2 + limits::CREDENTIAL_BYTES_MAX);
+        let source = self.tree.source().as_ref();
+        let (bytes, served) = match fetch(source, wanted, self.tree.size(), most) {
+            Ok(found) => found,
+            Err(FollowError::Missing { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let stubs = read_bundle(&bytes, served).map_err(|error| FetchError::Answer {
+            what: format!("{}/{wanted}", source.name()),
+            why: error.to_string(),
+        })?;
+        Ok(Some(stubs.into_iter().map(<[u8]>::to_vec).collect()))
+    }
+
+    fn stubs(&self, bundle: &Bundle) -> Result<Vec<Vec<u8>>, FollowError> {
+        if !self.has_stubs {
+            return Ok(Vec::new());
+        }
+        // What is not shown is a finding at each receipt.
+        Ok(self.fetch_stubs(bundle)?.unwrap_or_default())
+    }
+}
+
+impl ServedLog for AuditedLog {
+    fn name(&self) -> &str {
+        self.tree.source().name()
+    }
+
+    fn key(&self) -> &VerifierKey {
+        &self.key
+    }
+
+    fn signed(&self) -> (u64, Digest) {
+        let checkpoint = &self.tree.signed().checkpoint;
+        (checkpoint.size, checkpoint.root)
+    }
+
+    fn has_stubs(&self) -> bool {
+        self.has_stubs
+    }
+
+    fn visit(&self, range: Range<u64>, visit: &mut dyn FnMut(Served<'_>)) -> Result<(), String> {
+        let mut next = range.start;
+        while next < range.end {
+            let read = self.tree.read_entries(
+                next..range.end,
+                EntryForm::Tallystick,
+                &|bundle| self.stubs(bundle),
+                &mut |bundle, stubs| {
+                    let mut stubs = stubs.iter();
+                    for (index, bytes) in bundle.entries() {
+                        let stub = stubs.next().map(Vec::as_slice);
+                        if range.contains(&index) && index >= next {
+                            visit(Served::Entry { index, bytes, stub });
+                        }
+                    }
+                    next = bundle.first() + bundle.hashes().len() as u64;
+                    Ok(())
+                },
+            );
+            let error = match read {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_about_the_log() => error,
+                Err(error) => return Err(error.to_string()),
+            };
+            let resumes_at = (next / BUNDLE_LEN + 1).saturating_mul(BUNDLE_LEN).min(range.end);
+            let entries = error
+                .entry()
+                .map_or((next, resumes_at - 1), |entry| (entry, entry));
+            let rule = match error {
+                FollowError::EntryChanged { .. } => Rule::EntryChanged,
+                FollowError::Tile { .. } => Rule::TileWrong,
+                _ => Rule::EntriesUnreadable,
+            };
+            visit(Served::Wrong {
+                entries,
+                resumes_at,
+                rule,
+                message: format!(
+                    "{error}; entries {next} to {} were not looked at any further",
+                    resumes_at - 1
+                ),
+            });
+            next = resumes_at;
+        }
+        Ok(())
+    }
+
+    fn tags(&self, number: u64, width: u16) -> Option<Vec<u8>> {
+        let wanted = (number, width);
+        let mut kept = self.tags.lock().expect("no holder of this lock panics");
+        if let Some(at) = kept.iter().position(|(kept, _)| *kept == wanted) {
+            let found = kept.remove(at);
+            let tags = found.1.clone();
+            kept.push(found);
+            return Some(tags);
+        }
+        let most = |width| usize::from(width) * Tag::LEN;
+        if width == 0 || usize::from(width) > TILE_LEN {
+            return None;
+        }
+        let source = self.tree.source().as_ref();
+        let path = path(TileKind::Tags, number, width);
+        let (mut tags, served) = fetch(source, path, self.tree.size(), most).ok()?;
+        if tags.len() != most(served) {
+            return None;
+        }
+        tags.truncate(most(width));
+        if kept.len() == limits::TAG_TILES_KEPT_MAX {
+            kept.remove(0);
+        }
+        kept.push((wanted, tags.clone()));
+        Some(tags)
+    }
+}
