@@ -6,7 +6,8 @@
 //!
 //! The audit is the program itself, from the start of the process to its end,
 //! with the copy of the store that it makes. The other side has all it needs in
-//! memory and ready.
+//! memory and ready. Then the same from outside, `tallystick audit URL` of a node
+//! that serves the log on loopback, by its own process on the same processors.
 
 #[path = "../support/library.rs"]
 mod library;
@@ -15,8 +16,10 @@ mod program;
 #[path = "../support/rounds.rs"]
 mod rounds;
 
+use std::net::{TcpListener, TcpStream};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::{Signature, VerifyingKey};
@@ -64,6 +67,55 @@ fn main() {
         &times,
     );
     println!("  peak memory of the audit {:>20} MB", peak / 1_000_000);
+    let served = Served::start(&node);
+    let mut peak = 0;
+    let mut audit = || -> Duration {
+        let run = program::run(&["audit", &served.url], place.path());
+        peak = peak.max(run.peak_bytes);
+        run.elapsed
+    };
+    let times = rounds::alternate(count, &mut || bare.run(), &mut audit);
+    rounds::report(
+        &format!("receipts of {lines} lines audited from outside"),
+        ("a hash and a verify_strict each", "tallystick audit URL"),
+        receipts,
+        &times,
+    );
+    println!("  peak memory of the audit {:>20} MB", peak / 1_000_000);
+}
+
+/// The node, serving its log to everyone on loopback.
+struct Served {
+    child: Child,
+    url: String,
+}
+
+impl Served {
+    fn start(node: &Path) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = free.local_addr().expect("an address");
+        drop(free);
+        let child = Command::new(env!("CARGO_BIN_EXE_tallystick"))
+            .arg("serve")
+            .arg(node)
+            .args(["--listen", &address.to_string(), "--log-level", "error"])
+            .env("TALLYSTICK_ENTRIES_PUBLIC", "true")
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("serve runs");
+        while TcpStream::connect(address).is_err() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let url = format!("http://{address}");
+        Self { child, url }
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// Makes a node with that many receipts, and stops it.
