@@ -195,12 +195,15 @@ impl LogCopy {
         // Cosignatures may have come for the same tree.
         if held.is_none_or(|held| held.note != tree.signed().note) {
             sync_written(&self.dir).map_err(|error| copy_error(&self.dir, &error))?;
+            // Before the checkpoint that covers the full ones: a run that is cut off
+            // after it would not come by here again.
+            self.drop_partial(from, tree.size())?;
             self.put_synced(CHECKPOINT, tree.signed().note.as_bytes())?;
         }
         if matches!(reading, Reading::Entries(_)) && some_unread {
             fs::remove_file(&unread).map_err(|error| copy_error(&unread, &error))?;
         }
-        self.drop_partial(from, tree.size())
+        Ok(())
     }
 
     /// Reads entries from bundle `start` on, those before `from` being known.
@@ -383,7 +386,8 @@ impl LogCopy {
         Ok(())
     }
 
-    /// Removes the partial tiles of what is full by now.
+    /// Removes the partial tiles of what has become full since `from`, those of runs
+    /// that were cut off too. Who reads by the last checkpoint finds the full ones.
     fn drop_partial(&self, from: u64, size: u64) -> Result<(), FollowError> {
         let kinds = (0..8).map(TileKind::Hashes).chain([TileKind::Entries]);
         for kind in kinds {
@@ -391,8 +395,7 @@ impl LogCopy {
                 TileKind::Hashes(level) => level,
                 TileKind::Entries | TileKind::Stubs | TileKind::Tags => 0,
             };
-            let number = nodes_at(level, from) / BUNDLE_LEN;
-            if number < nodes_at(level, size) / BUNDLE_LEN {
+            for number in nodes_at(level, from) / BUNDLE_LEN..nodes_at(level, size) / BUNDLE_LEN {
                 let full = path(kind, number, TILE_LEN as u16);
                 let partial = self.dir.join(format!("{full}.p"));
                 match fs::remove_dir_all(&partial) {
