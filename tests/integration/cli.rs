@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -111,7 +112,10 @@ impl Place {
     }
 
     pub fn campaign(&self, node: &[&str]) -> String {
-        let mut args = vec!["campaign", "create", "--name", "Spring", "--text", "2 EUR off"];
+        // The same terms signed within the same second would be the same campaign.
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let name = format!("Spring {}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut args = vec!["campaign", "create", "--name", &name, "--text", "2 EUR off"];
         args.extend(["--currency", "EUR", "--amount-off", "200", "--not-after", "+30d"]);
         args.extend(node);
         self.done(&args).trim().to_owned()
