@@ -6,7 +6,7 @@
 //! cosigned it, all at once; so the witnesses of a quorum cosign the same one. A
 //! witness that fails is left alone for a while, twice as long each time.
 //!
-//! [`answer`] is the sans-IO part: what an answer of a witness means.
+//! `answer` is the sans-IO part: what an answer of a witness means.
 
 mod answer;
 
