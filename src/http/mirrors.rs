@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse, get};
 use crate::federation::client::{CHECKPOINT, LOG_KEY};
 use crate::federation::{DirSource, LogSource as _};
 use crate::log::TilePath;
+use crate::log::tile_path::TileKind;
 use crate::merkle::TILE_LEN;
 use crate::primitives::limits;
 
@@ -65,6 +66,13 @@ pub async fn mirror_key(state: Data<HttpState>, log: Path<String>) -> Result<Htt
 #[get("/mirror/{log}/tile/{level}/{number:.*}")]
 pub async fn mirror_tile(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let (dir, path) = tile_of(&state, &request)?;
+    // Whatever else lies there, stubs or tags, shows a shop's trade.
+    if !matches!(path.kind(), TileKind::Hashes(_)) {
+        return Err(Problem::new(
+            "not_found",
+            "of a mirror, hashes and entries are served",
+        ));
+    }
     let hashes = web::block(move || read(dir, &path.to_string(), TILE_LEN * 32))
         .await
         .map_err(|error| Problem::internal(&error))??;

@@ -99,6 +99,11 @@ async fn mirrors_are_served_under_a_prefix_like_logs() {
     write(dir.path(), &log);
     std::fs::write(dir.path().join("log.vkey"), format!("{}\n", log.vkey())).unwrap();
     std::fs::write(dir.path().join(".lock"), "").unwrap();
+    // Not shown, whoever has put it there.
+    for kind in ["stubs", "tags"] {
+        std::fs::create_dir(dir.path().join("tile").join(kind)).unwrap();
+        std::fs::write(dir.path().join("tile").join(kind).join("000"), "x").unwrap();
+    }
     let options = HttpOptions {
         mirrors: [("other-coop".to_owned(), dir.path().to_owned())].into(),
         ..HttpOptions::default()
@@ -131,6 +136,8 @@ async fn mirrors_are_served_under_a_prefix_like_logs() {
         "other-coop/tile/0/000.p/3",
         "other-coop/tile/0/..%2f..%2fcheckpoint",
         "other-coop/tile/9/000",
+        "other-coop/tile/stubs/000",
+        "other-coop/tile/tags/000",
     ] {
         let path = format!("/mirror/{absent}");
         served
