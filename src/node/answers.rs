@@ -178,7 +178,10 @@ impl Shared {
         let record = ReceiptRecord::decode(&record).ok_or_else(|| {
             NodeError::Inconsistent(format!("the details of entry {} cannot be read", recorded.index))
         })?;
-        record.answer(recorded)
+        let lost = NodeError::DoneBeforeLoss {
+            entry: recorded.index,
+        };
+        record.answer(recorded).transpose().unwrap_or(Err(lost))
     }
 
     pub(super) fn redemption_answer(&self, recorded: &Recorded) -> Result<RedemptionAnswer, NodeError> {
@@ -230,27 +233,38 @@ impl Shared {
 
 /// What lies beside a receipt's entry.
 pub(crate) struct ReceiptRecord {
+    /// The signed stub, which names no person and stays.
     pub stub: Vec<u8>,
+    /// `None` where it was erased, or lost.
+    pub personal: Option<Personal>,
+}
+
+/// Details, and the root that they give.
+pub(crate) type RootedDetails = (ReceiptDetails, Digest);
+
+/// What of a receipt's record can be erased.
+pub(crate) struct Personal {
     pub secret: [u8; 32],
     pub details: ReceiptDetails,
 }
 
 impl ReceiptRecord {
-    /// The answer to the call that `recorded` records.
-    pub fn answer(self, recorded: &Recorded) -> Result<ReceiptAnswer, NodeError> {
+    /// The answer to the call that `recorded` records; `None` where only the
+    /// stub is left.
+    pub fn answer(self, recorded: &Recorded) -> Result<Option<ReceiptAnswer>, NodeError> {
         let Event::ReceiptIssued(receipt) = &recorded.event else {
             return Err(misplaced(recorded.index, "a receipt's"));
         };
-        Ok(ReceiptAnswer {
+        Ok(self.personal.map(|personal| ReceiptAnswer {
             id: receipt.tag,
             register: receipt.register.clone(),
             sequence_number: receipt.sequence_number,
-            details: self.details,
+            details: personal.details,
             stub: self.stub,
-            secret: self.secret,
+            secret: personal.secret,
             mark: receipt.mark,
             entry: recorded.into(),
-        })
+        }))
     }
 
     /// `[stub, details with the secret]`, both byte strings.
@@ -262,26 +276,41 @@ impl ReceiptRecord {
         out
     }
 
+    /// `[stub]`: what is left of a receipt whose details were erased, or lost.
+    pub fn encode_stub(stub: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(stub.len() + 4);
+        cbor_write::head(&mut out, cbor_write::ARRAY, 1);
+        cbor_write::bytes(&mut out, stub);
+        out
+    }
+
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (stub, details) = Self::parts(bytes)?;
-        let (details, secret) = ReceiptDetails::decode(details).ok()?;
+        let personal = match details {
+            Some(details) => {
+                let (details, secret) = ReceiptDetails::decode(details).ok()?;
+                Some(Personal { secret, details })
+            }
+            None => None,
+        };
         Some(Self {
             stub: stub.to_vec(),
-            secret,
-            details,
+            personal,
         })
     }
 
-    /// As [`ReceiptRecord::decode`], with the root that the details give.
-    pub fn decode_with_root(bytes: &[u8]) -> Option<(Self, Digest)> {
+    /// As [`ReceiptRecord::decode`], with the root that the details give; of the
+    /// secret an audit has no use.
+    pub fn decode_with_root(bytes: &[u8]) -> Option<(&[u8], Option<RootedDetails>)> {
         let (stub, details) = Self::parts(bytes)?;
-        let (details, secret, root) = ReceiptDetails::decode_with_root(details).ok()?;
-        let record = Self {
-            stub: stub.to_vec(),
-            secret,
-            details,
+        let details = match details {
+            Some(details) => {
+                let (details, _, root) = ReceiptDetails::decode_with_root(details).ok()?;
+                Some((details, root))
+            }
+            None => None,
         };
-        Some((record, root))
+        Some((stub, details))
     }
 
     /// The signed stub of a stored record.
@@ -289,15 +318,66 @@ impl ReceiptRecord {
         Self::parts(bytes).map(|(stub, _)| stub)
     }
 
-    /// Stub and stored details. Two byte strings have but one deterministic
+    /// Stub and stored details. Byte strings have but one deterministic
     /// encoding: what is read is written again and compared.
-    fn parts(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    fn parts(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
         if bytes.len() > limits::DETAIL_RECORD_BYTES_MAX {
             return None;
         }
         let mut reader = Reader::new(bytes);
-        reader.tuple(2)?;
-        let (stub, details) = (reader.bytes()?, reader.bytes()?);
-        (Self::encode(stub, details) == bytes).then_some((stub, details))
+        let items = reader.array()?;
+        let stub = reader.bytes()?;
+        let (details, again) = match items {
+            1 => (None, Self::encode_stub(stub)),
+            2 => {
+                let details = reader.bytes()?;
+                (Some(details), Self::encode(stub, details))
+            }
+            _ => return None,
+        };
+        (again == bytes).then_some((stub, details))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_whole_or_as_its_stub_alone() {
+        let details = ReceiptDetails {
+            member: Some("4711".to_owned()),
+            ..ReceiptDetails::default()
+        };
+        let whole = ReceiptRecord::encode(b"stub", &details.encode(&[7; 32]));
+        let read = ReceiptRecord::decode(&whole).unwrap();
+        let personal = read.personal.unwrap();
+        assert_eq!((read.stub.as_slice(), personal.secret), (&b"stub"[..], [7; 32]));
+        assert_eq!(personal.details, details);
+
+        let stub = ReceiptRecord::encode_stub(b"stub");
+        let read = ReceiptRecord::decode(&stub).unwrap();
+        assert!(read.personal.is_none() && read.stub == b"stub");
+        for record in [&whole, &stub] {
+            assert_eq!(ReceiptRecord::stub_of(record), Some(&b"stub"[..]));
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_no_record() {
+        let stub = ReceiptRecord::encode_stub(b"stub");
+        let longer = [stub.as_slice(), &[0]].concat();
+        let long_head = [&[0x98, 1], &stub[1..]].concat();
+        for bytes in [
+            &b""[..],
+            &[0x80],
+            &stub[..4],
+            &longer,
+            &long_head,
+            &[0x83, 0x40, 0x40, 0x40],
+        ] {
+            assert!(ReceiptRecord::decode(bytes).is_none(), "{bytes:?}");
+        }
     }
 }

@@ -19,14 +19,14 @@ use std::ops::ControlFlow;
 use sha2::{Digest as _, Sha256};
 
 use crate::credential::receipt_tag;
-use crate::encoding::cbor;
 use crate::ledger::{BatchIssued, Event};
 use crate::merkle::{Frontier, Hash, TileBuilder, leaf_hash};
-use crate::primitives::limits::{COMPACT_BATCH_BYTES, COMPACT_STRETCH_ENTRIES, DETAIL_RECORD_BYTES_MAX};
+use crate::primitives::limits::{COMPACT_BATCH_BYTES, COMPACT_STRETCH_ENTRIES};
 use crate::primitives::{Digest, Tag, UnixSeconds};
 use crate::store::{Batch, Engine, GuardState, Packer, StoreError, beside, rows, scan_entries};
 
 use super::NodeError;
+use super::answers::ReceiptRecord;
 use super::find::linked;
 use super::index;
 use super::open::{behind, log_end};
@@ -269,11 +269,7 @@ impl<'a> Copy<'a> {
             // The reason of a revocation: the entry has nothing to hold it against.
             return Ok(());
         };
-        let value = cbor::decode(bytes, DETAIL_RECORD_BYTES_MAX).ok();
-        let stub = value.as_ref().and_then(|value| {
-            let [stub, _details] = cbor::as_tuple(value, "receipt record").ok()?;
-            cbor::as_bytes(stub, "stub").ok()
-        });
+        let stub = ReceiptRecord::stub_of(bytes);
         if stub.is_some_and(|stub| receipt_tag(stub) == tag) {
             return Ok(());
         }

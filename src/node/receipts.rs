@@ -5,7 +5,7 @@ use crate::credential::details::WrittenDetails;
 use crate::credential::{Content as _, ReceiptStub, receipt_tag};
 use crate::ledger::{Answers, Event, Mark, ReceiptDraft, ReceiptIssued, WrittenDraft, own_time};
 
-use super::answers::{EntryRef, ReceiptAnswer, ReceiptRecord};
+use super::answers::{EntryRef, Personal, ReceiptAnswer, ReceiptRecord};
 use super::commands::{Command, ReceiptCommand, Reply, SignedReceipt, entry_of, expect_recorded};
 use super::find::Lookup as _;
 use super::numbers::NumberGuess;
@@ -56,12 +56,12 @@ impl Node {
         match self.ask(command, Some(prepared.answers)).await? {
             // What was stored is at hand: it need not be read back.
             Reply::Issued { recorded, stub } => {
+                let details = draft.details;
                 let record = ReceiptRecord {
                     stub,
-                    secret,
-                    details: draft.details,
+                    personal: Some(Personal { secret, details }),
                 };
-                record.answer(&recorded)
+                Ok(record.answer(&recorded)?.expect("all of it is there"))
             }
             reply => self.inner.shared.receipt_answer(expect_recorded(reply)?.as_ref()),
         }

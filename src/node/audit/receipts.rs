@@ -103,15 +103,12 @@ struct Read {
 
 fn read(job: &Job) -> Option<Read> {
     let (stub, details) = match &job.beside {
-        Held::Record(record) => {
-            let (record, root) = ReceiptRecord::decode_with_root(record)?;
-            (record.stub, Some((record.details, root)))
-        }
-        Held::Stub(stub) => (stub.clone(), None),
+        Held::Record(record) => ReceiptRecord::decode_with_root(record)?,
+        Held::Stub(stub) => (stub.as_slice(), None),
     };
     Some(Read {
-        tag: receipt_tag(&stub),
-        stub: StubToVerify::parse(&stub),
+        tag: receipt_tag(stub),
+        stub: StubToVerify::parse(stub),
         details,
     })
 }
@@ -198,6 +195,13 @@ fn check(
         }
     }
     let Some((details, root)) = details else {
+        if matches!(job.beside, Held::Record(_)) {
+            note(
+                Rule::DetailsMissing,
+                "only its signed stub is in the store, not its details, and no entry says that they were erased"
+                    .to_owned(),
+            );
+        }
         return Some(stub);
     };
     if root != stub.details_root {

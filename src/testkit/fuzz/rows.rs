@@ -388,7 +388,10 @@ fn receipt_record(data: &[u8]) -> bool {
         return false;
     };
     assert_eq!(
-        ReceiptRecord::encode(&read.stub, &read.details.encode(&read.secret)),
+        match read.personal {
+            Some(personal) => ReceiptRecord::encode(&read.stub, &personal.details.encode(&personal.secret)),
+            None => ReceiptRecord::encode_stub(&read.stub),
+        },
         data
     );
     true
