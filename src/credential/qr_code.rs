@@ -142,13 +142,14 @@ impl Picture {
         let side = self.side();
         let mut path = String::new();
         for y in 0..side {
+            let row: Vec<bool> = (0..side).map(|x| self.is_dark(x, y)).collect();
             let mut x = 0;
-            while x < side {
-                let run = (x..side).take_while(|x| self.is_dark(*x, y)).count();
-                if run > 0 {
-                    path.push_str(&format!("M{x} {y}h{run}v1h-{run}z"));
+            for run in row.chunk_by(|left, right| left == right) {
+                let length = run.len();
+                if run[0] {
+                    path.push_str(&format!("M{x} {y}h{length}v1h-{length}z"));
                 }
-                x += run.max(1);
+                x += length;
             }
         }
         format!(
@@ -190,6 +191,8 @@ impl Picture {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::primitives::limits;
 
@@ -253,30 +256,82 @@ mod tests {
         );
     }
 
-    #[test]
-    fn the_pictures_show_the_same_modules() {
+    /// Version 1, with the quiet zone 29 modules along a side: an odd number, so
+    /// that a terminal's last line is half a row.
+    fn small() -> (Picture, BTreeSet<(usize, usize)>) {
         let picture = bare(&[1, 2, 3]).unwrap();
-        let side = picture.side();
-        assert_eq!((picture.version(), side), (1, 21 + 8));
-        // Quiet zone light, finder pattern's corner dark.
-        assert!(!picture.is_dark(3, 3) && picture.is_dark(4, 4) && !picture.is_dark(side, 0));
+        assert_eq!((picture.version(), picture.side()), (1, 29));
+        let dark = (0..29)
+            .flat_map(|y| (0..29).map(move |x| (x, y)))
+            .filter(|(x, y)| picture.is_dark(*x, *y))
+            .collect();
+        (picture, dark)
+    }
 
+    #[test]
+    fn light_around_and_beyond() {
+        let (picture, dark) = small();
+        // The outer corners of the three finder patterns.
+        for corner in [(4, 4), (24, 4), (4, 24)] {
+            assert!(dark.contains(&corner), "{corner:?}");
+        }
+        assert!(
+            dark.iter()
+                .all(|(x, y)| (4..25).contains(x) && (4..25).contains(y))
+        );
+        for outside in [(29, 0), (0, 29), (29, 4), (4, 29), (33, 33)] {
+            assert!(!picture.is_dark(outside.0, outside.1), "{outside:?}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_shows_each_light_module_and_nothing_below() {
+        let (picture, dark) = small();
+        let mut light = BTreeSet::new();
         let terminal = picture.to_terminal();
-        let rows: Vec<Vec<char>> = terminal.lines().map(|line| line.chars().collect()).collect();
-        assert_eq!(rows.len(), side.div_ceil(2));
-        for y in 0..side {
-            let light = if y % 2 == 0 {
-                ['█', '▀']
-            } else {
-                ['█', '▄']
-            };
-            for (x, drawn) in rows[y / 2].iter().enumerate() {
-                assert_eq!(picture.is_dark(x, y), !light.contains(drawn), "{x},{y}");
+        for (row, line) in terminal.lines().enumerate() {
+            assert_eq!(line.chars().count(), 29);
+            for (x, drawn) in line.chars().enumerate() {
+                let (upper, lower) = match drawn {
+                    '█' => (true, true),
+                    '▀' => (true, false),
+                    '▄' => (false, true),
+                    ' ' => (false, false),
+                    other => panic!("{other:?} is drawn"),
+                };
+                light.extend(upper.then_some((x, 2 * row)));
+                light.extend(lower.then_some((x, 2 * row + 1)));
             }
         }
+        assert_eq!(terminal.lines().count(), 15);
+        let all = (0..29).flat_map(|y| (0..29).map(move |x| (x, y)));
+        assert_eq!(light, all.filter(|module| !dark.contains(module)).collect());
+    }
+
+    #[test]
+    fn an_svg_draws_each_dark_module_once() {
+        let (picture, dark) = small();
         let svg = picture.to_svg();
         assert!(svg.starts_with("<svg ") && svg.contains("viewBox=\"0 0 29 29\""));
-        // The top edge of the first finder pattern: seven modules from (4, 4).
-        assert!(svg.contains("M4 4h7v1h-7z"));
+        let (_, path) = svg.split_once("<path d=\"").unwrap();
+        let path = path.strip_suffix("z\"/></svg>").unwrap();
+        let mut drawn = BTreeSet::new();
+        for bar in path.split('z') {
+            let (start, outline) = bar[1..].split_once('h').unwrap();
+            let (x, y) = start.split_once(' ').unwrap();
+            let [x, y]: [usize; 2] = [x, y].map(|number| number.parse().unwrap());
+            let (length, _) = outline.split_once('v').unwrap();
+            assert_eq!(
+                bar,
+                format!("M{x} {y}h{length}v1h-{length}z").trim_end_matches('z')
+            );
+            let length: usize = length.parse().unwrap();
+            for x in x..x + length {
+                assert!(drawn.insert((x, y)), "{x},{y} twice");
+            }
+            // One bar to a run of them: as long as it can be, and never empty.
+            assert!(length > 0 && !dark.contains(&(x - 1, y)) && !dark.contains(&(x + length, y)));
+        }
+        assert_eq!(drawn, dark);
     }
 }
