@@ -249,6 +249,12 @@ mod tests {
         assert!(near < 10, "{near} of 99 neighbours lie near each other");
     }
 
+    #[test]
+    fn debug_shows_no_table() {
+        let permutation = StatusPermutation::new(&[5; 32], 0);
+        assert_eq!(format!("{permutation:?}"), "StatusPermutation(..)");
+    }
+
     /// Round 0 done by hand from the written construction, with all later
     /// rounds undone by the tables.
     #[test]

@@ -98,6 +98,16 @@ fn another_secret_another_root() {
     assert_ne!(sample().root(&SECRET), sample().root(&[7; 32]));
 }
 
+/// What imports and repeats are told apart by.
+#[test]
+fn written_details_are_the_stored_form_under_no_secret() {
+    let written = sample().write();
+    assert_eq!(written.as_bytes(), sample().encode(&[0; 32]));
+    let (stored, root) = written.with_secret(&SECRET);
+    assert_eq!(stored, sample().encode(&SECRET));
+    assert_eq!(root, sample().root(&SECRET));
+}
+
 #[test]
 fn crooked_leaves_are_refused() {
     let leaves = sample().leaves(&SECRET);

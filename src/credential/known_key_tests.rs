@@ -4,9 +4,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::credential::SecretKey;
 
-/// Both ways of verifying; they have to agree.
+/// All ways of verifying; they have to agree.
 fn judge(known: &KnownKey, message: &[u8], signature: &[u8; 64]) -> bool {
     let slow = known.key().verify_strict(message, signature);
+    let any_key: [&dyn Verifies; 2] = [known.key(), known];
+    assert_eq!(
+        any_key.map(|key| key.verify_strict(message, signature)),
+        [slow, slow]
+    );
     assert_eq!(
         known.verify_strict(message, signature),
         slow,
@@ -177,4 +182,11 @@ fn crooked_encodings_of_r_are_refused_alike() {
         changed[32..].copy_from_slice(&s);
         assert!(!judge(&known, b"x", &changed));
     }
+}
+
+#[test]
+fn debug_names_the_key_and_spares_the_table() {
+    let key = *SecretKey::from_seed(&[9; 32]).public();
+    let shown = format!("{:?}", KnownKey::new(key));
+    assert_eq!(shown, format!("KnownKey({})", key.did_key()));
 }

@@ -138,7 +138,7 @@ impl Verifier {
     }
 
     /// Takes a status list token (COSE bytes) and gives its uri. Of several of
-    /// one uri the newest counts.
+    /// one uri the newest counts; of those of one second, the first given.
     ///
     /// # Errors
     /// [`TrustError`].

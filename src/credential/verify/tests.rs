@@ -70,6 +70,18 @@ fn coupon_under(campaign: CampaignId) -> Coupon {
     }
 }
 
+fn member() -> Membership {
+    Membership {
+        class: "full".to_owned(),
+        member_since_days: 1,
+        details_root: Digest::ZERO,
+        not_before: UnixSeconds(START),
+        not_after: UnixSeconds(END),
+        holder: *key(5).public(),
+        status: coupon_under(CampaignId([0; 16])).status,
+    }
+}
+
 fn list(status: Status) -> StatusList {
     let mut statuses = Statuses::new();
     assert!(statuses.set(INDEX, status));
@@ -194,6 +206,17 @@ fn the_newest_list_counts_whatever_the_order() {
             world.verifier.add_status_list(&tokens[place]).unwrap();
         }
         assert_eq!(world.verdict(&world.coupon(), NOW.0), Verdict::Revoked);
+    }
+}
+
+#[test]
+fn of_two_lists_of_one_second_the_first_stays() {
+    for (first, second) in [(Status::Valid, Status::Revoked), (Status::Revoked, Status::Valid)] {
+        let mut world = World::with_list(first);
+        let before = world.verdict(&world.coupon(), NOW.0);
+        let token = list(second).sign(&key(1), Algorithm::EdDsa);
+        world.verifier.add_status_list(&token).unwrap();
+        assert_eq!(world.verdict(&world.coupon(), NOW.0), before);
     }
 }
 
@@ -390,6 +413,8 @@ fn receipts_need_no_list() {
     let bytes = stub.sign(&key(1), Algorithm::Ed25519);
     let report = world.verifier.check_bytes(&bytes, NOW);
     assert_eq!((report.verdict, report.notes), (Verdict::Valid, vec![]));
+    let at_once = world.verifier.check_bytes(&bytes, UnixSeconds(START));
+    assert_eq!((at_once.verdict, at_once.notes), (Verdict::Valid, vec![]));
     let early = world.verifier.check_bytes(&bytes, UnixSeconds(START - 1));
     assert_eq!(early.verdict, Verdict::Valid);
     assert_eq!(early.notes, [Note::FromTheFuture(UnixSeconds(START))]);
@@ -398,23 +423,8 @@ fn receipts_need_no_list() {
 #[test]
 fn memberships_campaigns_and_lists_are_judged_too() {
     let world = World::with_list(Status::Suspended);
-    let member = Membership {
-        class: "full".to_owned(),
-        member_since_days: 1,
-        details_root: Digest::ZERO,
-        not_before: UnixSeconds(START),
-        not_after: UnixSeconds(END),
-        holder: *key(5).public(),
-        status: StatusRef::new(
-            &origin(),
-            CouponName {
-                list: 0,
-                index: INDEX,
-            },
-        ),
-    };
     let check = |bytes: &[u8], at: u64| world.verifier.check_bytes(bytes, UnixSeconds(at)).verdict;
-    let member = member.sign(&key(1), Algorithm::EdDsa);
+    let member = member().sign(&key(1), Algorithm::EdDsa);
     assert_eq!(check(&member, NOW.0), Verdict::Suspended);
     assert_eq!(check(&member, START - 1), Verdict::NotYetValid);
     let campaign = campaign(five_off()).sign(&key(1), Algorithm::EdDsa);
@@ -450,7 +460,13 @@ fn two_nodes_with_one_key_are_told_apart_by_what_belongs_to_them() {
     let token = list(Status::Valid).sign(&key(1), Algorithm::EdDsa);
     verifier.add_status_list(&token).unwrap();
     world.verifier = verifier;
-    assert_eq!(world.verdict(&world.coupon(), NOW.0), Verdict::Valid);
+    let coupon = world.coupon().sign(&key(1), Algorithm::EdDsa);
+    let member = member().sign(&key(1), Algorithm::EdDsa);
+    for bytes in [coupon, member, token] {
+        let report = world.verifier.check_bytes(&bytes, NOW);
+        assert_eq!((report.verdict, report.whys), (Verdict::Valid, vec![]));
+        assert_eq!(report.issuer.as_deref(), Some("coop.example"));
+    }
 }
 
 #[test]
@@ -515,10 +531,17 @@ fn did_documents_with_a_bad_key_are_refused_whole() {
         assert!(DidDocument::parse(json.to_string().as_bytes()).is_err());
     }
     assert!(DidDocument::parse(b"[").is_err());
-    assert_eq!(
-        DidDocument::parse(&vec![b' '; limits::DID_DOCUMENT_BYTES_MAX + 1]),
-        Err(DidDocumentError::TooLong)
-    );
+}
+
+#[test]
+fn did_documents_reach_to_their_limit_and_no_further() {
+    let mut json = did_json("did:web:coop.example", &[&key(1)])
+        .to_string()
+        .into_bytes();
+    json.resize(limits::DID_DOCUMENT_BYTES_MAX, b' ');
+    assert!(DidDocument::parse(&json).is_ok());
+    json.push(b' ');
+    assert_eq!(DidDocument::parse(&json), Err(DidDocumentError::TooLong));
 }
 
 #[test]
