@@ -322,3 +322,124 @@ impl Report {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const AT: UnixSeconds = UnixSeconds(1_772_000_000);
+    const KID: KeyId = KeyId([0xa1; 8]);
+
+    fn show(at: UnixSeconds) -> String {
+        format!("<{}>", at.0)
+    }
+
+    /// What scripts read (`verify --json`).
+    #[test]
+    fn the_words_of_the_verdicts() {
+        assert_eq!(Verdict::Valid.word(), "valid");
+        assert_eq!(
+            Verdict::PRECEDENCE.map(Verdict::word),
+            [
+                "forged_or_malformed",
+                "unknown_issuer",
+                "expired",
+                "not_yet_valid",
+                "undetermined",
+                "revoked",
+                "suspended",
+                "used_up",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_counts_more_comes_first_whatever_the_order() {
+        let mut whys = [
+            Why::UsedUp,
+            Why::Suspended,
+            Why::Revoked,
+            Why::NoStatusList,
+            Why::NotYetValid(AT),
+            Why::Expired(AT),
+            Why::UnknownKey(KID),
+            Why::BadSignature,
+        ];
+        for _ in 0..whys.len() {
+            whys.rotate_left(1);
+            let report = whys.iter().cloned().fold(Report::new(None), Report::with);
+            assert_eq!(report.verdict, Verdict::Forged);
+            let verdicts: Vec<_> = report.whys.iter().map(Why::verdict).collect();
+            assert_eq!(verdicts, Verdict::PRECEDENCE);
+        }
+    }
+
+    /// Each says what it knows, and no two say the same.
+    #[test]
+    fn clauses_say_what_speaks_against_it() {
+        let whys = [
+            (Why::Malformed("no digits".to_owned()), "no digits"),
+            (Why::BadSignature, "signature"),
+            (
+                Why::LinkElsewhere {
+                    link: "https://evil.example".to_owned(),
+                },
+                "https://evil.example",
+            ),
+            (
+                Why::StatusElsewhere {
+                    uri: "https://evil.example/s/0".to_owned(),
+                },
+                "\"https://evil.example/s/0\"",
+            ),
+            (Why::IndexOutOfBounds, "index"),
+            (Why::CampaignElsewhere, "another co-op"),
+            (Why::AmountWithPercentage, "percentage"),
+            (Why::NotInLog("no such leaf".to_owned()), "no such leaf"),
+            (Why::UnknownKey(KID), "a1a1a1a1a1a1a1a1"),
+            (Why::UnknownCampaignKey(KID), "a1a1a1a1a1a1a1a1"),
+            (Why::Expired(AT), "<1772000000>"),
+            (Why::NotYetValid(AT), "<1772000000>"),
+            (Why::NoStatusList, "not given"),
+            (Why::StatusListExpired(AT), "<1772000000>"),
+            (Why::Revoked, "revoked"),
+            (Why::Suspended, "suspended"),
+            (Why::UsedUp, "used up"),
+        ];
+        let mut all = BTreeSet::new();
+        for (why, named) in whys {
+            let clause = why.clause(&show);
+            assert!(clause.contains(named), "{why:?}: {clause}");
+            assert!(all.insert(clause), "{why:?} says what another says");
+        }
+    }
+
+    #[test]
+    fn notes_are_sentences_that_say_what_is_known() {
+        let in_log = |witnessed| Note::InLog {
+            index: 41,
+            size: 900,
+            witnessed,
+        };
+        for (note, named) in [
+            (Note::StartUnknown, "When it becomes valid is not known"),
+            (Note::TermsUnknown, "What it is good for"),
+            (Note::BoundToHolder, "holder's key"),
+            (Note::FromTheFuture(AT), "<1772000000>"),
+            (
+                in_log(false),
+                "entry 41 of its issuer's log, by the checkpoint of 900 entries.",
+            ),
+            (
+                in_log(true),
+                "entry 41 of its issuer's log, by the checkpoint of 900 entries, \
+                 which a quorum of witnesses has cosigned.",
+            ),
+        ] {
+            let sentence = note.sentence(&show);
+            assert!(sentence.contains(named) && sentence.ends_with('.'), "{sentence}");
+        }
+    }
+}

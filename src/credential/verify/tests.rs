@@ -355,6 +355,15 @@ fn of_several_reasons_the_first_by_rank_counts() {
     );
     assert_eq!(world.verdict(&coupon, NOW.0), Verdict::Expired);
     assert_eq!(world.verdict(&coupon, START - 1), Verdict::NotYetValid);
+    // Expired is found before the list that is not the issuer's, and counts less.
+    let mut elsewhere = coupon.clone();
+    elsewhere.status.uri = "https://other.example/s/0".to_owned();
+    let report = world
+        .verifier
+        .check_bytes(&elsewhere.sign(&key(1), Algorithm::EdDsa), NOW);
+    let verdicts: Vec<_> = report.whys.iter().map(Why::verdict).collect();
+    assert_eq!(verdicts, [Verdict::Forged, Verdict::Expired]);
+    assert_eq!(report.verdict, Verdict::Forged);
     let bare = World::bare();
     coupon.not_before = Some(UnixSeconds(START));
     assert_eq!(bare.verdict(&coupon, START - 1), Verdict::NotYetValid);
@@ -462,8 +471,9 @@ fn two_nodes_with_one_key_are_told_apart_by_what_belongs_to_them() {
     world.verifier = verifier;
     let coupon = world.coupon().sign(&key(1), Algorithm::EdDsa);
     let member = member().sign(&key(1), Algorithm::EdDsa);
-    for bytes in [coupon, member, token] {
+    for (bytes, kind) in [(coupon, "coupon"), (member, "membership"), (token, "status list")] {
         let report = world.verifier.check_bytes(&bytes, NOW);
+        assert_eq!(report.subject.as_ref().map(Subject::kind_name), Some(kind));
         assert_eq!((report.verdict, report.whys), (Verdict::Valid, vec![]));
         assert_eq!(report.issuer.as_deref(), Some("coop.example"));
     }
