@@ -1,6 +1,7 @@
 //! Copies of other nodes' logs, each under a prefix of its own, as the clients of
 //! C2SP know logs (c2sp.org/tlog-tiles v0.1.0). `tallystick mirror` keeps them, and
-//! has verified what lies there; entries are for those who may read this node's.
+//! has verified what lies there; entries, stubs and tags are for those who may read
+//! this node's.
 
 use std::path::PathBuf;
 
@@ -13,13 +14,13 @@ use crate::federation::{DirSource, LogSource as _};
 use crate::log::TilePath;
 use crate::log::tile_path::TileKind;
 use crate::merkle::TILE_LEN;
-use crate::primitives::limits;
+use crate::primitives::{Tag, limits};
 
 use super::HttpState;
-use super::negotiate::{TEXT, wants_gzip};
+use super::negotiate::TEXT;
 use super::problem::Problem;
 use super::public::CHECKPOINT_SECONDS;
-use super::tiles::{BYTES, bundle_response, gzip, kept, may_read_entries};
+use super::tiles::{Piece, bundle, hashes, may_read_entries};
 
 /// The newest checkpoint of a mirrored log that was verified, a signed note.
 ///
@@ -66,20 +67,14 @@ pub async fn mirror_key(state: Data<HttpState>, log: Path<String>) -> Result<Htt
 #[get("/mirror/{log}/tile/{level}/{number:.*}")]
 pub async fn mirror_tile(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let (dir, path) = tile_of(&state, &request)?;
-    // Whatever else lies there, stubs or tags, shows a shop's trade.
+    // Whatever else lies there shows a shop's trade.
     if !matches!(path.kind(), TileKind::Hashes(_)) {
-        return Err(Problem::new(
-            "not_found",
-            "of a mirror, hashes and entries are served",
-        ));
+        return Err(Problem::new("not_found", "a tile of hashes is asked for"));
     }
-    let hashes = web::block(move || read(dir, &path.to_string(), TILE_LEN * 32))
+    let bytes = web::block(move || read(dir, &path.to_string(), TILE_LEN * 32))
         .await
         .map_err(|error| Problem::internal(&error))??;
-    Ok(HttpResponse::Ok()
-        .content_type(BYTES)
-        .insert_header((header::CACHE_CONTROL, kept(&path, true)))
-        .body(hashes))
+    Ok(hashes(&path, bytes))
 }
 
 /// A bundle of entries of a mirrored log.
@@ -102,21 +97,66 @@ pub async fn mirror_entry_bundle(
     state: Data<HttpState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    may_read_entries(&state, &request)?;
-    let (dir, path) = tile_of(&state, &request)?;
-    let pack = wants_gzip(&request);
-    let bundle = web::block(move || {
-        let most = TILE_LEN * (2 + limits::FOREIGN_ENTRY_BYTES_MAX);
-        let bundle = read(dir, &path.to_string(), most)?;
-        if pack {
-            gzip(&bundle).map_err(|error| Problem::internal(&error))
-        } else {
-            Ok(bundle)
-        }
+    let most = TILE_LEN * (2 + limits::FOREIGN_ENTRY_BYTES_MAX);
+    protected(&state, &request, most, Piece::last).await
+}
+
+/// The signed stubs of the receipts among the entries of a bundle of a mirrored log.
+///
+/// For whoever may read entries, where the mirror was shown them.
+#[utoipa::path(
+    tag = "public",
+    operation_id = "getMirrorStubBundle",
+    params(
+        ("log" = String, Path, description = "The log's name among the node's mirrors"),
+        ("number" = String, Path, description = "As of the bundle of entries: `x001/x234/067`, or `000.p/17`"),
+    ),
+    responses((status = 200, description = "For each entry two bytes with the length of its stub, big-endian, and the \
+        stub; 0 where the entry is no receipt's, or no stub was shown. Packed with gzip where Accept-Encoding asks for it",
+        content_type = "application/octet-stream", body = Vec<u8>))
+)]
+#[get("/mirror/{log}/tile/stubs/{number:.*}")]
+pub async fn mirror_stub_bundle(
+    state: Data<HttpState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, Problem> {
+    let most = TILE_LEN * (2 + limits::CREDENTIAL_BYTES_MAX);
+    // A stub that is lacking may be there when the mirror is made anew.
+    protected(&state, &request, most, Piece::passing).await
+}
+
+/// The tags of the coupons at 256 positions of a mirrored log.
+///
+/// For whoever may read entries, where the mirror was shown them.
+#[utoipa::path(
+    tag = "public",
+    operation_id = "getMirrorTagTile",
+    params(
+        ("log" = String, Path, description = "The log's name among the node's mirrors"),
+        ("number" = String, Path, description = "The first position divided by 256, as a tile's number; \
+            `.p/` and a width that a batch ends at for fewer"),
+    ),
+    responses((status = 200, description = "32 bytes a position, zeros where no batch was issued",
+        content_type = "application/octet-stream", body = Vec<u8>))
+)]
+#[get("/mirror/{log}/tile/tags/{number:.*}")]
+pub async fn mirror_tag_tile(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    protected(&state, &request, TILE_LEN * Tag::LEN, Piece::passing).await
+}
+
+/// What is for those who may read entries; at most `most` bytes.
+async fn protected(
+    state: &HttpState,
+    request: &HttpRequest,
+    most: usize,
+    piece: fn(Vec<u8>) -> Piece,
+) -> Result<HttpResponse, Problem> {
+    may_read_entries(state, request)?;
+    let (dir, path) = tile_of(state, request)?;
+    bundle(state, request, path, move || {
+        read(dir, &path.to_string(), most).map(piece)
     })
     .await
-    .map_err(|error| Problem::internal(&error))??;
-    Ok(bundle_response(&path, bundle, pack, state.options.entries_public))
 }
 
 async fn text_file(state: &HttpState, log: &str, name: &'static str) -> Result<HttpResponse, Problem> {

@@ -10,8 +10,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::log::TilePath;
+use crate::log::tile_path::TileKind;
 use crate::merkle::TILE_LEN;
-use crate::node::NodeError;
+use crate::node::BesideBundle;
 
 use super::HttpState;
 use super::auth::{Identity, May};
@@ -19,7 +20,7 @@ use super::negotiate::{in_pieces, wants_gzip};
 use super::problem::Problem;
 
 /// The media type of tiles and bundles.
-pub const BYTES: &str = "application/octet-stream";
+const BYTES: &str = "application/octet-stream";
 
 /// How long a full tile may be kept: it never changes.
 const FULL: &str = "max-age=31536000, immutable";
@@ -47,11 +48,7 @@ const PARTIAL: &str = "max-age=60";
 #[get("/tile/{level}/{number:.*}")]
 pub async fn tile(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let path = parse(&request)?;
-    let hashes = state.node.hash_tile(&path)?;
-    Ok(HttpResponse::Ok()
-        .content_type(BYTES)
-        .insert_header((header::CACHE_CONTROL, kept(&path, true)))
-        .body(hashes))
+    Ok(hashes(&path, state.node.hash_tile(&path)?))
 }
 
 /// The entries under a tile of level 0, or the first of them.
@@ -68,7 +65,13 @@ pub async fn tile(state: Data<HttpState>, request: HttpRequest) -> Result<HttpRe
 )]
 #[get("/tile/entries/{number:.*}")]
 pub async fn entry_bundle(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    bundle(state, request, |state, path| state.node.entry_bundle(path)).await
+    may_read_entries(&state, &request)?;
+    let path = parse(&request)?;
+    let node = state.node.clone();
+    bundle(&state, &request, path, move || {
+        Ok(Piece::last(node.entry_bundle(&path)?))
+    })
+    .await
 }
 
 /// The signed stubs of the receipts among the entries of a bundle.
@@ -84,7 +87,13 @@ pub async fn entry_bundle(state: Data<HttpState>, request: HttpRequest) -> Resul
 )]
 #[get("/tile/stubs/{number:.*}")]
 pub async fn stub_bundle(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    bundle(state, request, |state, path| state.node.stub_bundle(path)).await
+    may_read_entries(&state, &request)?;
+    let path = parse(&request)?;
+    let node = state.node.clone();
+    bundle(&state, &request, path, move || {
+        Ok(node.stub_bundle(&path)?.into())
+    })
+    .await
 }
 
 /// The tags of the coupons at 256 positions.
@@ -103,52 +112,86 @@ pub async fn stub_bundle(state: Data<HttpState>, request: HttpRequest) -> Result
 pub async fn tag_tile(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     may_read_entries(&state, &request)?;
     let path = parse(&request)?;
-    let tags = state.node.tag_bundle(&path)?;
-    let keep = if tags.is_final {
+    let node = state.node.clone();
+    bundle(&state, &request, path, move || Ok(node.tag_bundle(&path)?.into())).await
+}
+
+/// A file of a log that is not for everyone.
+pub struct Piece {
+    bytes: Vec<u8>,
+    /// It will not be another one.
+    is_final: bool,
+}
+
+impl Piece {
+    /// What stays as it is.
+    pub fn last(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            is_final: true,
+        }
+    }
+
+    /// What may be another one later.
+    pub fn passing(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            is_final: false,
+        }
+    }
+}
+
+impl From<BesideBundle> for Piece {
+    fn from(BesideBundle { bytes, is_final }: BesideBundle) -> Self {
+        Self { bytes, is_final }
+    }
+}
+
+/// A tile of hashes as it is sent: for everyone.
+pub fn hashes(path: &TilePath, bytes: Vec<u8>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type(BYTES)
+        .insert_header((header::CACHE_CONTROL, kept(path, true)))
+        .body(bytes)
+}
+
+/// Reads what lies at `path` and sends it, packed where the client asks and it is
+/// not random bytes, to one who [may read it](may_read_entries).
+pub async fn bundle(
+    state: &HttpState,
+    request: &HttpRequest,
+    path: TilePath,
+    read: impl FnOnce() -> Result<Piece, Problem> + Send + 'static,
+) -> Result<HttpResponse, Problem> {
+    let is_packable = path.kind() != TileKind::Tags;
+    let pack = is_packable && wants_gzip(request);
+    // Reading, checking and packing up to 1.5 MB: not in the thread that serves.
+    let piece = web::block(move || {
+        let piece = read()?;
+        if !pack {
+            return Ok(piece);
+        }
+        let bytes = gzip(&piece.bytes).map_err(|error| Problem::internal(&error))?;
+        Ok::<_, Problem>(Piece { bytes, ..piece })
+    })
+    .await
+    .map_err(|error| Problem::internal(&error))??;
+    let keep = if piece.is_final {
         kept(&path, state.options.entries_public)
     } else {
         "no-store".to_owned()
     };
-    Ok(HttpResponse::Ok()
-        .content_type(BYTES)
-        .insert_header((header::CACHE_CONTROL, keep))
-        .body(tags.bytes))
-}
-
-async fn bundle(
-    state: Data<HttpState>,
-    request: HttpRequest,
-    read: impl FnOnce(&HttpState, &TilePath) -> Result<Vec<u8>, NodeError> + Send + 'static,
-) -> Result<HttpResponse, Problem> {
-    may_read_entries(&state, &request)?;
-    let path = parse(&request)?;
-    let pack = wants_gzip(&request);
-    let reader = Data::clone(&state);
-    // Reading, checking and packing up to 1.5 MB: not in the thread that serves.
-    let bundle = web::block(move || {
-        let bundle = read(&reader, &path)?;
-        if pack {
-            gzip(&bundle).map_err(|error| Problem::internal(&error))
-        } else {
-            Ok::<_, Problem>(bundle)
-        }
-    })
-    .await
-    .map_err(|error| Problem::internal(&error))??;
-    Ok(bundle_response(&path, bundle, pack, state.options.entries_public))
-}
-
-/// A bundle, `packed` or not, as it is sent.
-pub fn bundle_response(path: &TilePath, bundle: Vec<u8>, packed: bool, public: bool) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response
         .content_type(BYTES)
-        .insert_header((header::CACHE_CONTROL, kept(path, public)))
-        .insert_header((header::VARY, HeaderValue::from_static("Accept-Encoding")));
-    if packed {
+        .insert_header((header::CACHE_CONTROL, keep));
+    if is_packable {
+        response.insert_header((header::VARY, HeaderValue::from_static("Accept-Encoding")));
+    }
+    if pack {
         response.insert_header((header::CONTENT_ENCODING, HeaderValue::from_static("gzip")));
     }
-    response.body(in_pieces(bundle.into()))
+    Ok(response.body(in_pieces(piece.bytes.into())))
 }
 
 /// Entries show a shop's trade (formats, section 4, 'Who may read').
@@ -167,14 +210,14 @@ fn parse(request: &HttpRequest) -> Result<TilePath, Problem> {
 
 /// What may be kept, and by whom: a shared cache would give what needs a key
 /// to those without one.
-pub fn kept(path: &TilePath, public: bool) -> String {
+fn kept(path: &TilePath, public: bool) -> String {
     let whose = if public { "public" } else { "private" };
     let full = usize::from(path.width()) == TILE_LEN;
     format!("{whose}, {}", if full { FULL } else { PARTIAL })
 }
 
 /// Packs a bundle.
-pub fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 2), Compression::fast());
     encoder.write_all(bytes)?;
     encoder.finish()

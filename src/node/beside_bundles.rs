@@ -17,23 +17,24 @@ use super::{Node, NodeError};
 const NO_STUBS: NodeError = NodeError::NotFound("the log's checkpoint has no such entries");
 const NO_TAGS: NodeError = NodeError::NotFound("no coupons were issued at these positions");
 
-/// Tags of coupons at positions that follow one another.
+/// Stubs or tags of 256 places that follow one another, or the first of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TagBundle {
-    /// 32 bytes a position; zeros where no coupon was issued yet.
+pub struct BesideBundle {
+    /// As a file of the log's layout.
     pub bytes: Vec<u8>,
-    /// No zeros are among them: these bytes stay what they are.
+    /// Nothing is lacking among them: these bytes stay what they are.
     pub is_final: bool,
 }
 
 impl Node {
     /// The stubs beside the entries of a bundle: a big-endian length in two bytes
-    /// and as many bytes for each entry, none for an entry that is no receipt's.
+    /// and as many bytes for each entry, none for an entry that is no receipt's, and
+    /// for a receipt whose stub was lost with an earlier store.
     ///
     /// # Errors
     /// [`NodeError::NotFound`] for what the published checkpoint does not cover;
-    /// [`NodeError::Inconsistent`] where a receipt has no stub.
-    pub fn stub_bundle(&self, path: &TilePath) -> Result<Vec<u8>, NodeError> {
+    /// [`NodeError::Inconsistent`] where an entry is missing.
+    pub fn stub_bundle(&self, path: &TilePath) -> Result<BesideBundle, NodeError> {
         if !path.is_within(self.size()) {
             return Err(NO_STUBS);
         }
@@ -69,24 +70,23 @@ impl Node {
             }
             ControlFlow::Continue(())
         })?;
-        let mut bundle = Vec::new();
-        for ((index, is_receipt), stub) in receipts.into_iter().zip(stubs) {
-            if is_receipt && stub.is_empty() {
-                return Err(NodeError::Inconsistent(format!(
-                    "the stub beside entry {index} is missing from the store"
-                )));
-            }
-            write_bundle_entry(&mut bundle, &stub)
+        let is_final = receipts
+            .iter()
+            .zip(&stubs)
+            .all(|((_, is_receipt), stub)| !is_receipt || !stub.is_empty());
+        let mut bytes = Vec::new();
+        for stub in stubs {
+            write_bundle_entry(&mut bytes, &stub)
                 .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
         }
-        Ok(bundle)
+        Ok(BesideBundle { bytes, is_final })
     }
 
     /// The tags of the coupons at the positions of a tile.
     ///
     /// # Errors
     /// [`NodeError::NotFound`] beyond the last position of an issued batch.
-    pub fn tag_bundle(&self, path: &TilePath) -> Result<TagBundle, NodeError> {
+    pub fn tag_bundle(&self, path: &TilePath) -> Result<BesideBundle, NodeError> {
         if !path.is_within(self.issued_positions()?) {
             return Err(NO_TAGS);
         }
@@ -104,7 +104,7 @@ impl Node {
         let is_final = bytes
             .chunks_exact(Tag::LEN)
             .all(|tag| tag.iter().any(|byte| *byte != 0));
-        Ok(TagBundle { bytes, is_final })
+        Ok(BesideBundle { bytes, is_final })
     }
 
     /// Positions up to the end of the last batch that was issued.

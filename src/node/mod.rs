@@ -52,7 +52,7 @@ pub use answers::{
     CampaignAnswer, CampaignView, CouponsAnswer, EntryRef, IssuedCoupon, ReceiptAnswer, RedemptionAnswer,
     RedemptionView, ReversalAnswer, StatusAnswer,
 };
-pub use beside_bundles::TagBundle;
+pub use beside_bundles::BesideBundle;
 pub use calls::{CouponStream, RedemptionRequest, ReversalRequest, RevocationTarget};
 pub use cosigned::CosignedCheckpoint;
 pub use metrics::NodeMetrics;

@@ -191,7 +191,9 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
             ],
         ],
         "getMirrorCheckpoint" | "getMirrorKey" | "getMirrorTile" => &[&["internal", "not_found"]],
-        "getMirrorEntryBundle" => &[KEY, &["internal", "not_found"]],
+        "getMirrorEntryBundle" | "getMirrorStubBundle" | "getMirrorTagTile" => {
+            &[KEY, &["internal", "not_found"]]
+        }
         "getTile" => &[&["internal", "stopped", "not_found"]],
         "getStatusList" => &[NODE, &["not_found"]],
         "getMetrics" => &[&["role_forbidden", "internal"]],

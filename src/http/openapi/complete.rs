@@ -12,6 +12,16 @@ const KEYLESS: [&str; 3] = ["listCampaigns", "getCampaign", "getConsistencyProof
 /// its specification has it.
 const WITHOUT_IDEMPOTENCY_KEY: [&str; 2] = ["validateCoupon", "addCheckpoint"];
 
+/// Calls outside of `/v1/` for those who may read entries.
+const FOR_AUDITORS: [&str; 6] = [
+    "getEntryBundle",
+    "getStubBundle",
+    "getTagTile",
+    "getMirrorEntryBundle",
+    "getMirrorStubBundle",
+    "getMirrorTagTile",
+];
+
 /// The usual form of a request to cosign a checkpoint; checkpoints of others may
 /// have further lines.
 const ADD_CHECKPOINT: &str = concat!(
@@ -182,9 +192,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         "getReceipt" => operation["security"] = json!([{"access_key": []}, {"receipt_proof": []}]),
         // By index for everyone.
         "getInclusionProof" => operation["security"] = json!([{}, {"access_key": []}, {"receipt_proof": []}]),
-        "getEntryBundle" | "getMirrorEntryBundle" | "getStubBundle" | "getTagTile" => {
-            operation["security"] = json!([{"access_key": []}])
-        }
+        id if FOR_AUDITORS.contains(&id) => operation["security"] = json!([{"access_key": []}]),
         _ => {}
     }
     let more = match id.as_str() {
@@ -228,21 +236,17 @@ fn complete_success(id: &str, status: &str, response: &mut Value) {
     }
     match id {
         "getCampaign" => own.push(("Vary", "Vary")),
-        "getEntryBundle" | "getMirrorEntryBundle" | "getStubBundle" => own.push(("Vary", "VaryEncoding")),
+        "getEntryBundle" | "getMirrorEntryBundle" | "getStubBundle" | "getMirrorStubBundle" => {
+            own.push(("Vary", "VaryEncoding"));
+        }
         _ => {}
     }
     add_headers(response, &own);
     let (kept, why) = kept(id);
     let schema = match id {
         // A partial one is kept for a minute.
-        "getTile"
-        | "getEntryBundle"
-        | "getMirrorTile"
-        | "getMirrorEntryBundle"
-        | "getStubBundle"
-        | "getTagTile" => {
-            json!({"type": "string"})
-        }
+        "getTile" | "getMirrorTile" => json!({"type": "string"}),
+        id if FOR_AUDITORS.contains(&id) => json!({"type": "string"}),
         _ => json!({"type": "string", "const": kept}),
     };
     response["headers"]["Cache-Control"] =
@@ -263,7 +267,8 @@ fn kept(id: &str) -> (&'static str, &'static str) {
             "public, max-age=31536000, immutable",
             "A full tile never changes; a partial one is kept for a minute",
         ),
-        "getEntryBundle" | "getMirrorEntryBundle" | "getStubBundle" | "getTagTile" => (
+        "getMirrorStubBundle" | "getMirrorTagTile" => ("no-store", "What is lacking may come"),
+        id if FOR_AUDITORS.contains(&id) => (
             "private, max-age=31536000, immutable",
             "As of a tile; private unless entries are public",
         ),

@@ -54,6 +54,8 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(mirrors::mirror_checkpoint)
         .service(mirrors::mirror_key)
         .service(mirrors::mirror_entry_bundle)
+        .service(mirrors::mirror_stub_bundle)
+        .service(mirrors::mirror_tag_tile)
         .service(mirrors::mirror_tile)
         .service(public::status_list)
         .service(public::did_json)

@@ -6,7 +6,7 @@ mod coupons;
 mod damage;
 mod entries;
 mod rows;
-mod served;
+pub mod served;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;

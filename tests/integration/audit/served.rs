@@ -16,12 +16,12 @@ use super::*;
 use crate::http::client::Served;
 
 /// What is done to a file before it is shown.
-type Lie = Box<dyn Fn(&TilePath, &mut Vec<u8>) + Send + Sync>;
+pub type Lie = Box<dyn Fn(&TilePath, &mut Vec<u8>) + Send + Sync>;
 
 /// A node's files, without HTTP.
-struct Shown {
-    node: Node,
-    lie: Lie,
+pub struct Shown {
+    pub node: Node,
+    pub lie: Lie,
 }
 
 impl fmt::Debug for Shown {
@@ -38,7 +38,7 @@ impl LogSource for Shown {
         let bytes = match tile.kind() {
             TileKind::Hashes(_) => self.node.hash_tile(&tile),
             TileKind::Entries => self.node.entry_bundle(&tile),
-            TileKind::Stubs => self.node.stub_bundle(&tile),
+            TileKind::Stubs => self.node.stub_bundle(&tile).map(|stubs| stubs.bytes),
             TileKind::Tags => self.node.tag_bundle(&tile).map(|tags| tags.bytes),
         };
         match bytes {
@@ -69,9 +69,14 @@ async fn long_day() -> (World, Node) {
     (world, node)
 }
 
-async fn looked_at(world: &World, node: &Node, part: Part, lie: Lie) -> AuditReport {
+/// The log's key.
+pub fn vkey(world: &World) -> VerifierKey {
     let key = ed25519_dalek::VerifyingKey::from_bytes(world.keyring.log.public().as_bytes()).unwrap();
-    let key = VerifierKey::new("coop.example", KeyKind::Ed25519, key).unwrap();
+    VerifierKey::new("coop.example", KeyKind::Ed25519, key).unwrap()
+}
+
+async fn looked_at(world: &World, node: &Node, part: Part, lie: Lie) -> AuditReport {
+    let key = vkey(world);
     let source = Arc::new(Shown {
         node: node.clone(),
         lie,
@@ -85,7 +90,7 @@ async fn looked_at(world: &World, node: &Node, part: Part, lie: Lie) -> AuditRep
     .unwrap()
 }
 
-fn honest() -> Lie {
+pub fn honest() -> Lie {
     Box::new(|_, _| {})
 }
 
@@ -142,7 +147,7 @@ async fn a_part_is_judged_without_what_came_before() {
 }
 
 /// Changes the stub at `place` of bundle `number`.
-fn other_stub(number: u64, place: usize, change: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Lie {
+pub fn other_stub(number: u64, place: usize, change: impl Fn(&mut Vec<u8>) + Send + Sync + 'static) -> Lie {
     Box::new(move |path, bytes| {
         if path.kind() == TileKind::Stubs && path.number() == number {
             let mut stubs: Vec<Vec<u8>> = read_bundle(bytes, path.width())

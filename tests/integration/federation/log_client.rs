@@ -99,10 +99,9 @@ async fn mirrors_are_served_under_a_prefix_like_logs() {
     write(dir.path(), &log);
     std::fs::write(dir.path().join("log.vkey"), format!("{}\n", log.vkey())).unwrap();
     std::fs::write(dir.path().join(".lock"), "").unwrap();
-    // Not shown, whoever has put it there.
     for kind in ["stubs", "tags"] {
         std::fs::create_dir(dir.path().join("tile").join(kind)).unwrap();
-        std::fs::write(dir.path().join("tile").join(kind).join("000"), "x").unwrap();
+        std::fs::write(dir.path().join("tile").join(kind).join("000"), kind).unwrap();
     }
     let options = HttpOptions {
         mirrors: [("other-coop".to_owned(), dir.path().to_owned())].into(),
@@ -111,7 +110,7 @@ async fn mirrors_are_served_under_a_prefix_like_logs() {
     let served = Served::with(TestNode::in_memory(502), options).await;
     let (till, auditor) = (served.node.till_key.clone(), served.node.auditor_key.clone());
     let base = format!("{}/mirror/other-coop", served.base);
-    let expected = log.clone();
+    let (expected, till_key) = (log.clone(), till.clone());
     away(move || {
         let source = http(&base, Some(&auditor));
         let key = key_told_at(source.as_ref()).unwrap();
@@ -119,7 +118,7 @@ async fn mirrors_are_served_under_a_prefix_like_logs() {
         let client = LogClient::new(source, expected.vkey());
         let tree = client.update(None).unwrap();
         assert_eq!(entries(&tree, EntryForm::Tallystick).unwrap(), expected.entries);
-        for key in [None, Some(&*till)] {
+        for key in [None, Some(&*till_key)] {
             let tree = client.at(http(&base, key)).update(None).unwrap();
             let refused = tree.bundle(0, EntryForm::Tallystick);
             assert!(matches!(
@@ -136,8 +135,9 @@ async fn mirrors_are_served_under_a_prefix_like_logs() {
         "other-coop/tile/0/000.p/3",
         "other-coop/tile/0/..%2f..%2fcheckpoint",
         "other-coop/tile/9/000",
-        "other-coop/tile/stubs/000",
-        "other-coop/tile/tags/000",
+        "other-coop/tile/stubs/001",
+        "other-coop/tile/tags/000.p/3",
+        "other-coop/tile/data/000",
     ] {
         let path = format!("/mirror/{absent}");
         served
@@ -152,6 +152,23 @@ async fn mirrors_are_served_under_a_prefix_like_logs() {
         bundle.header("cache-control"),
         "private, max-age=31536000, immutable"
     );
+    // What shows a shop's trade is for those who may read entries, however it is spelled.
+    for kind in ["entries", "stubs", "tags"] {
+        let path = format!("/mirror/other-coop/tile/{kind}/000");
+        served.get(&path, "").await.problem(401, "access_key_missing");
+        served.get(&path, &till).await.problem(403, "role_forbidden");
+        if kind != "entries" {
+            let shown = served.get(&path, &served.node.auditor_key).await;
+            assert_eq!((shown.status.as_u16(), &shown.body[..]), (200, kind.as_bytes()));
+            assert_eq!(shown.header("cache-control"), "no-store");
+        }
+        let spelled = format!(
+            "/mirror/other-coop/tile/%{:02x}{}/000",
+            kind.as_bytes()[0],
+            &kind[1..]
+        );
+        assert_ne!(served.get(&spelled, "").await.status, 200, "{spelled}");
+    }
     served.stop().await;
 }
 

@@ -113,6 +113,12 @@ fn mirroring(dir: &ScratchDir) -> HttpOptions {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, bytes).unwrap();
     }
+    // No receipt and no coupon is among the entries.
+    for (kind, bytes) in [("stubs", &[0; 4][..]), ("tags", &[0; 64])] {
+        let part = dir.path().join("tile").join(kind).join("000.p");
+        std::fs::create_dir_all(&part).unwrap();
+        std::fs::write(part.join("2"), bytes).unwrap();
+    }
     let key = TestLog::new(0).vkey();
     std::fs::write(dir.path().join("log.vkey"), format!("{key}\n")).unwrap();
     HttpOptions {
@@ -255,8 +261,14 @@ impl Day {
         }
         let mut tile = log;
         tile["number"] = json!("000.p/2");
-        let path = "/mirror/other-coop/tile/entries/000.p/2";
-        self.get("getMirrorEntryBundle", path, office, tile.clone()).await;
+        for (name, kind) in [
+            ("getMirrorEntryBundle", "entries"),
+            ("getMirrorStubBundle", "stubs"),
+            ("getMirrorTagTile", "tags"),
+        ] {
+            let path = format!("/mirror/other-coop/tile/{kind}/000.p/2");
+            self.get(name, &path, office, tile.clone()).await;
+        }
         tile["level"] = json!(0);
         self.get("getMirrorTile", "/mirror/other-coop/tile/0/000.p/2", "", tile)
             .await;
