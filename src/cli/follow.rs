@@ -269,6 +269,9 @@ fn to_json(log: &Watched, round: &Round, now: u64) -> Value {
         "entries_again": round.entries_again,
         "cosigned": cosigned.collect::<Vec<_>>(),
         "agreeing": round.agreeing,
+        "beside": round.beside.as_ref().map(|beside| json!({
+            "entries": beside.entries, "lacking": beside.lacking, "not_shown": beside.not_shown,
+        })),
         "findings": findings.collect::<Vec<_>>(),
         "kept_in": log.dir,
     })
@@ -281,6 +284,18 @@ fn to_text(log: &Watched, round: &Round) -> String {
     );
     for (name, _) in &round.cosigned {
         let _ = write!(text, "; cosigned by {name}");
+    }
+    if let Some(beside) = &round.beside {
+        if beside.entries < round.size || beside.lacking > 0 {
+            let _ = write!(
+                text,
+                "; receipts' stubs and coupons' tags are kept for {} entries, without the stubs of {} receipts",
+                beside.entries, beside.lacking
+            );
+        }
+        if let Some(why) = &beside.not_shown {
+            let _ = write!(text, " ({why})");
+        }
     }
     for name in &round.agreeing {
         let _ = write!(text, "; {name} agrees");

@@ -9,8 +9,9 @@ use crate::federation::copy::Keep;
 /// Keep a verified copy of a log, which anyone can be served from
 ///
 /// The copy holds the log's entries, hashes and newest verified checkpoint in
-/// the layout of C2SP tlog-tiles: a server of files can serve it, and `monitor`,
-/// `mirror` and `recover` read it like the log itself. It is checked as `monitor`
+/// the layout of C2SP tlog-tiles, and receipts' stubs and coupons' tags where they
+/// are shown: a server of files can serve it, and `monitor`, `mirror`, `audit` and
+/// `recover` read it like the log itself. It is checked as `monitor`
 /// checks a log. Whatever moment it is stopped at, it is whole as of its
 /// checkpoint and goes on from there.
 #[derive(Debug, clap::Args)]

@@ -5,16 +5,16 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
+use super::beside::{fetch_stubs, fetch_tags};
 use super::bundles::{Bundle, EntryForm};
 use super::client::LogClient;
 use super::error::FollowError;
 use super::source::FetchError;
-use super::tree::{VerifiedTree, fetch, path};
+use super::tree::VerifiedTree;
 use crate::log::VerifierKey;
-use crate::log::tile_path::{TileKind, read_bundle};
 use crate::merkle::TILE_LEN;
 use crate::node::audit::{Rule, Served, ServedLog};
-use crate::primitives::{Digest, Tag, limits};
+use crate::primitives::{Digest, limits};
 
 const BUNDLE_LEN: u64 = TILE_LEN as u64;
 
@@ -59,20 +59,11 @@ impl AuditedLog {
 
     /// The stubs beside a bundle's entries; `None` where there are none to be had.
     fn fetch_stubs(&self, bundle: &Bundle) -> Result<Option<Vec<Vec<u8>>>, FollowError> {
-        let width = u16::try_from(bundle.hashes().len()).expect("at most 256");
-        let wanted = path(TileKind::Stubs, bundle.number(), width);
-        let most = |width| usize::from(width) * (2 + limits::CREDENTIAL_BYTES_MAX);
-        let source = self.tree.source().as_ref();
-        let (bytes, served) = match fetch(source, wanted, self.tree.size(), most) {
-            Ok(found) => found,
-            Err(FollowError::Missing { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let stubs = read_bundle(&bytes, served).map_err(|error| FetchError::Answer {
-            what: format!("{}/{wanted}", source.name()),
-            why: error.to_string(),
-        })?;
-        Ok(Some(stubs.into_iter().map(<[u8]>::to_vec).collect()))
+        match fetch_stubs(self.tree.source().as_ref(), bundle, self.tree.size()) {
+            Ok(stubs) => Ok(Some(stubs)),
+            Err(FollowError::Missing { .. } | FollowError::Fetch(FetchError::Forbidden { .. })) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn stubs(&self, bundle: &Bundle) -> Result<Vec<Vec<u8>>, FollowError> {
@@ -158,17 +149,12 @@ impl ServedLog for AuditedLog {
             kept.push(found);
             return Some(tags);
         }
-        let most = |width| usize::from(width) * Tag::LEN;
         if width == 0 || usize::from(width) > TILE_LEN {
             return None;
         }
         let source = self.tree.source().as_ref();
-        let path = path(TileKind::Tags, number, width);
-        let (mut tags, served) = fetch(source, path, self.tree.size(), most).ok()?;
-        if tags.len() != most(served) {
-            return None;
-        }
-        tags.truncate(most(width));
+        let tags = fetch_tags(source, number, width, self.tree.size()).ok()?;
+        let tags: Vec<u8> = tags.iter().flat_map(|tag| tag.0).collect();
         if kept.len() == limits::TAG_TILES_KEPT_MAX {
             kept.remove(0);
         }

@@ -6,6 +6,7 @@
 //! ```text
 //! DIR/checkpoint               the newest checkpoint that was verified
 //! DIR/tile/0/000, …            hashes, and entries in DIR/tile/entries
+//! DIR/tile/stubs, DIR/tile/tags  receipts' stubs and coupons' tags, of a Tallystick log
 //! DIR/log.vkey                 the log's key
 //! DIR/evidence/fork-….cbor     what convicts the log
 //! ```
@@ -15,13 +16,21 @@
 //! whole copy as of its checkpoint; what lies there beyond it counts for nothing
 //! and is checked before it is taken for read.
 
+mod beside;
+mod files;
+mod tags;
+
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+pub use self::beside::{BesideKept, BesideTaken};
+pub use self::files::CopyFiles;
+use self::files::copy_error;
+pub use self::tags::TagTiles;
 use super::bundles::{Bundle, EntryForm};
 use super::chain::{entries_of, join};
 use super::client::{CHECKPOINT, LOG_KEY, LogClient, SignedCheckpoint};
@@ -36,9 +45,6 @@ use crate::primitives::limits;
 
 const BUNDLE_LEN: u64 = TILE_LEN as u64;
 
-/// Where what is being written lies until it is whole.
-const PART: &str = ".part";
-
 /// Held while a process keeps the copy.
 const LOCK: &str = ".lock";
 
@@ -52,7 +58,8 @@ const EVIDENCE: &str = "evidence";
 pub enum Keep {
     /// Hashes: 32 bytes an entry.
     Hashes,
-    /// Hashes and entries.
+    /// Hashes and entries, and of a Tallystick log what lies beside them and is
+    /// shown: receipts' stubs and coupons' tags.
     Entries,
 }
 
@@ -68,7 +75,7 @@ pub enum Reading {
 /// A verified copy in a directory that no other process writes.
 #[derive(Debug)]
 pub struct LogCopy {
-    dir: PathBuf,
+    files: CopyFiles,
     keep: Keep,
     source: Arc<DirSource>,
     _lock: File,
@@ -94,7 +101,7 @@ impl LogCopy {
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         Ok(Self {
-            dir: dir.to_owned(),
+            files: CopyFiles::new(dir),
             keep,
             source: Arc::new(DirSource::new(dir)),
             _lock: lock,
@@ -104,7 +111,7 @@ impl LogCopy {
     /// The directory.
     #[must_use]
     pub fn dir(&self) -> &Path {
-        &self.dir
+        self.files.dir()
     }
 
     /// The key of the log that it is a copy of; `None` of a new one.
@@ -119,7 +126,7 @@ impl LogCopy {
         match VerifierKey::parse(text.trim_end()) {
             Ok(key) => Ok(Some(key)),
             Err(error) => Err(FollowError::Copy {
-                what: self.dir.join(LOG_KEY).display().to_string(),
+                what: self.dir().join(LOG_KEY).display().to_string(),
                 why: error.to_string(),
             }),
         }
@@ -130,7 +137,7 @@ impl LogCopy {
     /// # Errors
     /// [`FollowError::Copy`].
     pub fn pin(&self, key: &VerifierKey) -> Result<(), FollowError> {
-        self.put_synced(LOG_KEY, format!("{key}\n").as_bytes())
+        self.files.put_key(key)
     }
 
     /// The newest checkpoint that was verified; `None` before the first.
@@ -142,7 +149,7 @@ impl LogCopy {
             return Ok(None);
         };
         client.open(&note).map(Some).map_err(|error| FollowError::Copy {
-            what: self.dir.join(CHECKPOINT).display().to_string(),
+            what: self.dir().join(CHECKPOINT).display().to_string(),
             why: error.to_string(),
         })
     }
@@ -154,7 +161,7 @@ impl LogCopy {
     pub fn tree(&self, held: SignedCheckpoint) -> Result<VerifiedTree, FollowError> {
         let source = Arc::<DirSource>::clone(&self.source);
         VerifiedTree::open(source, held).map_err(|error| FollowError::Copy {
-            what: self.dir.display().to_string(),
+            what: self.dir().display().to_string(),
             why: error.to_string(),
         })
     }
@@ -162,6 +169,9 @@ impl LogCopy {
     /// Takes over what `tree`, which begins with the tree of `held`, has more:
     /// reads and checks it, writes it, and then holds the tree's checkpoint.
     /// `progress` is told how many entries have been read.
+    ///
+    /// What comes back says what became of stubs and tags, where they are kept: a
+    /// log's entries are taken over without them too.
     ///
     /// # Errors
     /// What reading and checking gives, [`FollowError::Copy`] for what cannot be
@@ -172,9 +182,9 @@ impl LogCopy {
         tree: &VerifiedTree,
         reading: Reading,
         progress: &mut dyn FnMut(u64),
-    ) -> Result<(), FollowError> {
+    ) -> Result<Option<BesideTaken>, FollowError> {
         let from = held.map_or(0, |held| held.checkpoint.size);
-        let unread = self.dir.join(HASHES_ONLY);
+        let unread = self.dir().join(HASHES_ONLY);
         let some_unread = unread.exists();
         let is_new = held.is_none() || tree.size() > from;
         match reading {
@@ -192,18 +202,29 @@ impl LogCopy {
         if is_new {
             self.take_upper_levels(from, tree)?;
         }
+        let beside = match (self.keep, reading) {
+            (Keep::Entries, Reading::Entries(EntryForm::Tallystick)) => Some(self.take_beside(tree)?),
+            _ => None,
+        };
         // Cosignatures may have come for the same tree.
-        if held.is_none_or(|held| held.note != tree.signed().note) {
-            sync_written(&self.dir).map_err(|error| copy_error(&self.dir, &error))?;
+        let is_other = held.is_none_or(|held| held.note != tree.signed().note);
+        let news = beside.as_ref().filter(|beside| beside.is_news());
+        if is_other || news.is_some() {
+            self.files.sync()?;
+        }
+        if let Some(news) = news {
+            news.settle(&self.files)?;
+        }
+        if is_other {
             // Before the checkpoint that covers the full ones: a run that is cut off
             // after it would not come by here again.
             self.drop_partial(from, tree.size())?;
-            self.put_synced(CHECKPOINT, tree.signed().note.as_bytes())?;
+            self.files.put_checkpoint(&tree.signed().note)?;
         }
         if matches!(reading, Reading::Entries(_)) && some_unread {
             fs::remove_file(&unread).map_err(|error| copy_error(&unread, &error))?;
         }
-        Ok(())
+        Ok(beside)
     }
 
     /// Reads entries from bundle `start` on, those before `from` being known.
@@ -277,7 +298,7 @@ impl LogCopy {
 
     fn put_tile(&self, kind: TileKind, number: u64, width: usize, bytes: &[u8]) -> Result<(), FollowError> {
         let width = u16::try_from(width).expect("at most 256");
-        self.put(&path(kind, number, width).to_string(), bytes)
+        self.files.put_tile(&path(kind, number, width), bytes)
     }
 
     /// The first full bundle from `start` on that was not taken over by a run that
@@ -323,10 +344,10 @@ impl LogCopy {
         let kept = self.evidence()?;
         match kept.into_iter().nth(limits::EVIDENCE_KEPT_MAX - 1) {
             // A log that goes on under two histories gives new evidence each time.
-            Some(enough) if !self.dir.join(&name).exists() => Ok(enough),
+            Some(enough) if !self.dir().join(&name).exists() => Ok(enough),
             _ => {
-                self.put_synced(&name, &bytes)?;
-                Ok(self.dir.join(name))
+                self.files.put_synced(&name, &bytes)?;
+                Ok(self.dir().join(name))
             }
         }
     }
@@ -336,7 +357,7 @@ impl LogCopy {
     /// # Errors
     /// [`FollowError::Copy`].
     pub fn evidence(&self) -> Result<Vec<PathBuf>, FollowError> {
-        let dir = self.dir.join(EVIDENCE);
+        let dir = self.dir().join(EVIDENCE);
         let failed = |error: io::Error| copy_error(&dir, &error);
         let entries = match fs::read_dir(&dir) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -351,79 +372,17 @@ impl LogCopy {
         Ok(found)
     }
 
-    /// Writes a file, whole or not at all; durable with [`sync_written`].
-    fn put(&self, path: &str, bytes: &[u8]) -> Result<(), FollowError> {
-        let target = self.dir.join(path);
-        // What a reader may be reading is not written again.
-        if fs::read(&target).is_ok_and(|there| there == bytes) {
-            return Ok(());
-        }
-        self.write(&target, bytes, false)
-            .map_err(|error| copy_error(&target, &error))
-    }
-
-    /// Writes a file, whole or not at all, and durable.
-    fn put_synced(&self, path: &str, bytes: &[u8]) -> Result<(), FollowError> {
-        let target = self.dir.join(path);
-        self.write(&target, bytes, true)
-            .map_err(|error| copy_error(&target, &error))
-    }
-
-    fn write(&self, target: &Path, bytes: &[u8], synced: bool) -> io::Result<()> {
-        let dir = target.parent().expect("a file in the copy's directory");
-        fs::create_dir_all(dir)?;
-        let part = self.dir.join(PART);
-        let mut file = File::create(&part)?;
-        file.write_all(bytes)?;
-        if synced {
-            file.sync_all()?;
-        }
-        fs::rename(&part, target)?;
-        if synced {
-            File::open(dir)?.sync_all()?;
-            File::open(&self.dir)?.sync_all()?;
-        }
-        Ok(())
-    }
-
     /// Removes the partial tiles of what has become full since `from`, those of runs
     /// that were cut off too. Who reads by the last checkpoint finds the full ones.
     fn drop_partial(&self, from: u64, size: u64) -> Result<(), FollowError> {
-        let kinds = (0..8).map(TileKind::Hashes).chain([TileKind::Entries]);
-        for kind in kinds {
-            let level = match kind {
-                TileKind::Hashes(level) => level,
-                TileKind::Entries | TileKind::Stubs | TileKind::Tags => 0,
-            };
-            for number in nodes_at(level, from) / BUNDLE_LEN..nodes_at(level, size) / BUNDLE_LEN {
-                let full = path(kind, number, TILE_LEN as u16);
-                let partial = self.dir.join(format!("{full}.p"));
-                match fs::remove_dir_all(&partial) {
-                    Err(error) if error.kind() != ErrorKind::NotFound => {
-                        return Err(copy_error(&partial, &error));
-                    }
-                    _ => {}
-                }
-            }
+        let full = |level| nodes_at(level, from) / BUNDLE_LEN..nodes_at(level, size) / BUNDLE_LEN;
+        for level in 0..8 {
+            self.files.drop_partial(TileKind::Hashes(level), full(level))?;
         }
-        Ok(())
+        self.files.drop_partial(TileKind::Entries, full(0))
     }
-}
-
-/// Makes all that was written to the file system of `dir` durable: for many small
-/// files one call, where a sync of each would be a commit of the file system's own.
-fn sync_written(dir: &Path) -> io::Result<()> {
-    rustix::fs::syncfs(File::open(dir)?)?;
-    Ok(())
 }
 
 fn nodes_at(level: u8, size: u64) -> u64 {
     size >> (u32::from(level) * 8)
-}
-
-fn copy_error(what: &Path, error: &io::Error) -> FollowError {
-    FollowError::Copy {
-        what: what.display().to_string(),
-        why: error.to_string(),
-    }
 }

@@ -64,6 +64,24 @@ pub enum FollowError {
         /// Size of the checkpoint.
         size: u64,
     },
+    /// Beside an entry another stub is shown than it names.
+    #[error("the stub that {from} shows beside entry {index} is not one that the entry names by its tag")]
+    Stub {
+        /// Where it was read.
+        from: String,
+        /// Which entry.
+        index: u64,
+    },
+    /// Tags that do not give what a batch's entry commits to.
+    #[error(
+        "the coupon tags that {from} shows for the batch of entry {index} do not give the root in that entry"
+    )]
+    Tags {
+        /// Where they were read.
+        from: String,
+        /// Which entry.
+        index: u64,
+    },
     /// An entry was signed that breaks the rules of the log.
     #[error("entry {index} stands in the signed log but breaks its rules: {error}")]
     EntryRule {
@@ -131,6 +149,8 @@ impl FollowError {
             Self::Tile { .. } => "tile_contradicts",
             Self::Bundle { .. } => "bundle_malformed",
             Self::EntryChanged { .. } => "entry_changed",
+            Self::Stub { .. } => "stub_differs",
+            Self::Tags { .. } => "tags_differ",
             Self::EntryRule { .. } => "entry_breaks_rule",
             Self::Genesis { .. } => "genesis_names_other_key",
             Self::WentBack { .. } => "went_back",
@@ -145,7 +165,10 @@ impl FollowError {
     #[must_use]
     pub fn entry(&self) -> Option<u64> {
         match self {
-            Self::EntryChanged { index, .. } | Self::EntryRule { index, .. } => Some(*index),
+            Self::EntryChanged { index, .. }
+            | Self::Stub { index, .. }
+            | Self::Tags { index, .. }
+            | Self::EntryRule { index, .. } => Some(*index),
             Self::Genesis { .. } => Some(0),
             _ => None,
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::bundles::EntryForm;
 use super::client::{CHECKPOINT, LogClient, SignedCheckpoint, key_told_at};
-use super::copy::{LogCopy, Reading};
+use super::copy::{BesideTaken, LogCopy, Reading};
 use super::error::FollowError;
 use super::source::LogSource;
 use super::tree::VerifiedTree;
@@ -80,6 +80,17 @@ impl Finding {
     }
 }
 
+/// What a mirror keeps beside the entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BesideRound {
+    /// Entries beside which stubs and tags are kept.
+    pub entries: u64,
+    /// Receipts among them whose stub is not shown.
+    pub lacking: u64,
+    /// Why no more are kept, where the source does not show them, or not to us.
+    pub not_shown: Option<String>,
+}
+
 /// What one round has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Round {
@@ -93,6 +104,9 @@ pub struct Round {
     pub entries_again: u64,
     /// Known witnesses that have cosigned the checkpoint, and when.
     pub cosigned: Vec<(String, UnixSeconds)>,
+    /// What is kept of receipts' stubs and coupons' tags, by a mirror of a
+    /// Tallystick log.
+    pub beside: Option<BesideRound>,
     /// Places whose checkpoint was compared and agrees.
     pub agreeing: Vec<String>,
     /// What is wrong.
@@ -239,9 +253,29 @@ impl Follower {
         } else {
             Reading::Entries(self.form(&tree)?)
         };
-        self.copy.advance(held.as_ref(), &tree, reading, progress)?;
+        let beside = self.copy.advance(held.as_ref(), &tree, reading, progress)?;
         round.new_entries = tree.size() - held.map_or(0, |held| held.checkpoint.size);
+        if let Some(beside) = beside {
+            self.tell_beside(round, beside);
+        }
         Ok(())
+    }
+
+    /// Stubs and tags that are not shown are no finding: the log is whole without
+    /// them.
+    fn tell_beside(&self, round: &mut Round, beside: BesideTaken) {
+        let is_not_shown = beside.is_not_shown();
+        let mut told = BesideRound {
+            entries: beside.kept.entries,
+            lacking: beside.kept.lacking,
+            not_shown: None,
+        };
+        match beside.stopped {
+            Some(why) if is_not_shown => told.not_shown = Some(why.to_string()),
+            Some(error) => self.tell(round, error, &self.client),
+            None => {}
+        }
+        round.beside = Some(told);
     }
 
     fn went_back(&self, held: &SignedCheckpoint, shown: &SignedCheckpoint) -> FollowError {

@@ -6,6 +6,7 @@
 //! | [`http_source`], [`dir_source`] | its adapters: a URL, a directory |
 //! | [`tree`] | the tree of a signed checkpoint, every hash checked on the way |
 //! | [`bundles`] | entries in order, each hashed and found in that tree |
+//! | [`beside`] | stubs and tags, each found in its entry |
 //! | [`chain`] | the links between entries |
 //! | [`client`] | a log: its checkpoint, from the last verified one to the next |
 //! | [`copy`] | a verified copy in a directory: a mirror, a monitor's memory |
@@ -16,6 +17,7 @@
 //! | [`witness`] | cosigning the logs of others (c2sp.org/tlog-witness) |
 
 pub mod audited;
+pub mod beside;
 pub mod bundles;
 pub mod chain;
 pub mod client;

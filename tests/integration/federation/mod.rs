@@ -1,6 +1,7 @@
 //! Logs of others, followed over real connections: honest nodes and servers that
 //! lie.
 
+mod beside;
 mod host;
 mod log_client;
 mod mirror;
