@@ -1,6 +1,7 @@
 //! `tallystick recover`: lost entries are fetched from a copy, a lost guard file is
 //! made again.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,7 +12,7 @@ use serde_json::json;
 use super::follow;
 use super::node_args::PassphraseArgs;
 use super::output;
-use crate::server::{NodeDir, Overrides, Recovered};
+use crate::server::{NodeDir, Overrides, Recovered, StubsBack};
 
 /// Put right a node that lost its guard file, entries or its whole store
 ///
@@ -19,9 +20,10 @@ use crate::server::{NodeDir, Overrides, Recovered};
 /// history. Where the store is behind it, as after a backup was restored, the
 /// entries that are missing are fetched with --from from a mirror of the log,
 /// checked against the checkpoint and the guard, and appended. A store that is
-/// gone is made anew in the same way; settings and keys have to be there. What
-/// lay beside receipts, their details and secrets, is in no mirror: a till that
-/// repeats such a call is told that it was done.
+/// gone is made anew in the same way; settings and keys have to be there.
+/// Receipts' stubs come back where the mirror has them, each checked against its
+/// entry; receipts' details and secrets are in no mirror: a till that repeats such
+/// a call is told that it was done.
 ///
 /// When the guard file is lost, the log is compared with the newest checkpoint
 /// that anyone holds: a mirror, an auditor, a partner, a witness. An older
@@ -103,8 +105,14 @@ impl Args {
             guard_made,
             size,
             fetched,
+            stubs,
         } = recovered;
-        let result = json!({"guard": guard, "guard_made": guard_made, "size": size, "fetched": fetched});
+        let result = json!({
+            "guard": guard, "guard_made": guard_made, "size": size, "fetched": fetched,
+            "stubs": stubs.as_ref().map(|stubs| json!({
+                "fetched": stubs.fetched, "lacking": stubs.lacking, "stopped": stubs.stopped,
+            })),
+        });
         output::result(self.json, &result, |_| {
             let entries = match fetched {
                 0 => format!("The log agrees with the checkpoint at {size} entries"),
@@ -115,10 +123,33 @@ impl Args {
             } else {
                 String::new()
             };
+            let stubs = stubs.as_ref().map(stubs_in_words).unwrap_or_default();
             format!(
-                "{entries}{guard}. `tallystick serve {}` starts the node.",
+                "{entries}{guard}.{stubs} `tallystick serve {}` starts the node.",
                 self.dir.display()
             )
         });
     }
+}
+
+fn stubs_in_words(stubs: &StubsBack) -> String {
+    let mut text = String::new();
+    if stubs.fetched > 0 {
+        let _ = write!(
+            text,
+            " The signed stubs of {} receipts came back, not their details.",
+            stubs.fetched
+        );
+    }
+    if stubs.lacking > 0 {
+        let _ = write!(text, " {} receipts are left without their stubs", stubs.lacking);
+        match &stubs.stopped {
+            Some(why) => {
+                let _ = write!(text, ": {why}.");
+            }
+            None => text.push_str(", which are not there either, or are not theirs."),
+        }
+        text.push_str(" Another mirror may have them: the command can be run again.");
+    }
+    text
 }

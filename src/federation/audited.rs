@@ -9,7 +9,6 @@ use super::beside::{fetch_stubs, fetch_tags};
 use super::bundles::{Bundle, EntryForm};
 use super::client::LogClient;
 use super::error::FollowError;
-use super::source::FetchError;
 use super::tree::VerifiedTree;
 use crate::log::VerifierKey;
 use crate::merkle::TILE_LEN;
@@ -59,9 +58,10 @@ impl AuditedLog {
 
     /// The stubs beside a bundle's entries; `None` where there are none to be had.
     fn fetch_stubs(&self, bundle: &Bundle) -> Result<Option<Vec<Vec<u8>>>, FollowError> {
-        match fetch_stubs(self.tree.source().as_ref(), bundle, self.tree.size()) {
+        let source = self.tree.source().as_ref();
+        match fetch_stubs(source, bundle.number(), bundle.width(), self.tree.size()) {
             Ok(stubs) => Ok(Some(stubs)),
-            Err(FollowError::Missing { .. } | FollowError::Fetch(FetchError::Forbidden { .. })) => Ok(None),
+            Err(error) if error.is_not_shown() => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -15,28 +15,29 @@ use crate::primitives::{Digest, Tag, limits};
 
 const TILE: u64 = TILE_LEN as u64;
 
-/// The stubs that are said to lie beside a bundle's entries, one a entry, empty
-/// where there is none; not checked.
+/// The stubs that are said to lie beside the first `width` entries of a bundle, one
+/// an entry, empty where there is none; not checked. `size` is the log's.
 ///
 /// # Errors
 /// [`FollowError::Missing`] where none are shown, [`FollowError::Bundle`] for what
 /// cannot be cut into as many; [`FollowError::Fetch`].
-pub fn fetch_stubs(source: &dyn LogSource, bundle: &Bundle, size: u64) -> Result<Vec<Vec<u8>>, FollowError> {
-    let width = bundle.hashes().len();
-    let wanted = path(
-        TileKind::Stubs,
-        bundle.number(),
-        u16::try_from(width).expect("at most 256"),
-    );
+pub fn fetch_stubs(
+    source: &dyn LogSource,
+    number: u64,
+    width: u16,
+    size: u64,
+) -> Result<Vec<Vec<u8>>, FollowError> {
+    let wanted = path(TileKind::Stubs, number, width);
     let most = |width| usize::from(width) * (2 + limits::CREDENTIAL_BYTES_MAX);
     let (bytes, served) = fetch(source, wanted, size, most)?;
     let stubs = read_bundle(&bytes, served).map_err(|error| FollowError::Bundle {
         from: source.name().to_owned(),
         path: wanted.to_string(),
-        first: bundle.first(),
+        first: number.saturating_mul(TILE),
         error,
     })?;
-    Ok(stubs.into_iter().take(width).map(<[u8]>::to_vec).collect())
+    let wanted = stubs.into_iter().take(usize::from(width));
+    Ok(wanted.map(<[u8]>::to_vec).collect())
 }
 
 /// The first `width` tags of a tile, not checked.
@@ -84,7 +85,7 @@ impl Beside {
     /// another stub is shown than it names.
     pub fn read(source: &dyn LogSource, bundle: &Bundle, size: u64) -> Result<Self, FollowError> {
         let mut beside = Self {
-            stubs: fetch_stubs(source, bundle, size)?,
+            stubs: fetch_stubs(source, bundle.number(), bundle.width(), size)?,
             ..Self::default()
         };
         for ((index, bytes), stub) in bundle.entries().zip(&beside.stubs) {

@@ -78,6 +78,12 @@ impl Bundle {
         self.number
     }
 
+    /// How many entries it has, at most 256.
+    #[must_use]
+    pub fn width(&self) -> u16 {
+        u16::try_from(self.hashes.len()).expect("at most 256")
+    }
+
     /// Index of its first entry.
     #[must_use]
     pub fn first(&self) -> u64 {

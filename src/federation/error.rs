@@ -137,6 +137,16 @@ impl FollowError {
         )
     }
 
+    /// Whether a file is not shown at all, or not to us: no fault where it lies
+    /// beside the log.
+    #[must_use]
+    pub fn is_not_shown(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing { .. } | Self::Fetch(FetchError::Forbidden { .. })
+        )
+    }
+
     /// What was found, as a word for machines.
     #[must_use]
     pub fn rule(&self) -> &'static str {

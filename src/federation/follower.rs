@@ -264,14 +264,13 @@ impl Follower {
     /// Stubs and tags that are not shown are no finding: the log is whole without
     /// them.
     fn tell_beside(&self, round: &mut Round, beside: BesideTaken) {
-        let is_not_shown = beside.is_not_shown();
         let mut told = BesideRound {
             entries: beside.kept.entries,
             lacking: beside.kept.lacking,
             not_shown: None,
         };
         match beside.stopped {
-            Some(why) if is_not_shown => told.not_shown = Some(why.to_string()),
+            Some(why) if why.is_not_shown() => told.not_shown = Some(why.to_string()),
             Some(error) => self.tell(round, error, &self.client),
             None => {}
         }

@@ -3,19 +3,22 @@
 //! signed; here they are checked once more as this node's own, and what is derived
 //! from keys alone is made anew: rows of batches, and the tags of coupons, by
 //! signing them again (Ed25519 is deterministic). Index and state come from the
-//! entries when the node is opened. What lay beside receipts is not in the log.
+//! entries when the node is opened. What lay beside receipts is not in the log: their
+//! stubs can come from whoever kept them, details and secrets are gone.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use crate::credential::coupon_tag;
+use crate::credential::{coupon_tag, receipt_tag};
 use crate::ledger::{BatchIssued, Event};
-use crate::merkle::{Frontier, Hash, leaf_hash};
+use crate::merkle::{Frontier, Hash, TILE_LEN, leaf_hash};
 use crate::primitives::{Digest, Position, Tag, UnixSeconds, limits};
-use crate::store::{Batch, Engine, rows, scan_entries};
+use crate::store::{Batch, Engine, beside, rows, scan_entries};
 
+use super::answers::ReceiptRecord;
 use super::batches::{tag_rows, template_of};
 use super::coupons::Permutations;
-use super::find::linked;
+use super::find::{linked, recorded};
 use super::keyring::Keyring;
 use super::pending::BatchRow;
 use super::{NodeError, NodeOptions};
@@ -118,6 +121,62 @@ impl<'a> Restore<'a> {
         self.engine.commit(batch)?;
         (self.size, self.last) = (size, last);
         Ok(())
+    }
+
+    /// The receipts among the 256 entries from `number` times 256 on beside which
+    /// nothing lies, with the tags of their stubs.
+    ///
+    /// # Errors
+    /// [`NodeError`] when the store cannot be read.
+    pub fn without_stub(&self, number: u64) -> Result<Vec<(u64, Tag)>, NodeError> {
+        let first = number.saturating_mul(TILE_LEN as u64);
+        let end = first.saturating_add(TILE_LEN as u64);
+        let mut receipts = BTreeMap::new();
+        let mut unread = None;
+        scan_entries(self.engine, first, &mut |index, bytes| {
+            if index >= end {
+                return ControlFlow::Break(());
+            }
+            match recorded(index, bytes).map(|recorded| recorded.event) {
+                Ok(Event::ReceiptIssued(receipt)) => {
+                    receipts.insert(index, receipt.tag);
+                }
+                Ok(_) => {}
+                Err(error) => unread = Some(error),
+            }
+            ControlFlow::Continue(())
+        })?;
+        if let Some(error) = unread {
+            return Err(error);
+        }
+        beside::scan(self.engine, first, &mut |index, _| {
+            if index >= end {
+                return ControlFlow::Break(());
+            }
+            receipts.remove(&index);
+            ControlFlow::Continue(())
+        })?;
+        Ok(receipts.into_iter().collect())
+    }
+
+    /// Puts stubs beside receipts that [lack](Self::without_stub) them, durably, as
+    /// one commit. One that is not what the tag with it names is left out; how many
+    /// were put.
+    ///
+    /// # Errors
+    /// [`NodeError`] when the store cannot be read or written.
+    pub fn put_stubs(&mut self, stubs: &[((u64, Tag), &[u8])]) -> Result<u64, NodeError> {
+        let named = stubs.iter().filter(|((_, tag), stub)| receipt_tag(stub) == *tag);
+        let records: BTreeMap<u64, Option<Vec<u8>>> = named
+            .map(|((index, _), stub)| (*index, Some(ReceiptRecord::encode_stub(stub))))
+            .collect();
+        if records.is_empty() {
+            return Ok(0);
+        }
+        let mut batch = Batch::default();
+        beside::edit(self.engine, &mut batch, &records)?;
+        self.engine.commit(batch)?;
+        Ok(records.len() as u64)
     }
 
     /// The row of a batch goes with its entry; its tags are stored before.

@@ -21,7 +21,7 @@ pub mod telemetry;
 pub use compact::{Compacted, Step};
 pub use config::{CONFIG_FILE, Config, Overrides};
 pub use directory::{Initialised, NewDir, NodeDir, OpenedNode, Passphrase, System};
-pub use recover::Recovered;
+pub use recover::{Recovered, StubsBack};
 pub use run::{Serving, serve};
 
 use std::path::PathBuf;

@@ -9,7 +9,6 @@ use super::{BUNDLE_LEN, LogCopy};
 use crate::federation::beside::{Beside, TagFetcher};
 use crate::federation::bundles::{Bundle, EntryForm};
 use crate::federation::error::FollowError;
-use crate::federation::source::FetchError;
 use crate::federation::tree::{VerifiedTree, path};
 use crate::log::tile_path::{TileKind, write_bundle_entry};
 use crate::primitives::limits;
@@ -75,15 +74,6 @@ pub struct BesideTaken {
 }
 
 impl BesideTaken {
-    /// Whether they stopped where the source shows none, or none to us.
-    #[must_use]
-    pub fn is_not_shown(&self) -> bool {
-        matches!(
-            self.stopped,
-            Some(FollowError::Missing { .. } | FollowError::Fetch(FetchError::Forbidden { .. }))
-        )
-    }
-
     /// Makes it last: what was written is durable already.
     pub(super) fn settle(&self, files: &CopyFiles) -> Result<(), FollowError> {
         let Some(before) = &self.before else { return Ok(()) };
@@ -191,8 +181,7 @@ impl LogCopy {
             write_bundle_entry(&mut bytes, stub)
                 .map_err(|error| FollowError::Tree(format!("a bundle of stubs: {error}")))?;
         }
-        let width = u16::try_from(stubs.len()).expect("at most 256");
-        self.files
-            .put_tile(&path(TileKind::Stubs, bundle.number(), width), &bytes)
+        let path = path(TileKind::Stubs, bundle.number(), bundle.width());
+        self.files.put_tile(&path, &bytes)
     }
 }

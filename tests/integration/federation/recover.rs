@@ -179,6 +179,10 @@ fn a_restored_backup_gets_back_what_it_lacks_and_nothing_is_done_twice() {
         (&json!(size), &json!(false))
     );
     assert!(recovered["fetched"].as_u64().unwrap() >= 5, "{recovered}");
+    assert_eq!(
+        recovered["stubs"],
+        json!({"fetched": 1, "lacking": 0, "stopped": null})
+    );
     shop.start();
     // What was in the backup is answered as ever, and so is what entries alone tell.
     for call in [&sold, &redeemed, &lost_redemption, &late_redemption] {
@@ -204,8 +208,12 @@ fn a_restored_backup_gets_back_what_it_lacks_and_nothing_is_done_twice() {
         answer["sequence_number"].as_u64().unwrap()
     };
     assert_eq!(number(&shop.sell("c/1")), number(&lost_sale) + 1);
-    // The log went on from where it was: who followed it sees nothing wrong.
+    // The log went on from where it was: who followed it sees nothing wrong, and for
+    // who audits it from outside nothing is missing.
     assert!(shop.size() > size);
+    let (url, key) = (shop.url(), shop.place.key("office_key"));
+    let outside = shop.place.json(&["audit", url, "--key", key, "--json"]);
+    assert_eq!(outside["verdict"], "clean", "{outside}");
     shop.stop();
     let audit = shop.place.run(&["audit", "shop", "--json"]);
     let report: Value = serde_json::from_slice(&audit.stdout).unwrap();
@@ -215,6 +223,61 @@ fn a_restored_backup_gets_back_what_it_lacks_and_nothing_is_done_twice() {
         (&json!("details_missing"), &entry)
     );
     assert_eq!(report["findings_total"], 1, "{report}");
+    let message = finding["message"].as_str().unwrap();
+    assert!(message.contains("not its details"), "{message}");
+}
+
+#[test]
+fn stubs_come_back_from_whoever_has_them_and_none_but_the_right_ones() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut shop = Shop::open();
+    for n in 0..3 {
+        shop.sell(&format!("s/{n}"));
+    }
+    let size = shop.size();
+    shop.stop();
+    // One mirror has no stubs, one has a wrong one, one is as it should be.
+    copy(&shop.at("mirror"), &shop.at("bare"));
+    fs::remove_dir_all(shop.at("bare/tile/stubs")).unwrap();
+    copy(&shop.at("mirror"), &shop.at("wrong"));
+    let file = shop.at(&format!("wrong/tile/stubs/000.p/{size}"));
+    let mut bundle = fs::read(&file).unwrap();
+    let last = bundle.len() - 1;
+    bundle[last] ^= 1;
+    fs::write(&file, bundle).unwrap();
+    fs::remove_dir_all(shop.place.shop().join("store")).unwrap();
+    let recovered = |from: &str| shop.place.json(&["recover", "shop", "--from", from, "--json"]);
+    let bare = recovered("bare");
+    let stubs = &bare["stubs"];
+    assert_eq!(
+        (&stubs["fetched"], &stubs["lacking"]),
+        (&json!(0), &json!(3)),
+        "{bare}"
+    );
+    let why = stubs["stopped"].as_str().unwrap();
+    assert!(why.contains("has no tile/stubs/000"), "{why}");
+    // From a log that is whole, only what lacks is fetched; again changes nothing.
+    for (from, fetched, lacking) in [("wrong", 2, 1), ("mirror", 1, 0), ("mirror", 0, 0)] {
+        let again = recovered(from);
+        let stubs = json!({"fetched": fetched, "lacking": lacking, "stopped": null});
+        assert_eq!(
+            (&again["fetched"], &again["stubs"]),
+            (&json!(0), &stubs),
+            "{again}"
+        );
+    }
+    shop.start();
+    // A mirror of the node has all of them, as the mirror before.
+    let (url, key) = (shop.url().to_owned(), shop.place.key("office_key").to_owned());
+    let round = shop
+        .place
+        .json(&["mirror", &url, "after", "--key", &key, "--once", "--json"]);
+    assert_eq!(round["beside"]["lacking"], 0, "{round}");
+    assert_eq!(
+        fs::read(shop.at(&format!("after/tile/stubs/000.p/{size}"))).unwrap(),
+        fs::read(shop.at(&format!("mirror/tile/stubs/000.p/{size}"))).unwrap()
+    );
+    shop.stop();
 }
 
 #[test]
