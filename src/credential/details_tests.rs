@@ -98,7 +98,7 @@ fn another_secret_another_root() {
     assert_ne!(sample().root(&SECRET), sample().root(&[7; 32]));
 }
 
-/// What imports and repeats are told apart by.
+/// What an import tells its sales apart by.
 #[test]
 fn written_details_are_the_stored_form_under_no_secret() {
     let written = sample().write();
@@ -227,6 +227,51 @@ fn details_reach_to_their_limits_and_no_further() {
         details.taxes = vec![details.taxes[0].clone(); count];
         assert_readable(&details, count == 100, "taxes");
     }
+}
+
+/// All that a receipt may have, each as long as it may be, lies within the caps
+/// on bytes: these bound the work of reading, and refuse no receipt.
+#[test]
+fn the_largest_details_are_read() {
+    let most = |places| Decimal {
+        units: -(10_i64.pow(u32::try_from(limits::DECIMAL_DIGITS_MAX).unwrap()) - 1),
+        places,
+    };
+    let text = "x".repeat(limits::REFERENCE_BYTES_MAX);
+    let line = Line {
+        description: "x".repeat(limits::DESCRIPTION_BYTES_MAX),
+        quantity: most(limits::QUANTITY_PLACES_MAX),
+        unit: Some("x".repeat(limits::UNIT_BYTES_MAX)),
+        unit_price: Some(most(limits::UNIT_PRICE_PLACES_MAX)),
+        total: amount(-limits::AMOUNT_MAX),
+        tax_rate: Some(most(limits::RATE_PLACES_MAX)),
+    };
+    let tender = Tender {
+        kind: "x".repeat(limits::TENDER_KIND_CHARS_MAX),
+        amount: amount(-limits::AMOUNT_MAX),
+    };
+    let tax = Tax {
+        rate: line.tax_rate,
+        net: amount(-limits::AMOUNT_MAX),
+        tax: amount(-limits::AMOUNT_MAX),
+    };
+    let details = ReceiptDetails {
+        lines: vec![line; limits::RECEIPT_LINES_MAX],
+        tenders: vec![tender; limits::RECEIPT_TENDERS_MAX],
+        taxes: vec![tax; limits::RECEIPT_TENDERS_MAX],
+        cashier: Some(text.clone()),
+        member: Some(text.clone()),
+        till_reference: Some(text.clone()),
+        refers_to: Some(text),
+    };
+    assert_readable(&details, true, "the largest details");
+    assert!(details.encode(&SECRET).len() < limits::DETAILS_BYTES_MAX);
+    assert!(
+        details
+            .leaves(&SECRET)
+            .iter()
+            .all(|leaf| leaf.len() < limits::LEAF_BYTES_MAX)
+    );
 }
 
 #[test]
