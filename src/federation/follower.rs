@@ -98,6 +98,8 @@ pub struct Round {
     pub size: u64,
     /// Its root.
     pub root: Digest,
+    /// Entries that the log showed; `None` when it showed no checkpoint.
+    pub shown: Option<u64>,
     /// Entries that are verified since this round.
     pub new_entries: u64,
     /// Entries that were read once more.
@@ -237,9 +239,24 @@ impl Follower {
         round
     }
 
+    /// What is known without asking anyone: what is held, and evidence that was kept.
+    #[must_use]
+    pub fn kept(&self) -> Round {
+        let mut round = Round::default();
+        match self.copy.held(&self.client) {
+            Ok(held) => {
+                round.size = held.map_or(0, |held| held.checkpoint.size);
+            }
+            Err(error) => self.tell(&mut round, error, &self.client),
+        }
+        self.tell_kept_evidence(&mut round);
+        round
+    }
+
     fn follow(&mut self, round: &mut Round, progress: &mut dyn FnMut(u64)) -> Result<(), FollowError> {
         let held = self.copy.held(&self.client)?;
         let shown = self.client.checkpoint()?;
+        round.shown = Some(shown.checkpoint.size);
         if let Some(held) = &held
             && shown.checkpoint.size < held.checkpoint.size
         {

@@ -13,6 +13,10 @@ pub struct FollowMetrics {
     findings: IntGaugeVec,
     read: IntCounterVec,
     rounds: IntCounterVec,
+    failed: IntCounterVec,
+    lag: IntGaugeVec,
+    beside: IntGaugeVec,
+    ended: IntGaugeVec,
 }
 
 impl FollowMetrics {
@@ -50,19 +54,52 @@ impl FollowMetrics {
             &["log"],
         );
         let rounds = IntCounterVec::new(options("rounds_total", "Rounds that were made"), &["log"]);
+        let failed = IntCounterVec::new(
+            options("failed_rounds_total", "Rounds that found something"),
+            &["log"],
+        );
+        let lag = IntGaugeVec::new(
+            options(
+                "lag_entries",
+                "Entries that the log has shown and that are not verified yet",
+            ),
+            &["log"],
+        );
+        let beside = IntGaugeVec::new(
+            options(
+                "beside_entries",
+                "Entries beside which a mirror keeps receipts' stubs and coupons' tags",
+            ),
+            &["log"],
+        );
+        let ended = IntGaugeVec::new(
+            options(
+                "ended",
+                "1 when a fork was found and the node follows the log no further",
+            ),
+            &["log"],
+        );
         let metrics = Self {
             entries: entries.expect(PLAIN),
             verified_at: verified_at.expect(PLAIN),
             findings: findings.expect(PLAIN),
             read: read.expect(PLAIN),
             rounds: rounds.expect(PLAIN),
+            failed: failed.expect(PLAIN),
+            lag: lag.expect(PLAIN),
+            beside: beside.expect(PLAIN),
+            ended: ended.expect(PLAIN),
         };
-        let all: [Box<dyn prometheus::core::Collector>; 5] = [
+        let all: [Box<dyn prometheus::core::Collector>; 9] = [
             Box::new(metrics.entries.clone()),
             Box::new(metrics.verified_at.clone()),
             Box::new(metrics.findings.clone()),
             Box::new(metrics.read.clone()),
             Box::new(metrics.rounds.clone()),
+            Box::new(metrics.failed.clone()),
+            Box::new(metrics.lag.clone()),
+            Box::new(metrics.beside.clone()),
+            Box::new(metrics.ended.clone()),
         ];
         for collector in all {
             registry
@@ -77,8 +114,19 @@ impl FollowMetrics {
         self.rounds.with_label_values(&[log]).inc();
         let read = round.new_entries + round.entries_again;
         self.read.with_label_values(&[log]).inc_by(read);
-        let entries = i64::try_from(round.size).unwrap_or(i64::MAX);
-        self.entries.with_label_values(&[log]).set(entries);
+        let set = |gauge: &IntGaugeVec, entries: u64| {
+            let entries = i64::try_from(entries).unwrap_or(i64::MAX);
+            gauge.with_label_values(&[log]).set(entries);
+        };
+        set(&self.entries, round.size);
+        if let Some(shown) = round.shown {
+            set(&self.lag, shown.saturating_sub(round.size));
+        }
+        if let Some(beside) = &round.beside {
+            set(&self.beside, beside.entries);
+        }
+        let failed = u64::from(!round.findings.is_empty());
+        self.failed.with_label_values(&[log]).inc_by(failed);
         for severity in [Severity::Unknown, Severity::Wrong, Severity::Fork] {
             let found = round
                 .findings
@@ -93,5 +141,10 @@ impl FollowMetrics {
             // Seconds since 1970 are far below 2^53.
             self.verified_at.with_label_values(&[log]).set(now.0 as f64);
         }
+    }
+
+    /// A fork has ended the rounds of the log at `log`.
+    pub fn ended(&self, log: &str) {
+        self.ended.with_label_values(&[log]).set(1);
     }
 }

@@ -12,6 +12,7 @@
 //! | [`copy`] | a verified copy in a directory: a mirror, a monitor's memory |
 //! | [`follower`] | rounds of a monitor or mirror, and what they find |
 //! | [`audited`] | a log read from elsewhere, for an audit |
+//! | [`keeper`] | mirrors that a node keeps by itself |
 //! | [`metrics`] | what monitors and mirrors count |
 //! | [`submit`] | the node's own checkpoints on their way to its witnesses |
 //! | [`witness`] | cosigning the logs of others (c2sp.org/tlog-witness) |
@@ -28,6 +29,7 @@ pub mod dir_source;
 mod error;
 pub mod follower;
 pub mod http_source;
+pub mod keeper;
 pub mod metrics;
 pub mod source;
 pub mod submit;

@@ -63,6 +63,7 @@ pub use receipts::{CheckedReceipt, PreparedReceipt};
 pub use recover::guard_from_checkpoint;
 pub use requests::{Caller, Scope};
 pub use restore::Restore;
+pub(crate) use signers::give_way;
 pub use upkeep::Upkeep;
 pub use witnessing::ToWitness;
 

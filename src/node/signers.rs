@@ -123,11 +123,16 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().min(limits::SIGNERS_MAX))
 }
 
-fn sign(queue: &crossbeam_channel::Receiver<Work>) {
+/// Has the calling thread, and those that it starts, give way to all others.
+pub(crate) fn give_way(who: &str) {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::debug!(%error, "the signing threads keep their priority");
+        tracing::debug!(%error, "{who} keeps its priority");
     }
+}
+
+fn sign(queue: &crossbeam_channel::Receiver<Work>) {
+    give_way("a signing thread");
     for work in queue {
         // The hook has said where; whoever waits finds no answer.
         let _ = std::panic::catch_unwind(AssertUnwindSafe(work));

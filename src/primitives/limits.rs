@@ -266,6 +266,21 @@ pub const EVIDENCE_KEPT_MAX: usize = 16;
 /// Mirrors that a node serves: as many neighbours, and a short table.
 pub const MIRRORS_SERVED_MAX: usize = 256;
 
+/// Mirrors that a node keeps up to date itself: each has a thread, and up to eight
+/// bundles of another log in memory while it reads.
+pub const MIRRORS_KEPT_MAX: usize = 16;
+
+/// Longest pause before a mirrored log that gave a finding is looked at again, in
+/// seconds.
+pub const MIRROR_PAUSE_SECONDS_MAX: u64 = 3_600;
+
+/// How long a stop waits for mirrors' rounds under way, in seconds: their copies are
+/// whole without.
+pub const MIRROR_STOP_SECONDS_MAX: u64 = 5;
+
+/// Longest file with a bearer key: one line.
+pub const ACCESS_KEY_FILE_BYTES_MAX: usize = 256;
+
 /// Characters of a mirror's name in a path: a label of a host's name.
 pub const MIRROR_NAME_CHARS_MAX: usize = 63;
 

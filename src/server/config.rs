@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::mirrors::{self, MirrorConfig, RawMirror};
 use crate::credential::Algorithm;
 use crate::http::QrForm;
 use crate::log::{KeyKind, VerifierKey};
@@ -107,12 +108,19 @@ const SETTINGS: &[Setting] = &[
     },
     Setting {
         key: "mirrors",
-        example: "{ other-coop = \"/srv/mirrors/other-coop\" }",
+        example: concat!(
+            "{ other-coop = { dir = \"/srv/mirrors/other-coop\", url = \"https://other.example\", ",
+            "log_key = \"example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k\", ",
+            "key_file = \"keys/other-coop.key\", seconds = 60 } }",
+        ),
         meaning: &[
-            "Copies of other nodes' logs that this node serves under /mirror/NAME/, each with the",
-            "directory that `tallystick mirror URL DIR` keeps up to date; a relative path is relative to",
-            "this node's directory. Names are of a-z, 0-9, - and . Who may read this node's entries may",
-            "read theirs. None by default.",
+            "Copies of other nodes' logs that this node serves under /mirror/NAME/, each with its",
+            "directory; a relative path is relative to this node's directory. With a url the node keeps the",
+            "copy up to date by itself: log_key is the log's key (vkey) as the other co-op publishes it,",
+            "key_file a file with the auditor's key that it gave out, and seconds the time between two",
+            "rounds, 1 to 86400, 60 by default; at most 16 are kept so. Without a url somebody else keeps",
+            "it, with `tallystick mirror URL DIR`. Names are of a-z, 0-9, - and . Who may read this node's",
+            "entries may read theirs. None by default.",
         ],
     },
     Setting {
@@ -221,8 +229,8 @@ pub struct Config {
     pub metrics_public: bool,
     /// Whether the log's entries are for all.
     pub entries_public: bool,
-    /// Directories of mirrored logs, by name, relative to the node's directory.
-    pub mirrors: BTreeMap<String, PathBuf>,
+    /// Mirrored logs, by name.
+    pub mirrors: BTreeMap<String, MirrorConfig>,
     /// How long a status list is good, in seconds.
     pub status_list_seconds: u64,
     /// Keys of the logs whose checkpoints are cosigned.
@@ -324,7 +332,7 @@ struct Raw {
     cors_origins: Option<Spanned<Vec<String>>>,
     metrics_public: Option<bool>,
     entries_public: Option<bool>,
-    mirrors: Option<Spanned<BTreeMap<String, PathBuf>>>,
+    mirrors: Option<Spanned<BTreeMap<String, RawMirror>>>,
     status_list_seconds: Option<Spanned<u64>>,
     witness_logs: Option<Spanned<Vec<String>>>,
     witness_policy: Option<PathBuf>,
@@ -472,7 +480,9 @@ impl Config {
                 .unwrap_or_default(),
             metrics_public: raw.metrics_public.unwrap_or_default(),
             entries_public: raw.entries_public.unwrap_or_default(),
-            mirrors: source.read("mirrors", raw.mirrors, mirrors)?.unwrap_or_default(),
+            mirrors: source
+                .read("mirrors", raw.mirrors, mirrors::parse)?
+                .unwrap_or_default(),
             status_list_seconds: source
                 .read("status_list_seconds", raw.status_list_seconds, list_seconds)?
                 .unwrap_or(STATUS_LIST_SECONDS_DEFAULT),
@@ -662,25 +672,6 @@ fn witness_logs(texts: Vec<String>, own: &str) -> Result<Vec<VerifierKey>, Strin
         keys.push(key);
     }
     Ok(keys)
-}
-
-fn mirrors(named: BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, PathBuf>, String> {
-    let most = limits::MIRRORS_SERVED_MAX;
-    if named.len() > most {
-        return Err(format!("at most {most} mirrors are served"));
-    }
-    let is_name = |name: &String| {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-        (1..=limits::MIRROR_NAME_CHARS_MAX).contains(&name.len())
-            && name.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && name.chars().all(plain)
-    };
-    match named.keys().find(|name| !is_name(name)) {
-        Some(name) => Err(format!(
-            "{name:?} is no name: a-z, 0-9, - and ., a letter or digit first"
-        )),
-        None => Ok(named),
-    }
 }
 
 fn witness_seconds(seconds: u64) -> Result<u64, String> {

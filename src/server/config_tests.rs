@@ -49,7 +49,14 @@ fn every_setting_is_in_the_file_and_its_example_is_right() {
     let config = parse(&text).unwrap();
     assert_eq!(config.workers, Some(2));
     assert_eq!(config.cors_origins, ["https://till.coop.example"]);
-    assert_eq!(config.mirrors["other-coop"], Path::new("/srv/mirrors/other-coop"));
+    let mirror = &config.mirrors["other-coop"];
+    assert_eq!(mirror.dir, Path::new("/srv/mirrors/other-coop"));
+    let follow = mirror.follow.as_ref().unwrap();
+    assert_eq!(
+        (follow.url.as_str(), follow.seconds),
+        ("https://other.example", 60)
+    );
+    assert_eq!(follow.key_file.as_deref(), Some(Path::new("keys/other-coop.key")));
     assert_eq!(config.witness_logs[0].name(), "example.com/foo");
 }
 
@@ -101,19 +108,71 @@ fn errors_name_file_line_key_fault_and_remedy() {
         "cors_origins = [\"*\"]",
         &["line 3: cors_origins: \"*\"", "till.coop.example"],
     );
-    check(
-        "mirrors = { \"a/b\" = \"x\" }",
-        &["line 3: mirrors: \"a/b\" is no name"],
-    );
-    check(
-        "mirrors = { Other = \"x\" }",
-        &["mirrors: \"Other\" is no name", "other-coop"],
-    );
     check("entries_open = true", &["line 3: ", "entries_open"]);
     check("this is no line", &["line 3: ", "key = value"]);
     check("name = \"twice\"", &["line 3: "]);
     let error = parse("name = \"x\"").unwrap_err().to_string();
     assert!(error.contains("base_url is missing"), "{error}");
+}
+
+#[test]
+fn mirrors_have_a_name_a_directory_and_where_they_are_kept_from() {
+    let key = "log_key = \"example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k\"";
+    let witness = "log_key = \"remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2\"";
+    let url = "url = \"https://other.example\"";
+    for (mirror, said) in [
+        ("\"a/b\" = { dir = \"x\" }".to_owned(), "\"a/b\" is no name"),
+        ("Other = { dir = \"x\" }".to_owned(), "\"Other\" is no name"),
+        ("a = \"x\"".to_owned(), "mirrors: "),
+        (
+            "a = { url = \"https://other.example\" }".to_owned(),
+            "missing field `dir`",
+        ),
+        ("a = { dir = \"x\", sekonds = 5 }".to_owned(), "sekonds"),
+        (
+            "a = { dir = \"x\" }, b = { dir = \"x\" }".to_owned(),
+            "b: another mirror has the directory x",
+        ),
+        (
+            "a = { dir = \"x\", seconds = 5 }".to_owned(),
+            "a: log_key, key_file and seconds are for",
+        ),
+        (format!("a = {{ dir = \"x\", {url} }}"), "a: log_key is missing"),
+        (
+            format!("a = {{ dir = \"x\", {url}, log_key = \"x\" }}"),
+            "a: log_key: \"x\"",
+        ),
+        (
+            format!("a = {{ dir = \"x\", {url}, {witness} }}"),
+            "a witness's key",
+        ),
+        (
+            format!("a = {{ dir = \"x\", url = \"other\", {key} }}"),
+            "\"other\" is no URL",
+        ),
+        (
+            format!("a = {{ dir = \"x\", {url}, {key}, seconds = 0 }}"),
+            "0 is not from 1 to 86400",
+        ),
+    ] {
+        check(&format!("mirrors = {{ {mirror} }}"), &["line 3: ", said]);
+    }
+    let kept = (0..17).map(|n| format!("m{n} = {{ dir = \"{n}\", {url}, {key} }}"));
+    let kept: Vec<String> = kept.collect();
+    check(&format!("mirrors = {{ {} }}", kept.join(", ")), &["at most 16"]);
+    let table = format!("[mirrors.other]\ndir = \"x\"\n{url}\n{key}\n");
+    assert_eq!(
+        parse(&with(&table)).unwrap().mirrors["other"]
+            .follow
+            .as_ref()
+            .unwrap()
+            .seconds,
+        60
+    );
+    assert_eq!(
+        parse(&with("[mirrors.a]\ndir = \"x\"")).unwrap().mirrors["a"].follow,
+        None
+    );
 }
 
 #[test]

@@ -24,9 +24,10 @@ use std::sync::Arc;
 use prometheus::Registry;
 use zeroize::Zeroizing;
 
-use super::ServerError;
 use super::config::{CONFIG_FILE, Config, LISTEN_DEFAULT, Overrides};
+use super::{ServerError, mirrors};
 use crate::credential::PublicKey;
+use crate::federation::keeper::KeptMirror;
 use crate::log::{KeyKind, Policy, VerifierKey};
 use crate::node::access::{AccessFile, AccessKeys, Role};
 use crate::node::keyring::{self, Keyring};
@@ -149,6 +150,8 @@ pub struct OpenedNode {
     pub config: Config,
     /// Who witnesses its log.
     pub policy: Option<Policy>,
+    /// The logs that are mirrored.
+    pub mirrors: Vec<KeptMirror>,
     /// Who may call.
     pub access: Arc<AccessKeys>,
     /// Its metrics.
@@ -346,9 +349,10 @@ impl NodeDir {
         passphrase: Option<&Passphrase>,
     ) -> Result<OpenedNode, ServerError> {
         let mut config = self.config(overrides)?;
+        let mirrors = mirrors::to_keep(&config.mirrors, &self.root)?;
         for mirror in config.mirrors.values_mut() {
             // `join` takes an absolute path as it is.
-            *mirror = self.root.join(&mirror);
+            mirror.dir = self.root.join(&mirror.dir);
         }
         let policy = self.witness_policy(&config)?;
         let keyring = self.keyring(passphrase)?;
@@ -374,6 +378,7 @@ impl NodeDir {
             report,
             config,
             policy,
+            mirrors,
             access: Arc::new(access),
             registry,
         })

@@ -7,6 +7,7 @@
 //! | [`config`] | `config.toml`: every setting, where it may come from, what is wrong with it |
 //! | [`directory`] | a node's directory: making it and opening it |
 //! | [`files`] | how many connections there is room for |
+//! | [`mirrors`] | copies of other logs: the setting, and what it says to keep |
 //! | [`run`] | serving a node until it is told to stop |
 //! | [`telemetry`] | log lines on standard error |
 
@@ -14,6 +15,7 @@ pub mod compact;
 pub mod config;
 pub mod directory;
 pub mod files;
+pub mod mirrors;
 mod recover;
 pub mod run;
 pub mod telemetry;

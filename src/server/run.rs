@@ -1,8 +1,10 @@
 //! Serving a node until it is told to stop, or its writer has stopped.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,11 +13,13 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::{OpenedNode, ServerError, files};
+use super::{Config, OpenedNode, ServerError, files};
 use crate::federation::Submitter;
+use crate::federation::keeper::Keeper;
 use crate::http::{self, HttpOptions, HttpState};
 use crate::log::Policy;
 use crate::node::Node;
+use crate::primitives::{Clock, Entropy, OsEntropy, SystemClock};
 
 /// How often the writer is looked after: the process ends within a second of
 /// its stopping.
@@ -54,7 +58,7 @@ pub async fn serve(
             metrics_public: opened.config.metrics_public,
             entries_public: opened.config.entries_public,
             witness_logs: opened.config.witness_logs.clone(),
-            mirrors: opened.config.mirrors.clone(),
+            mirrors: served_mirrors(&opened.config),
             workers: opened.config.workers,
             connections: files::connections(opened.config.connections),
             ..HttpOptions::default()
@@ -65,6 +69,7 @@ pub async fn serve(
         Some(policy) => Some(submitter(opened, policy).await?),
         None => None,
     };
+    let _keeper = keeper(opened)?;
     let submitting = async {
         match witnesses {
             Some(submitter) => submitter.run().await,
@@ -191,6 +196,24 @@ async fn submitter(opened: &OpenedNode, policy: &Policy) -> Result<Submitter, Se
         return Err(behind.into());
     }
     Ok(submitter)
+}
+
+/// What keeps the mirrors, as long as it lives.
+fn keeper(opened: &OpenedNode) -> Result<Option<Keeper>, ServerError> {
+    if opened.mirrors.is_empty() {
+        return Ok(None);
+    }
+    let (clock, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (Arc::new(SystemClock), Arc::new(OsEntropy));
+    Keeper::start(&opened.mirrors, &opened.registry, &clock, &entropy)
+        .map(Some)
+        .map_err(ServerError::Http)
+}
+
+fn served_mirrors(config: &Config) -> BTreeMap<String, PathBuf> {
+    let mirrors = config.mirrors.iter();
+    mirrors
+        .map(|(name, mirror)| (name.clone(), mirror.dir.clone()))
+        .collect()
 }
 
 fn say_opened(opened: &OpenedNode, address: SocketAddr) {

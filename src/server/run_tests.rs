@@ -51,6 +51,7 @@ fn faulty(dir: &NodeDir) -> (OpenedNode, FaultHandle) {
         report,
         config,
         policy: None,
+        mirrors: Vec::new(),
         access,
         registry,
     };

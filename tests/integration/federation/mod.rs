@@ -3,6 +3,7 @@
 
 mod beside;
 mod host;
+mod keeper;
 mod log_client;
 mod mirror;
 mod monitor;
