@@ -6,17 +6,20 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
+use super::verify::proof::read_policy;
 use super::{UsageError, follow, output};
 use crate::federation::client::CHECKPOINT;
 use crate::federation::follower::told;
 use crate::federation::{AuditedLog, LogClient};
-use crate::log::{Checkpoint, Note, VerifierKey};
+use crate::log::{Checkpoint, Note, Policy, VerifierKey};
 use crate::node::audit::{
-    AuditOptions, AuditReport, Finding, Part, Summary, Verdict, audit, audit_served, is_turnover, show_sum,
+    Against, AuditOptions, AuditReport, Finding, Part, Summary, Verdict, audit, audit_served, is_turnover,
+    show_sum,
 };
 use crate::primitives::{UnixSeconds, limits};
 use crate::server::{CONFIG_FILE, Config, NodeDir, Overrides};
@@ -68,6 +71,9 @@ pub struct Args {
     /// A checkpoint that this log has signed, as /checkpoint serves it; may be given several times
     #[arg(long = "checkpoint", value_name = "FILE")]
     checkpoints: Vec<PathBuf>,
+    /// A policy file (C2SP tlog-policy): a quorum of its witnesses has to have cosigned a checkpoint of the log
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// The guard file, where it is neither DIR.guard nor where DIR/config.toml says
     #[arg(long, value_name = "FILE", env = "TALLYSTICK_GUARD")]
     guard: Option<PathBuf>,
@@ -99,6 +105,7 @@ impl Args {
             return Err(UsageError(what).into());
         }
         let checkpoints = read_checkpoints(&self.checkpoints)?;
+        let policy = self.policy.as_deref().map(read_policy).transpose()?;
         let terminal = std::io::stderr().is_terminal();
         let mut progress = |done, end| {
             if terminal && end > 0 {
@@ -111,8 +118,12 @@ impl Args {
                             was signed before";
                 return Err(UsageError(what.to_owned()).into());
             }
-            let log = self.open_served()?;
-            audit_served(&log, part, &checkpoints, &mut progress)?
+            let log = self.open_served(policy.clone())?;
+            let against = Against {
+                checkpoints: &checkpoints,
+                policy: policy.as_ref(),
+            };
+            audit_served(&log, part, against, &mut progress)?
         } else {
             let dir = PathBuf::from(&self.log);
             let guard = match self.guard {
@@ -125,6 +136,7 @@ impl Args {
                 checkpoints,
                 work_dir: self.work_dir,
                 part,
+                policy,
             };
             audit(&options, &mut progress)?
         };
@@ -150,7 +162,7 @@ impl Args {
 }
 
 impl Args {
-    fn open_served(&self) -> anyhow::Result<AuditedLog> {
+    fn open_served(&self, policy: Option<Policy>) -> anyhow::Result<AuditedLog> {
         let source = follow::open(&self.log, self.key.as_deref())?;
         let key = if let Some(key) = &self.log_key {
             key.clone()
@@ -163,7 +175,11 @@ impl Args {
             ));
             key
         };
-        Ok(AuditedLog::open(&LogClient::new(source, key))?)
+        let mut client = LogClient::new(source, key);
+        if let Some(policy) = policy {
+            client = client.with_policy(Arc::new(policy));
+        }
+        Ok(AuditedLog::open(&client)?)
     }
 }
 
@@ -512,6 +528,7 @@ mod tests {
             compared: true,
             in_doubt: true,
             from_store: false,
+            note: None,
         });
         assert_eq!(exit_code(report.verdict()), 21);
         assert!(to_text(&report).contains("one of the guard file's two slots"));

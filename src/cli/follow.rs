@@ -12,12 +12,13 @@ use data_encoding::BASE64;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use serde_json::{Value, json};
 
+use super::verify::proof::read_policy;
 use super::{UsageError, output};
 use crate::federation::copy::{Keep, LogCopy};
 use crate::federation::follower::{Again, Finding, Follower, Round, Severity, Trust};
 use crate::federation::metrics::FollowMetrics;
 use crate::federation::{DirSource, HttpSource, LogSource};
-use crate::log::VerifierKey;
+use crate::log::{Policy, VerifierKey};
 use crate::primitives::{Clock as _, OsEntropy, SystemClock};
 
 /// Seconds between two rounds unless another number is given.
@@ -48,6 +49,9 @@ pub struct FollowArgs {
     /// A witness's key (vkey) whose cosignatures are checked and told; may be repeated
     #[arg(long = "witness", value_name = "VKEY", value_parser = parse_key)]
     witnesses: Vec<VerifierKey>,
+    /// A policy file (C2SP tlog-policy): a quorum of its witnesses has to have cosigned what is shown
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Where others keep the same log, a mirror or another monitor's state; may be repeated
     #[arg(long, value_name = "URL|DIR")]
     compare: Vec<String>,
@@ -149,13 +153,14 @@ impl FollowArgs {
             .iter()
             .map(|address| open(address, None))
             .collect::<anyhow::Result<Vec<_>>>()?;
+        let policy = self.policy.as_deref().map(read_policy).transpose()?.map(Arc::new);
         let registry = Registry::new();
         let metrics = FollowMetrics::new(&registry);
         let mut first = true;
         loop {
             let mut worst = None;
             for log in &mut logs {
-                let round = self.round(log, keep, hashes_only, &others);
+                let round = self.round(log, (keep, hashes_only), policy.as_ref(), &others);
                 let now = SystemClock.now();
                 metrics.count(&log.address, &round, now);
                 worst = worst.max(round.severity());
@@ -179,8 +184,8 @@ impl FollowArgs {
     fn round(
         &self,
         log: &mut Watched,
-        keep: Keep,
-        hashes_only: bool,
+        (keep, hashes_only): (Keep, bool),
+        policy: Option<&Arc<Policy>>,
         others: &[Arc<dyn LogSource>],
     ) -> Round {
         if log.follower.is_none() {
@@ -198,7 +203,10 @@ impl FollowArgs {
                             follower.client().key()
                         ));
                     }
-                    log.follower = Some(follower);
+                    log.follower = Some(match policy {
+                        Some(policy) => follower.with_policy(Arc::clone(policy)),
+                        None => follower,
+                    });
                 }
                 Err(error) => return Round::not_begun(&error),
             }
@@ -268,6 +276,7 @@ fn to_json(log: &Watched, round: &Round, now: u64) -> Value {
         "new_entries": round.new_entries,
         "entries_again": round.entries_again,
         "cosigned": cosigned.collect::<Vec<_>>(),
+        "vouched": round.vouched,
         "agreeing": round.agreeing,
         "beside": round.beside.as_ref().map(|beside| json!({
             "entries": beside.entries, "lacking": beside.lacking, "not_shown": beside.not_shown,
@@ -284,6 +293,9 @@ fn to_text(log: &Watched, round: &Round) -> String {
     );
     for (name, _) in &round.cosigned {
         let _ = write!(text, "; cosigned by {name}");
+    }
+    if let Some(vouched) = round.vouched {
+        let _ = write!(text, "; a quorum vouches for {vouched} of them");
     }
     if let Some(beside) = &round.beside {
         if beside.entries < round.size || beside.lacking > 0 {

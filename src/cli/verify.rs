@@ -5,7 +5,7 @@
 //! are read and the answer is put into words. docs/verify.md describes it.
 
 mod evidence;
-mod proof;
+pub(super) mod proof;
 mod trust;
 mod words;
 

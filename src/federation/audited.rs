@@ -7,13 +7,13 @@ use std::sync::Mutex;
 
 use super::beside::{fetch_stubs, fetch_tags};
 use super::bundles::{Bundle, EntryForm};
-use super::client::LogClient;
+use super::client::{LogClient, SignedCheckpoint};
 use super::error::FollowError;
 use super::tree::VerifiedTree;
 use crate::log::VerifierKey;
 use crate::merkle::TILE_LEN;
-use crate::node::audit::{Rule, Served, ServedLog};
-use crate::primitives::{Digest, limits};
+use crate::node::audit::{Rule, Served, ServedLog, ShownCheckpoint};
+use crate::primitives::limits;
 
 const BUNDLE_LEN: u64 = TILE_LEN as u64;
 
@@ -26,6 +26,9 @@ pub struct AuditedLog {
     tree: VerifiedTree,
     key: VerifierKey,
     has_stubs: bool,
+    /// What a quorum has cosigned, where a policy asks for that; and whether it is of
+    /// this tree.
+    witnessed: Option<(SignedCheckpoint, bool)>,
     /// Tiles of tags, the one used last at the end: coupons are redeemed in any
     /// order.
     tags: Mutex<Vec<KeptTags>>,
@@ -37,8 +40,23 @@ impl AuditedLog {
     /// # Errors
     /// [`FollowError`]; also where entries may not be read.
     pub fn open(client: &LogClient) -> Result<Self, FollowError> {
+        // Before the newest checkpoint: it is not longer, then, than that one.
+        let witnessed = match client.policy() {
+            Some(_) => client.told_witnessed()?,
+            None => None,
+        };
         let tree = client.update(None)?;
+        let witnessed = match witnessed {
+            Some(signed) => {
+                let checkpoint = &signed.checkpoint;
+                let is_of_tree =
+                    checkpoint.size <= tree.size() && tree.root_at(checkpoint.size)? == checkpoint.root.0;
+                Some((signed, is_of_tree))
+            }
+            None => None,
+        };
         let mut log = Self {
+            witnessed,
             key: client.key().clone(),
             has_stubs: false,
             tags: Mutex::default(),
@@ -84,9 +102,24 @@ impl ServedLog for AuditedLog {
         &self.key
     }
 
-    fn signed(&self) -> (u64, Digest) {
-        let checkpoint = &self.tree.signed().checkpoint;
-        (checkpoint.size, checkpoint.root)
+    fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
+    fn checkpoints(&self) -> Vec<ShownCheckpoint> {
+        let shown = |signed: &SignedCheckpoint, what: &str, is_of_tree| ShownCheckpoint {
+            source: format!("the {what} that {} shows", self.name()),
+            size: signed.checkpoint.size,
+            root: signed.checkpoint.root,
+            note: signed.note.as_bytes().to_vec(),
+            is_of_tree,
+        };
+        let newest = self.tree.signed();
+        let witnessed = self.witnessed.iter();
+        let others = witnessed.filter(|(other, _)| other.checkpoint != newest.checkpoint);
+        std::iter::once(shown(newest, "checkpoint", true))
+            .chain(others.map(|(other, is_of_tree)| shown(other, "witnessed checkpoint", *is_of_tree)))
+            .collect()
     }
 
     fn has_stubs(&self) -> bool {

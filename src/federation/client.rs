@@ -10,7 +10,7 @@ use super::source::{FetchError, LogSource};
 use super::tree::VerifiedTree;
 use crate::ledger::{Event, Genesis};
 use crate::log::evidence::OtherHistory;
-use crate::log::{Checkpoint, Entry, ForkEvidence, KeyKind, VerifierKey};
+use crate::log::{Checkpoint, Entry, ForkEvidence, KeyKind, Policy, VerifierKey};
 use crate::primitives::{Digest, UnixSeconds, limits};
 
 /// Where a checkpoint lies under the log's prefix.
@@ -18,6 +18,9 @@ pub const CHECKPOINT: &str = "checkpoint";
 
 /// Where a mirror tells the key of the log that it is a copy of.
 pub const LOG_KEY: &str = "log.vkey";
+
+/// Where a node tells the newest checkpoint that a quorum has cosigned.
+const WITNESSED: &str = "v1/log/proofs/inclusion?index=0&witnessed=true";
 
 /// Where a node tells its keys.
 const DID_DOCUMENT: &str = ".well-known/did.json";
@@ -42,6 +45,7 @@ pub struct LogClient {
     source: Arc<dyn LogSource>,
     key: VerifierKey,
     witnesses: Vec<VerifierKey>,
+    policy: Option<Arc<Policy>>,
 }
 
 impl LogClient {
@@ -52,6 +56,7 @@ impl LogClient {
             source,
             key,
             witnesses: Vec::new(),
+            policy: None,
         }
     }
 
@@ -59,6 +64,25 @@ impl LogClient {
     #[must_use]
     pub fn with_witnesses(self, witnesses: Vec<VerifierKey>) -> Self {
         Self { witnesses, ..self }
+    }
+
+    /// The same with a policy, whose quorum has to have cosigned what is shown, and
+    /// whose witnesses' cosignatures are checked and told too.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Arc<Policy>) -> Self {
+        for witness in policy.witnesses() {
+            if !self.witnesses.contains(&witness.key) {
+                self.witnesses.push(witness.key.clone());
+            }
+        }
+        self.policy = Some(policy);
+        self
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> Option<&Policy> {
+        self.policy.as_deref()
     }
 
     /// The log's key.
@@ -94,6 +118,55 @@ impl LogClient {
             why: "there is none: is this the address of a log?".to_owned(),
         })?;
         self.open(&note)
+    }
+
+    /// The newest checkpoint that a quorum of its witnesses has cosigned, as a
+    /// Tallystick node says: the newest one of all is often not cosigned yet. Only its
+    /// signatures are checked. `None` where none is told.
+    ///
+    /// # Errors
+    /// As [`checkpoint`](Self::checkpoint).
+    pub fn told_witnessed(&self) -> Result<Option<SignedCheckpoint>, FollowError> {
+        let answer = match self.source.get(WITNESSED, limits::WITNESSED_ANSWER_BYTES_MAX) {
+            Ok(answer) => answer.unwrap_or_default(),
+            Err(error @ FetchError::Unreachable { .. }) => return Err(error.into()),
+            // Other logs answer what they like.
+            Err(_) => return Ok(None),
+        };
+        let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        let note = answer["checkpoint"].as_str();
+        note.map(|note| self.open(note.as_bytes())).transpose()
+    }
+
+    /// The size of the newest checkpoint that is valid by the policy, of `shown` and
+    /// of what is [told](Self::told_witnessed); it is of the same history as `tree`,
+    /// which is that of `shown`. `None` without a policy.
+    ///
+    /// # Errors
+    /// [`FollowError::NoQuorum`]; [`FollowError::Forked`] with the evidence.
+    pub fn vouched(&self, tree: &VerifiedTree) -> Result<Option<u64>, FollowError> {
+        let Some(policy) = &self.policy else {
+            return Ok(None);
+        };
+        let (shown, size) = (tree.signed(), tree.size());
+        let error = match policy.open(shown.note.as_bytes(), Some(&self.key)) {
+            Ok(_) => return Ok(Some(size)),
+            Err(error) => error,
+        };
+        let told = self.told_witnessed()?;
+        let valid = told.filter(|told| policy.open(told.note.as_bytes(), Some(&self.key)).is_ok());
+        let Some(valid) = valid else {
+            let from = self.source.name().to_owned();
+            return Err(FollowError::NoQuorum { from, size, error });
+        };
+        let vouched = valid.checkpoint.size;
+        if vouched <= size {
+            self.begins_with(tree, &valid)?;
+        } else {
+            // The log has grown meanwhile.
+            self.begins_with(&self.tree(valid)?, shown)?;
+        }
+        Ok(Some(vouched))
     }
 
     /// Opens a checkpoint of this log that was found somewhere.

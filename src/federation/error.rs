@@ -29,6 +29,16 @@ pub enum FollowError {
         /// What is wrong with it.
         error: LogError,
     },
+    /// What is shown is not valid by the policy.
+    #[error("what {from} shows as its checkpoint of {size} entries is not valid by the policy: {error}")]
+    NoQuorum {
+        /// Where it was read.
+        from: String,
+        /// Size of the checkpoint.
+        size: u64,
+        /// What the policy asks for.
+        error: LogError,
+    },
     /// Hashes that do not give the root that was signed.
     #[error("{path} of {from} does not give what its signed checkpoint of {size} entries commits to")]
     Tile {
@@ -156,6 +166,7 @@ impl FollowError {
             Self::Fetch(_) => "wrong_answer",
             Self::Missing { .. } => "missing",
             Self::Checkpoint { .. } => "checkpoint_refused",
+            Self::NoQuorum { .. } => "no_quorum",
             Self::Tile { .. } => "tile_contradicts",
             Self::Bundle { .. } => "bundle_malformed",
             Self::EntryChanged { .. } => "entry_changed",

@@ -11,7 +11,7 @@ use super::copy::{BesideTaken, LogCopy, Reading};
 use super::error::FollowError;
 use super::source::LogSource;
 use super::tree::VerifiedTree;
-use crate::log::{Checkpoint, ForkEvidence, Note, VerifierKey};
+use crate::log::{Checkpoint, ForkEvidence, Note, Policy, VerifierKey};
 use crate::merkle::TILE_LEN;
 use crate::primitives::{Digest, Entropy, UnixSeconds, limits};
 
@@ -106,6 +106,9 @@ pub struct Round {
     pub entries_again: u64,
     /// Known witnesses that have cosigned the checkpoint, and when.
     pub cosigned: Vec<(String, UnixSeconds)>,
+    /// Entries that a quorum of the policy's witnesses vouches for, where there is a
+    /// policy.
+    pub vouched: Option<u64>,
     /// What is kept of receipts' stubs and coupons' tags, by a mirror of a
     /// Tallystick log.
     pub beside: Option<BesideRound>,
@@ -188,6 +191,13 @@ impl Follower {
             form: None,
         };
         Ok((follower, trust))
+    }
+
+    /// The same with a policy, by which what the log shows has to be valid.
+    #[must_use]
+    pub fn with_policy(mut self, policy: Arc<Policy>) -> Self {
+        self.client = self.client.with_policy(policy);
+        self
     }
 
     /// The log at its address, under its key.
@@ -275,6 +285,7 @@ impl Follower {
         if let Some(beside) = beside {
             self.tell_beside(round, beside);
         }
+        round.vouched = self.client.vouched(&tree)?;
         Ok(())
     }
 

@@ -16,6 +16,7 @@ pub struct FollowMetrics {
     failed: IntCounterVec,
     lag: IntGaugeVec,
     beside: IntGaugeVec,
+    vouched: IntGaugeVec,
     ended: IntGaugeVec,
 }
 
@@ -72,6 +73,13 @@ impl FollowMetrics {
             ),
             &["log"],
         );
+        let vouched = IntGaugeVec::new(
+            options(
+                "vouched_entries",
+                "Entries that a quorum of the policy's witnesses vouches for",
+            ),
+            &["log"],
+        );
         let ended = IntGaugeVec::new(
             options(
                 "ended",
@@ -88,9 +96,10 @@ impl FollowMetrics {
             failed: failed.expect(PLAIN),
             lag: lag.expect(PLAIN),
             beside: beside.expect(PLAIN),
+            vouched: vouched.expect(PLAIN),
             ended: ended.expect(PLAIN),
         };
-        let all: [Box<dyn prometheus::core::Collector>; 9] = [
+        let all: [Box<dyn prometheus::core::Collector>; 10] = [
             Box::new(metrics.entries.clone()),
             Box::new(metrics.verified_at.clone()),
             Box::new(metrics.findings.clone()),
@@ -99,6 +108,7 @@ impl FollowMetrics {
             Box::new(metrics.failed.clone()),
             Box::new(metrics.lag.clone()),
             Box::new(metrics.beside.clone()),
+            Box::new(metrics.vouched.clone()),
             Box::new(metrics.ended.clone()),
         ];
         for collector in all {
@@ -124,6 +134,9 @@ impl FollowMetrics {
         }
         if let Some(beside) = &round.beside {
             set(&self.beside, beside.entries);
+        }
+        if let Some(vouched) = round.vouched {
+            set(&self.vouched, vouched);
         }
         let failed = u64::from(!round.findings.is_empty());
         self.failed.with_label_values(&[log]).inc_by(failed);

@@ -256,6 +256,9 @@ pub const NOTE_SIGNATURES_MAX: usize = 100;
 /// each, in base64 6.7) fit.
 pub const NOTE_BYTES_MAX: usize = 128 * 1024;
 
+/// Longest answer with a proof and the checkpoint that it is of, in JSON.
+pub const WITNESSED_ANSWER_BYTES_MAX: usize = 2 * NOTE_BYTES_MAX;
+
 /// Longest evidence of a fork: two signed notes of the longest, and a proof.
 pub const FORK_EVIDENCE_BYTES_MAX: usize = 2 * NOTE_BYTES_MAX + 4 * 1024;
 

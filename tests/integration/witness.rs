@@ -2,5 +2,6 @@
 
 pub mod by_hand;
 mod durable;
+mod policies;
 pub mod serving;
 mod submitting;

@@ -42,6 +42,15 @@ fn parse_key(text: &str) -> Result<VerifierKey, String> {
     VerifierKey::parse(text).map_err(|error| error.to_string())
 }
 
+/// The policy in a file.
+///
+/// # Errors
+/// When it cannot be read, or is none.
+pub(in crate::cli) fn read_policy(path: &Path) -> anyhow::Result<Policy> {
+    let text = read_file(path, limits::POLICY_BYTES_MAX)?;
+    Policy::parse(&text).with_context(|| format!("{} is no policy", path.display()))
+}
+
 /// The parts of a proof.
 struct Proof {
     entry: Vec<u8>,
@@ -66,7 +75,7 @@ impl ProofArgs {
             return Ok(report);
         };
         let mut proof = self.read(path)?;
-        proof.policy = self.read_policy()?;
+        proof.policy = self.policy.as_deref().map(read_policy).transpose()?;
         let Some(subject) = &report.subject else {
             return Ok(report);
         };
@@ -75,13 +84,6 @@ impl ProofArgs {
             Err(why) => report = report.with(Why::NotInLog(why)),
         }
         Ok(report)
-    }
-
-    fn read_policy(&self) -> anyhow::Result<Option<Policy>> {
-        let Some(path) = &self.policy else { return Ok(None) };
-        let text = read_file(path, limits::POLICY_BYTES_MAX)?;
-        let policy = Policy::parse(&text).with_context(|| format!("{} is no policy", path.display()))?;
-        Ok(Some(policy))
     }
 
     fn read(&self, path: &Path) -> anyhow::Result<Proof> {

@@ -55,6 +55,10 @@ rules! {
     GuardUnreadable = "guard_unreadable", "keep the file, and compare this log with a checkpoint that others hold";
     /// The checkpoint is not one of this log.
     CheckpointForeign = "checkpoint_foreign", "see that the checkpoint belongs to this node; if it does, this store is of another log";
+    /// No checkpoint that a quorum of the policy's witnesses has cosigned.
+    NoQuorum = "no_quorum", "ask who runs the witnesses what they have seen of this log; until a quorum has cosigned a checkpoint, the log's key alone says that others are shown the same";
+    /// A known witness's cosignature does not fit.
+    CosignatureWrong = "cosignature_wrong", "keep the checkpoint, and show it to that witness: somebody has made the cosignature up, or changed what was cosigned";
     /// An entry is not of the entry's form.
     EntryForm = "entry_form", KEEP;
     /// An entry is not the one that the signed tree has in its place.

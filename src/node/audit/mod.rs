@@ -19,6 +19,7 @@
 //! | `receipts` | stubs and details, checked by all cores |
 //! | `tags` | coupon tags, and what may stand only once |
 //! | `derived` | stored state and index against the log |
+//! | `quorum` | checkpoints against a policy's witnesses |
 //! | `finding`, `summary` | what comes out |
 //!
 //! # Cost
@@ -33,6 +34,7 @@ mod derived;
 mod finding;
 mod judge;
 mod pass;
+mod quorum;
 mod receipts;
 mod served;
 mod source;
@@ -46,7 +48,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::{Path, PathBuf};
 
-use crate::log::Checkpoint;
+use crate::log::{Checkpoint, Policy};
 use crate::primitives::{Digest, WithRemedy};
 use crate::store::{Engine, Guard, SledEngine, StoreError, Witnessed, rows};
 
@@ -60,7 +62,7 @@ use super::witnessing::StoredLogs;
 
 pub use self::finding::{Finding, Findings, Rule};
 pub use self::receipts::{Total, TotalKey, Totals, is_turnover, show_sum};
-pub use self::served::{Served, ServedLog};
+pub use self::served::{Served, ServedLog, ShownCheckpoint};
 pub use self::summary::{CampaignTotal, DayTotal, Summary};
 
 /// Bundles of receipts waiting for each worker: enough to keep it busy.
@@ -127,6 +129,17 @@ pub struct AuditOptions {
     pub work_dir: Option<PathBuf>,
     /// Which entries.
     pub part: Part,
+    /// Whose cosignatures the log has to have.
+    pub policy: Option<Policy>,
+}
+
+/// What a log that is served elsewhere is held against, besides what it shows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Against<'a> {
+    /// Signed checkpoints of the log: what they are called, and their bytes.
+    pub checkpoints: &'a [(String, Vec<u8>)],
+    /// Whose cosignatures the log has to have.
+    pub policy: Option<&'a Policy>,
 }
 
 /// Which entries are audited: those from `from` on, and none from `to` on.
@@ -169,6 +182,8 @@ pub struct SignedPoint {
     pub in_doubt: bool,
     /// It stands in the store that is audited: more may have been signed.
     pub from_store: bool,
+    /// The signed note that says so, with whatever cosignatures it has.
+    pub note: Option<Vec<u8>>,
 }
 
 /// The verdict.
@@ -236,6 +251,7 @@ pub fn audit(options: &AuditOptions, progress: &mut dyn FnMut(u64, u64)) -> Resu
                     compared: false,
                     in_doubt: !is_whole,
                     from_store: false,
+                    note: None,
                 });
                 witnessed = state.witnessed;
             }
@@ -425,6 +441,7 @@ fn stored_checkpoints(
         compared: false,
         in_doubt: false,
         from_store: true,
+        note: Some(own.note.as_bytes().to_vec()),
     }));
     Ok(())
 }
@@ -452,6 +469,10 @@ impl Audit<'_> {
         if let (Some(engine), Some(keys)) = (engine, &keys) {
             stored_checkpoints(engine, keys, self.witnessed, points, &mut findings)?;
         }
+        let vouched = match (&self.options.policy, &keys) {
+            (Some(policy), Some(keys)) => quorum::judge(policy, &keys.log, points, &mut findings),
+            _ => None,
+        };
         let signed = points.iter().map(|point| point.size).max().unwrap_or(0);
         // Beyond the engine's end the raw file can hold entries that were being
         // written when the node died, and were never answered: only what was
@@ -477,6 +498,7 @@ impl Audit<'_> {
             tags: engine.map_or(TagSource::Nowhere, TagSource::Store),
         };
         let mut notes = self.notes(engine, points, end);
+        notes.extend(vouched.and_then(|size| quorum::note(size, end)));
         points.retain(|point| {
             let is_reached = range.start == 0 && (point.size <= range.end || range.end == end);
             if !is_reached {
@@ -573,6 +595,7 @@ fn open_checkpoints(
                 compared: checkpoint.size == 0,
                 in_doubt: false,
                 from_store: false,
+                note: Some(note.clone()),
             }),
             Err(error) => findings.store(
                 Rule::CheckpointForeign,
@@ -649,11 +672,11 @@ fn pass(
 pub fn audit_served(
     log: &dyn ServedLog,
     part: Part,
-    checkpoints: &[(String, Vec<u8>)],
+    against: Against<'_>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<AuditReport, AuditError> {
     let mut findings = Findings::default();
-    let (size, root) = log.signed();
+    let size = log.size();
     let range = part.of(size)?;
     let mut first = None;
     log.visit(0..size.min(1), &mut |served| {
@@ -663,15 +686,25 @@ pub fn audit_served(
     })
     .map_err(AuditError::Served)?;
     let keys = keys_of_genesis(first.as_deref(), &mut findings);
-    let mut points = vec![SignedPoint {
-        source: format!("the checkpoint that {} shows", log.name()),
-        size,
-        root,
-        // Every entry that is visited was found in its tree.
-        compared: range.start > 0 || range.end < size,
-        in_doubt: false,
-        from_store: false,
-    }];
+    // Every entry that is visited is found in the tree of the first of them.
+    let is_part = range.start > 0 || range.end < size;
+    let mut points = Vec::new();
+    for shown in log.checkpoints() {
+        if is_part && !shown.is_of_tree && shown.size > 0 {
+            // Of a whole log the entries tell.
+            let why = format!("{} is not of the tree of the newest one", shown.source);
+            findings.range(0, shown.size - 1, Rule::RootDiffers, why);
+        }
+        points.push(SignedPoint {
+            source: shown.source,
+            size: shown.size,
+            root: shown.root,
+            compared: is_part && shown.is_of_tree,
+            in_doubt: false,
+            from_store: false,
+            note: Some(shown.note),
+        });
+    }
     if let Some(keys) = &keys
         && keys.log != *log.key()
     {
@@ -685,7 +718,10 @@ pub fn audit_served(
             ),
         );
     }
-    open_checkpoints(checkpoints, keys.as_ref(), &mut points, &mut findings);
+    open_checkpoints(against.checkpoints, keys.as_ref(), &mut points, &mut findings);
+    let vouched = against
+        .policy
+        .and_then(|policy| quorum::judge(policy, log.key(), &mut points, &mut findings));
     let has_stubs = log.has_stubs();
     let sides = Sides {
         derived: None,
@@ -706,6 +742,9 @@ pub fn audit_served(
     findings.sort();
     report.findings = findings;
     report.points = points;
+    report
+        .notes
+        .extend(vouched.and_then(|vouched| quorum::note(vouched, size)));
     if !has_stubs {
         report.is_partial = true;
         report.notes.push(

@@ -32,6 +32,21 @@ pub enum Served<'a> {
     },
 }
 
+/// A checkpoint that the log's key has signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownCheckpoint {
+    /// Where that is known from, for people.
+    pub source: String,
+    /// Number of entries.
+    pub size: u64,
+    /// Root of the tree over them.
+    pub root: Digest,
+    /// The signed note, cosignatures included.
+    pub note: Vec<u8>,
+    /// The tree of the checkpoint that is audited begins with this one's.
+    pub is_of_tree: bool,
+}
+
 /// A log of which a signed checkpoint is known.
 pub trait ServedLog {
     /// Where it is read, for people.
@@ -40,8 +55,11 @@ pub trait ServedLog {
     /// The log's key, under which the checkpoint was verified.
     fn key(&self) -> &VerifierKey;
 
-    /// Size and root of the checkpoint.
-    fn signed(&self) -> (u64, Digest);
+    /// Entries that the checkpoint covers.
+    fn size(&self) -> u64;
+
+    /// That checkpoint as it is shown, first, and others that are shown with it.
+    fn checkpoints(&self) -> Vec<ShownCheckpoint>;
 
     /// Whether stubs and tags can be had, or only entries.
     fn has_stubs(&self) -> bool;

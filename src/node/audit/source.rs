@@ -265,7 +265,7 @@ impl Source<'_> {
     pub fn is_cut(&self) -> bool {
         match self {
             Self::Store(store) => store.is_cut,
-            Self::Served { log, range } => range.end < log.signed().0,
+            Self::Served { log, range } => range.end < log.size(),
         }
     }
 

@@ -9,7 +9,7 @@ use tallystick::federation::{AuditedLog, FetchError, LogClient, LogSource};
 use tallystick::log::TilePath;
 use tallystick::log::tile_path::{TileKind, read_bundle, write_bundle_entry};
 use tallystick::node::NodeError;
-use tallystick::node::audit::{Part, audit_served};
+use tallystick::node::audit::{Against, Part, audit_served};
 use tallystick::testkit::TestNode;
 
 use super::*;
@@ -84,7 +84,7 @@ async fn looked_at(world: &World, node: &Node, part: Part, lie: Lie) -> AuditRep
     // The follower's threads are its own; the test's must not be held up.
     tokio::task::spawn_blocking(move || {
         let log = AuditedLog::open(&LogClient::new(source, key)).unwrap();
-        audit_served(&log, part, &[], &mut |_, _| {}).unwrap()
+        audit_served(&log, part, Against::default(), &mut |_, _| {}).unwrap()
     })
     .await
     .unwrap()

@@ -13,7 +13,7 @@ use tallystick::federation::{AuditedLog, DirSource, FetchError, LogClient, LogSo
 use tallystick::log::tile_path::{TileKind, read_bundle, write_bundle_entry};
 use tallystick::log::{TilePath, VerifierKey};
 use tallystick::node::Node;
-use tallystick::node::audit::{AuditReport, Part, Verdict, audit_served};
+use tallystick::node::audit::{Against, AuditReport, Part, Verdict, audit_served};
 use tallystick::testkit::node::ScratchDir;
 use tallystick::testkit::{SeededEntropy, TestNode, repeats};
 
@@ -74,7 +74,7 @@ async fn mirrored(source: impl LogSource + 'static, key: VerifierKey, dir: &Path
 async fn audited(source: impl LogSource + 'static, key: VerifierKey) -> AuditReport {
     tokio::task::spawn_blocking(move || {
         let log = AuditedLog::open(&LogClient::new(Arc::new(source), key)).unwrap();
-        audit_served(&log, Part::default(), &[], &mut |_, _| {}).unwrap()
+        audit_served(&log, Part::default(), Against::default(), &mut |_, _| {}).unwrap()
     })
     .await
     .unwrap()

@@ -25,7 +25,7 @@ const TIME: u64 = 1_772_896_900;
 const SIZE: &str = "text/x.tlog.size";
 
 /// Waits until `holds`; a test that waits for ever fails after a while.
-async fn until(what: &str, holds: impl Fn() -> bool) {
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not come");
@@ -42,7 +42,7 @@ fn started(node: &Node, policy: &str) -> JoinHandle<()> {
     tokio::spawn(submitter(node, policy).unwrap().run())
 }
 
-async fn sell(served: &Served, reference: &str) {
+pub async fn sell(served: &Served, reference: &str) {
     let till = &served.node.till_key;
     served
         .post("/v1/receipts", till, reference, &receipt(reference))
@@ -57,7 +57,7 @@ fn parts(note: &str) -> (String, Vec<String>) {
     (format!("{text}\n"), lines)
 }
 
-async fn text(served: &Served, path: &str) -> String {
+pub async fn text(served: &Served, path: &str) -> String {
     String::from_utf8(served.get(path, "").await.body).unwrap()
 }
 
@@ -517,6 +517,21 @@ async fn a_node_starts_with_its_witnesses_unless_one_of_them_holds_more() {
         (from_store.len(), from_store[0].size, from_store[0].compared),
         (1, size, true)
     );
+    // By a policy the store's own cosigned checkpoint counts, by another one it does not.
+    for (lines, verdict) in [
+        (policy(&server.url), Verdict::Clean),
+        (
+            policy(&server.url).replace("any-of any", "any-of all"),
+            Verdict::Findings,
+        ),
+    ] {
+        let options = AuditOptions {
+            policy: Some(Policy::parse(lines.as_bytes()).unwrap()),
+            ..options.clone()
+        };
+        let report = audit(&options, &mut |_, _| {}).unwrap();
+        assert_eq!(report.verdict(), verdict, "{:?}", report.findings);
+    }
 
     let more = HandServer::start(|_| (409, SIZE, "1000\n".to_owned())).await;
     write(&policy(&more.url));
