@@ -13,6 +13,7 @@
 //! | [`follower`] | rounds of a monitor or mirror, and what they find |
 //! | [`audited`] | a log read from elsewhere, for an audit |
 //! | [`keeper`] | mirrors that a node keeps by itself |
+//! | [`roster`] | who belongs to the federation, and who says so: formats and rules, pure |
 //! | [`metrics`] | what monitors and mirrors count |
 //! | [`submit`] | the node's own checkpoints on their way to its witnesses |
 //! | [`witness`] | cosigning the logs of others (c2sp.org/tlog-witness) |
@@ -31,6 +32,7 @@ pub mod follower;
 pub mod http_source;
 pub mod keeper;
 pub mod metrics;
+pub mod roster;
 pub mod source;
 pub mod submit;
 pub mod tree;

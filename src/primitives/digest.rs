@@ -68,6 +68,10 @@ byte_newtype!(
     RedemptionId, 16, BASE64URL_NOPAD, "base64url (no padding)"
 );
 byte_newtype!(
+    /// A federation's identity: 16 random bytes, drawn once.
+    FederationId, 16, BASE64URL_NOPAD, "base64url (no padding)"
+);
+byte_newtype!(
     /// A COSE `kid`: the first 8 bytes of the key's COSE Key thumbprint (RFC 9679).
     KeyId, 8, HEXLOWER, "lower-case hexadecimal"
 );

@@ -514,3 +514,37 @@ pub const FILES_RESERVED: u64 = 256;
 /// Most bytes of an answer that are handed to a connection at a time, and that
 /// wait there to be sent: what is longer goes in pieces.
 pub const ANSWER_PIECE_BYTES: usize = 16 * 1024;
+
+/// Longest signed roster: a thousand members with short names and four keys each
+/// take some 600 KB.
+pub const ROSTER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Members of a federation, those that have left included: ten times the largest
+/// that the exchange between nodes is measured with.
+pub const ROSTER_MEMBERS_MAX: usize = 1_000;
+
+/// Signers of one version of a roster: a co-op each in a large federation. More
+/// are represented by some.
+pub const ROSTER_SIGNERS_MAX: usize = 100;
+
+/// Signers of earlier versions that a roster goes on listing: all of them
+/// replaced ten times.
+pub const ROSTER_FORMER_SIGNERS_MAX: usize = 10 * ROSTER_SIGNERS_MAX;
+
+/// Signatures of one roster: by all signers of the version before and all of its
+/// own.
+pub const ROSTER_SIGNATURES_MAX: usize = 2 * ROSTER_SIGNERS_MAX;
+
+/// Keys of one member, all that it ever had: four, and sixty to replace them with.
+pub const ROSTER_MEMBER_KEYS_MAX: usize = 64;
+
+/// Members that mirror a member (protocol, section 6).
+pub const ROSTER_MIRRORS_MAX: usize = 2;
+
+/// Seconds from a roster's issue to its expiry, at most: five years. What is
+/// forgotten is to end some day.
+pub const ROSTER_LIFETIME_SECONDS_MAX: u64 = 5 * 366 * 86_400;
+
+/// Longest description that a member hands in: one member of a roster with all
+/// the keys that it may have, and long names.
+pub const MEMBER_DESCRIPTION_BYTES_MAX: usize = 16 * 1024;

@@ -14,7 +14,7 @@ pub mod limits;
 
 pub use amount::{Amount, AmountError, Currency, Decimal, DecimalError};
 pub use clock::{Clock, SystemClock, UnixSeconds};
-pub use digest::{CampaignId, Digest, KeyId, RedemptionId, Tag};
+pub use digest::{CampaignId, Digest, FederationId, KeyId, RedemptionId, Tag};
 pub use entropy::{Entropy, OsEntropy};
 pub use names::{CouponName, NameError, Origin, Position, Register};
 pub use os_error::WithRemedy;

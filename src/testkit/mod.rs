@@ -12,6 +12,7 @@ pub mod conformance;
 pub mod fuzz;
 pub mod log;
 pub mod node;
+pub mod roster;
 
 pub use dice::Dice;
 pub use disk::{FaultyDisk, UnsyncedDisk};

@@ -1,7 +1,8 @@
 //! Our COSE_Sign1 against somebody else's implementation, both ways.
 
 use coset::{
-    CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, Label, TaggedCborSerializable, iana,
+    AsCborValue, CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, Label, TaggedCborSerializable,
+    iana,
 };
 use tallystick::credential::{
     Algorithm, Content, Coupon, Credential, SecretKey, Sign1, Signed, StatusRef, cose,
@@ -90,4 +91,39 @@ fn we_read_and_verify_what_coset_made() {
     assert_eq!(message.verify(key.public(), b"aad"), Ok(()));
     // Without the tag it is no COSE_Sign1 of ours.
     assert!(Credential::parse(&build(b"").to_vec().unwrap()).is_err());
+}
+
+#[test]
+fn coset_verifies_signatures_of_rosters() {
+    use tallystick::federation::roster::signed::AAD;
+    use tallystick::testkit::roster::{founded, signed, signer, signer_key};
+    let roster = founded(&[1, 2, 3], 2);
+    let bytes = signed(&roster, &[1, 3]).encode();
+    let coset::cbor::Value::Array(items) = coset::cbor::from_reader(&bytes[..]).unwrap() else {
+        panic!("a body and signatures")
+    };
+    let (body, signatures) = (items[0].as_bytes().unwrap(), items[1].as_array().unwrap());
+    assert_eq!(body, &roster.encode());
+    let mut by = Vec::new();
+    for signature in signatures {
+        let coset::cbor::Value::Tag(18, inner) = signature else {
+            panic!("tag 18")
+        };
+        let sign1 = CoseSign1::from_cbor_value(inner.as_ref().clone()).unwrap();
+        assert_eq!(sign1.payload, None);
+        let key = [1, 3]
+            .into_iter()
+            .find(|n| sign1.protected.header.key_id == signer(*n).key.kid().0);
+        let key = key.unwrap();
+        let verify = |signature: &[u8], message: &[u8]| {
+            let signature = signature.try_into().map_err(|_| ())?;
+            let is_good = signer_key(key).public().verify_strict(message, signature);
+            is_good.then_some(()).ok_or(())
+        };
+        assert_eq!(sign1.verify_detached_signature(body, AAD, verify), Ok(()));
+        assert_eq!(sign1.verify_detached_signature(body, b"", verify), Err(()));
+        by.push(key);
+    }
+    by.sort_unstable();
+    assert_eq!(by, [1, 3]);
 }

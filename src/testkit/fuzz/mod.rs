@@ -14,6 +14,7 @@ mod files;
 mod http;
 mod imports;
 mod logs;
+mod rosters;
 mod rows;
 mod streams;
 mod witnessing;
@@ -39,6 +40,7 @@ pub fn targets() -> Vec<Target> {
         credentials::TARGETS,
         logs::TARGETS,
         witnessing::TARGETS,
+        rosters::TARGETS,
         rows::TARGETS,
         files::TARGETS,
         imports::TARGETS,
