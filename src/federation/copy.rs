@@ -168,7 +168,7 @@ impl LogCopy {
 
     /// Takes over what `tree`, which begins with the tree of `held`, has more:
     /// reads and checks it, writes it, and then holds the tree's checkpoint.
-    /// `progress` is told how many entries have been read.
+    /// `progress` is told how many entries have been read, then beside how many.
     ///
     /// What comes back says what became of stubs and tags, where they are kept: a
     /// log's entries are taken over without them too.
@@ -203,7 +203,9 @@ impl LogCopy {
             self.take_upper_levels(from, tree)?;
         }
         let beside = match (self.keep, reading) {
-            (Keep::Entries, Reading::Entries(EntryForm::Tallystick)) => Some(self.take_beside(tree)?),
+            (Keep::Entries, Reading::Entries(EntryForm::Tallystick)) => {
+                Some(self.take_beside(tree, progress)?)
+            }
             _ => None,
         };
         // Cosignatures may have come for the same tree.

@@ -103,11 +103,16 @@ impl From<FollowError> for Halt {
 }
 
 impl LogCopy {
-    /// Takes over what lies beside the entries of `tree`, which are kept already.
+    /// Takes over what lies beside the entries of `tree`, which are kept already;
+    /// `progress` is told beside how many.
     ///
     /// # Errors
     /// [`FollowError::Copy`]. What is wrong at the source stands in what comes back.
-    pub(super) fn take_beside(&self, tree: &VerifiedTree) -> Result<BesideTaken, FollowError> {
+    pub(super) fn take_beside(
+        &self,
+        tree: &VerifiedTree,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<BesideTaken, FollowError> {
         let before = BesideKept::read(self)?;
         let mut taken = BesideTaken {
             kept: before.clone(),
@@ -133,6 +138,7 @@ impl LogCopy {
                 self.put_stubs(&bundle, &beside.stubs)?;
                 taken.kept.lacking += beside.lacking.iter().filter(|index| **index >= known).count() as u64;
                 taken.kept.entries = bundle.first() + bundle.hashes().len() as u64;
+                progress(taken.kept.entries);
                 Ok(())
             },
         );

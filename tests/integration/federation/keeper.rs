@@ -214,11 +214,22 @@ fn a_node_is_told_to_mirror_another_and_serves_what_it_keeps() {
     assert_eq!(value(&metrics(), "lag_entries", "first"), Some(0.0));
 
     // The first one is gone: the second sells on, and says that it cannot be reached.
+    let (first, keys) = (pair.first, pair.second.key("office_key").to_owned());
     assert_eq!(pair.served.signal("-TERM").0, Some(0));
     sell(&pair.second, second.url(), "b/1");
     until("a failed round", || {
         value(&metrics(), "failed_rounds_total", "first").is_some_and(|failed| failed >= 1.0)
     });
+    // Its disk was lost; what the second has kept for it puts it right.
+    std::fs::remove_dir_all(first.shop().join("store")).unwrap();
+    let recovered = first.json(&["recover", "shop", "--from", &mirror, "--key", &keys, "--json"]);
+    assert_eq!(
+        (&recovered["fetched"], &recovered["stubs"]),
+        (&json!(3), &json!({"fetched": 2, "lacking": 0, "stopped": null}))
+    );
+    let again = first.serve();
+    sell(&first, again.url(), "a/3");
+    assert_eq!(again.signal("-TERM").0, Some(0));
     let begun = Instant::now();
     let (code, said) = second.signal("-TERM");
     assert_eq!(code, Some(0), "{said}");
