@@ -30,6 +30,9 @@ const SHOWN_PER_RULE: usize = 5;
 /// Registers that the text names one by one.
 const REGISTERS_SHOWN: usize = 20;
 
+/// Days and reasons of erasures that are named in the text.
+const ERASURES_SHOWN: usize = 20;
+
 /// Check a log: every hash, link, tree node, signature, number, total and use
 ///
 /// DIR is a node's directory, or its store/ alone. The node must not be running
@@ -272,6 +275,9 @@ fn to_json(report: &AuditReport) -> Value {
             "granted": campaign.spent.minor_units(),
         })
     });
+    let erasures = summary.erasures.iter().map(
+        |((day, reason), receipts)| json!({"day": day_name(*day), "reason": reason, "receipts": receipts}),
+    );
     let compared = report.points.iter().map(|point| {
         json!({"source": point.source, "size": point.size, "root": point.root.to_string(), "reached": point.compared,
             "in_doubt": point.in_doubt})
@@ -308,6 +314,7 @@ fn to_json(report: &AuditReport) -> Value {
         "coupons_redeemed": summary.coupons_redeemed,
         "receipts": receipts.collect::<Vec<_>>(),
         "campaigns": campaigns.collect::<Vec<_>>(),
+        "erasures": erasures.collect::<Vec<_>>(),
         "compared_with": compared.collect::<Vec<_>>(),
         "notes": report.notes,
         "findings_total": report.findings.total(),
@@ -358,6 +365,7 @@ fn write_summary(out: &mut String, summary: &Summary) -> std::fmt::Result {
         summary.kind("status_list")
     )?;
     write_receipts(out, summary)?;
+    write_erasures(out, summary)?;
     for campaign in summary.campaigns.values() {
         writeln!(
             out,
@@ -404,6 +412,48 @@ fn write_receipts(out: &mut String, summary: &Summary) -> std::fmt::Result {
         )?;
     }
     Ok(())
+}
+
+/// When and why receipts were erased.
+fn write_erasures(out: &mut String, summary: &Summary) -> std::fmt::Result {
+    let count = summary.kind("erasure");
+    if count == 0 {
+        return Ok(());
+    }
+    writeln!(out, "  erasures     {count}")?;
+    for ((day, reason), receipts) in summary.erasures.iter().take(ERASURES_SHOWN) {
+        let plural = if *receipts == 1 { "receipt" } else { "receipts" };
+        writeln!(
+            out,
+            "    {receipts} {plural} erased on {}, because: {}",
+            day_name(*day),
+            on_one_line(reason)
+        )?;
+    }
+    if summary.erasures.len() > ERASURES_SHOWN {
+        let more = summary.erasures.len() - ERASURES_SHOWN;
+        writeln!(out, "    and {more} more days and reasons; --json has them")?;
+    }
+    Ok(())
+}
+
+/// What a log says, without what a terminal would take for a command.
+fn on_one_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+/// A day since 1970, UTC.
+fn day_name(day: u64) -> String {
+    i64::try_from(day)
+        .ok()
+        .and_then(|day| day.checked_mul(86_400))
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .map_or_else(
+            || format!("day {day}"),
+            |time| time.strftime("%Y-%m-%d").to_string(),
+        )
 }
 
 fn write_verdict(out: &mut String, report: &AuditReport) -> std::fmt::Result {

@@ -11,6 +11,7 @@ mod campaign;
 mod client;
 mod compact;
 mod demo;
+mod erase;
 mod follow;
 mod health;
 pub mod import;
@@ -64,6 +65,7 @@ enum Command {
     Reverse(reverse::Args),
     Revoke(revoke::Args),
     Receipt(receipt::Args),
+    Erase(erase::Args),
     Import(import::ImportArgs),
     Verify(verify::VerifyArgs),
     Audit(audit::Args),
@@ -88,6 +90,7 @@ impl Command {
             Self::Reverse(args) => args.run(),
             Self::Revoke(args) => args.run(),
             Self::Receipt(args) => args.run(),
+            Self::Erase(args) => args.run(),
             Self::Import(args) => import_into(&args),
             Self::Audit(args) => args.run(),
             Self::Monitor(args) => args.run(),

@@ -13,6 +13,7 @@ mod auth;
 mod batches;
 mod campaigns;
 mod coupons;
+mod erasures;
 mod mirrors;
 mod negotiate;
 mod observe;

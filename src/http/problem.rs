@@ -148,6 +148,16 @@ impl From<NodeError> for Problem {
             NodeError::DoneBeforeLoss { entry } => {
                 Self::new("done_before_loss", error.to_string()).with("entry", entry)
             }
+            NodeError::Erased {
+                entry,
+                at,
+                ref reason,
+            } => Self::new(
+                "erased",
+                format!("this receipt was erased on {}, because: {reason}", rfc3339(at)),
+            )
+            .with("entry", entry)
+            .with("erased_at", rfc3339(at)),
             NodeError::NotFound(what) => Self::new("not_found", what),
             NodeError::Forbidden(why) => Self::new("register_mismatch", why),
             NodeError::Stopped(_) | NodeError::Store(StoreError::Fatal(_)) => {

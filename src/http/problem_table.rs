@@ -150,6 +150,14 @@ pub const TABLE: &[Row] = &[
         "The effect stands in the log; its answer cannot be made again.",
     ),
     row(
+        "erased",
+        410,
+        false,
+        "What was on this receipt was erased",
+        "It counts and stands in the log, and its stub can still be had as application/cose. Do not send it again \
+         under another key or reference.",
+    ),
+    row(
         "done_before_loss",
         410,
         false,

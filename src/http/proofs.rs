@@ -14,7 +14,7 @@ use crate::primitives::{CouponName, Digest, RedemptionId, Tag};
 use super::auth::{Identity, May, has_proof};
 use super::negotiate::{self, wants_cbor, wants_cose, wants_text};
 use super::problem::Problem;
-use super::receipts::proven_receipt;
+use super::receipts::proven_stub;
 use super::request::query;
 use super::scalars::{Base64Url, NameOfCoupon};
 use super::tiles::may_read_entries;
@@ -279,12 +279,12 @@ fn place(state: &HttpState, request: &HttpRequest, asked: Inclusion) -> Result<(
     match (asked.index, asked.receipt, asked.redemption, asked.coupon) {
         (Some(index), None, None, None) => Ok((index, false)),
         (None, Some(tag), None, None) => {
+            let tag = Tag::parse(&tag).ok_or_else(|| absent("there is no such receipt"));
             if has_proof(request) {
-                let (receipt, _) = proven_receipt(state, request, &tag)?;
-                return Ok((receipt.entry.index, true));
+                return Ok((proven_stub(state, request, &tag?)?.entry.index, true));
             }
             let identity = Identity::of(state, request, May::Read)?;
-            let tag = Tag::parse(&tag).ok_or_else(|| absent("there is no such receipt"))?;
+            let tag = tag?;
             let (register, entry) = state.node.receipt_entry(&tag)?;
             identity.check_register(&register)?;
             Ok((entry.index, true))

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use crate::credential::details::{Line, ReceiptDetails, Tax, Tender};
 use crate::credential::{ReceiptKind, ReceiptStub, Signed};
 use crate::ledger::{Mark, ReceiptDraft};
-use crate::node::ReceiptAnswer;
+use crate::node::{ReceiptAnswer, ReceiptStubAnswer};
 use crate::primitives::Tag;
 
 use super::auth::{Identity, May, has_proof, proves};
@@ -297,8 +297,8 @@ struct ReceiptsBody<'a> {
     receipts: Vec<ReceiptViewBody<'a>>,
 }
 
-fn stub_of(receipt: &ReceiptAnswer) -> Result<Signed<ReceiptStub>, Problem> {
-    Signed::parse(&receipt.stub).map_err(|error| Problem::internal(&error))
+fn parsed(stub: &[u8]) -> Result<Signed<ReceiptStub>, Problem> {
+    Signed::parse(stub).map_err(|error| Problem::internal(&error))
 }
 
 fn view<'a>(
@@ -386,7 +386,7 @@ pub async fn find_receipts(state: Data<HttpState>, request: HttpRequest) -> Resu
     let found = state.node.receipt_by_reference(&register, &reference)?;
     let mut receipts = Vec::new();
     if let Some(receipt) = &found {
-        receipts.push(view(&state, receipt, &stub_of(receipt)?));
+        receipts.push(view(&state, receipt, &parsed(&receipt.stub)?));
     }
     Ok(negotiate::json(StatusCode::OK, &ReceiptsBody { receipts }))
 }
@@ -406,18 +406,20 @@ pub async fn get_receipt(
     request: HttpRequest,
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
-    let (receipt, stub) = if has_proof(&request) {
-        proven_receipt(&state, &request, &id)?
+    let id = Tag::parse(&id).ok_or_else(absent);
+    let (id, kept) = if has_proof(&request) {
+        let id = id?;
+        (id, proven_stub(&state, &request, &id)?)
     } else {
         let identity = Identity::of(&state, &request, May::Read)?;
-        let receipt = find(&state, &id)?;
-        identity.check_register(&receipt.register)?;
-        let stub = stub_of(&receipt)?;
-        (receipt, stub)
+        let id = id?;
+        identity.check_register(&state.node.receipt_entry(&id)?.0)?;
+        (id, state.node.receipt_stub(&id)?)
     };
-    let proof = WithProof::of(&state, &request, receipt.entry)?;
+    let proof = WithProof::of(&state, &request, kept.entry)?;
     if !wants_cose(&request) {
-        let mut body = view(&state, &receipt, &stub);
+        let receipt = state.node.receipt(&id)?;
+        let mut body = view(&state, &receipt, &parsed(&receipt.stub)?);
         body.proof = proof;
         return Ok(negotiate::json(StatusCode::OK, &body));
     }
@@ -425,24 +427,19 @@ pub async fn get_receipt(
         let why = "a stub carries no proof: ask for JSON, or for the proof of the receipt's entry alone";
         return Err(Problem::new("not_acceptable", why));
     }
-    Ok(negotiate::cose(StatusCode::OK, receipt.stub))
+    Ok(negotiate::cose(StatusCode::OK, kept.stub))
 }
 
-fn find(state: &HttpState, id: &str) -> Result<ReceiptAnswer, Problem> {
-    let id = Tag::parse(id).ok_or_else(absent)?;
-    Ok(state.node.receipt(&id)?)
-}
-
-/// The receipt `id` for whoever presents `Receipt-Proof` of it. A wrong proof
-/// and an unknown receipt look the same.
-pub(super) fn proven_receipt(
+/// The stub of the receipt `id`, which an erasure leaves, for whoever presents
+/// `Receipt-Proof` of it. A wrong proof and an unknown receipt look the same.
+pub(super) fn proven_stub(
     state: &HttpState,
     request: &HttpRequest,
-    id: &str,
-) -> Result<(ReceiptAnswer, Signed<ReceiptStub>), Problem> {
-    let opened = find(state, id).and_then(|receipt| Ok((stub_of(&receipt)?, receipt)));
-    match opened {
-        Ok((stub, receipt)) if proves(request, &stub) => Ok((receipt, stub)),
+    id: &Tag,
+) -> Result<ReceiptStubAnswer, Problem> {
+    let opened = state.node.receipt_stub(id).map_err(Problem::from);
+    match opened.and_then(|kept| Ok((parsed(&kept.stub)?, kept))) {
+        Ok((stub, kept)) if proves(request, &stub) => Ok(kept),
         Err(problem) if problem.row().status >= 500 => Err(problem),
         _ => Err(absent()),
     }

@@ -18,8 +18,8 @@ use crate::primitives::{
 };
 
 use super::event::{
-    Answers, BatchIssued, CampaignSigned, Event, Genesis, Mark, ReceiptIssued, Redeemed, Reversed,
-    StatusListSigned, StatusSet, StatusTarget,
+    Answers, BatchIssued, CampaignSigned, Event, Genesis, Mark, ReceiptErased, ReceiptIssued, Redeemed,
+    Reversed, StatusListSigned, StatusSet, StatusTarget,
 };
 use super::revocation::NewStatus;
 
@@ -43,7 +43,7 @@ const MARK_IMPORT: u8 = Mark::Import as u8;
 pub fn kind_has_tag(kind: u64) -> Option<bool> {
     match kind {
         0 | 1 | 2 | 6 | 7 => Some(false),
-        3..=5 => Some(true),
+        3..=5 | 8 => Some(true),
         _ => None,
     }
 }
@@ -66,6 +66,7 @@ impl Event {
             Self::Reversed(_) => 5,
             Self::StatusSet(_) => 6,
             Self::StatusListSigned(_) => 7,
+            Self::ReceiptErased(_) => 8,
         }
     }
 
@@ -127,6 +128,14 @@ impl Event {
                 write::bytes(out, &signed.token.0);
                 write::bytes(out, &salt);
             }
+            Self::ReceiptErased(erased) => {
+                write::head(out, write::ARRAY, 5);
+                write::bytes(out, &erased.tag.0);
+                write::uint(out, erased.receipt_entry);
+                write::text(out, &erased.reason);
+                write::uint(out, erased.erased);
+                write_answers(out, answers);
+            }
         }
     }
 
@@ -159,6 +168,7 @@ impl Event {
             5 => reversed(body)?,
             6 => status_set(body)?,
             7 => (status_list_signed(body)?, None),
+            8 => receipt_erased(body)?,
             _ => return Err(BodyError::UnknownKind(kind)),
         })
     }
@@ -464,6 +474,17 @@ fn status_list_signed(body: &Value) -> Read<Event> {
         expires: read_time(expires, "status list: exp")?,
         token: Digest(as_byte_array(token, "status list: hash of 32 bytes")?),
     }))
+}
+
+fn receipt_erased(body: &Value) -> Read<Answered> {
+    let [tag, receipt_entry, reason, erased, answers] = as_tuple(body, "erasure: 5 items")?;
+    let event = ReceiptErased {
+        tag: Tag(as_byte_array(tag, "erasure: tag of 32 bytes")?),
+        receipt_entry: as_int(receipt_entry, "erasure: receipt's entry")?,
+        reason: as_text(reason, "erasure: reason")?.to_owned(),
+        erased: as_int(erased, "erasure: count")?,
+    };
+    Ok((Event::ReceiptErased(event), read_answers(answers)?))
 }
 
 fn read_answers(value: &Value) -> Read<Option<Answers>> {

@@ -106,6 +106,13 @@ fn slow_body(event: &Event, answers: Option<&Answers>, salt: [u8; 16]) -> Value 
             bytes(signed.token),
             salt,
         ],
+        Event::ReceiptErased(erased) => vec![
+            bytes(erased.tag),
+            int(erased.receipt_entry),
+            text(&erased.reason),
+            int(erased.erased),
+            answers,
+        ],
     })
 }
 
@@ -288,6 +295,17 @@ fn lists() -> impl Strategy<Value = Event> {
     })
 }
 
+fn erasures() -> impl Strategy<Value = Event> {
+    (digests(), any::<u64>(), ".{0,60}", any::<u64>()).prop_map(|(tag, receipt_entry, reason, erased)| {
+        Event::ReceiptErased(ReceiptErased {
+            tag: Tag(tag.0),
+            receipt_entry,
+            reason,
+            erased,
+        })
+    })
+}
+
 fn campaign_events() -> impl Strategy<Value = Event> {
     (campaigns(), prop::collection::vec(any::<u8>(), 0..200))
         .prop_map(|(id, credential)| Event::CampaignSigned(CampaignSigned { id, credential }))
@@ -304,6 +322,7 @@ fn events() -> impl Strategy<Value = Event> {
         reversals(),
         statuses(),
         lists(),
+        erasures(),
     ]
 }
 
@@ -378,6 +397,7 @@ proptest! {
             Event::ReceiptIssued(receipt) => Some(receipt.tag),
             Event::Redeemed(redeemed) => Some(redeemed.tag),
             Event::Reversed(reversed) => Some(reversed.tag),
+            Event::ReceiptErased(erased) => Some(erased.tag),
             _ => None,
         };
         prop_assert_eq!(kind_has_tag(event.kind()), Some(tag.is_some()));
@@ -401,8 +421,8 @@ fn the_kinds_are_those_that_are_tested_here() {
     let known: std::collections::BTreeSet<u64> =
         (0..100).filter(|kind| kind_has_tag(*kind).is_some()).collect();
     assert_eq!(seen, known);
-    let unknown = Event::from_body(8, &Value::Array(Vec::new()));
-    assert_eq!(unknown, Err(BodyError::UnknownKind(8)));
+    let unknown = Event::from_body(9, &Value::Array(Vec::new()));
+    assert_eq!(unknown, Err(BodyError::UnknownKind(9)));
 }
 
 #[test]

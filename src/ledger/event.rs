@@ -212,6 +212,20 @@ pub struct StatusListSigned {
     pub token: Digest,
 }
 
+/// A receipt's details and secret were erased. Its stub stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptErased {
+    /// The receipt's tag.
+    pub tag: Tag,
+    /// Index of the receipt's entry.
+    pub receipt_entry: u64,
+    /// Why; names no person.
+    pub reason: String,
+    /// How many receipts the request has erased, this one included: an entry is
+    /// about one, a request about all of a member's.
+    pub erased: u64,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -231,6 +245,8 @@ pub enum Event {
     StatusSet(StatusSet),
     /// Kind 7.
     StatusListSigned(StatusListSigned),
+    /// Kind 8.
+    ReceiptErased(ReceiptErased),
 }
 
 /// An event in its place in the log.

@@ -25,8 +25,8 @@ mod model_tests;
 pub use body::{BodyError, kind_has_tag};
 pub use campaign::{BatchOrder, CampaignDraft};
 pub use event::{
-    Answers, BatchIssued, CampaignSigned, Event, Genesis, Mark, ReceiptIssued, Recorded, Redeemed, Reversed,
-    StatusListSigned, StatusSet, StatusTarget,
+    Answers, BatchIssued, CampaignSigned, Event, Genesis, Mark, ReceiptErased, ReceiptIssued, Recorded,
+    Redeemed, Reversed, StatusListSigned, StatusSet, StatusTarget,
 };
 pub use receipt::{ReceiptDraft, WrittenDraft, check_line, own_time};
 pub use redemption::{Basket, Presented, Quote, RedemptionOrder, ReversalOrder};

@@ -145,6 +145,13 @@ pub enum Refusal {
     /// A reason's length.
     #[error("a reason has 1 to {max} bytes", max = limits::REASON_BYTES_MAX)]
     ReasonInvalid,
+    /// An erasure's reason stands in the log.
+    #[error(
+        "the reason of an erasure has 1 to {max} bytes and no control characters; it stands in the log for good, so it \
+         names no person",
+        max = limits::REASON_BYTES_MAX
+    )]
+    ErasureReasonInvalid,
     /// No such coupon or batch to revoke.
     #[error("nothing was issued here under that name")]
     TargetUnknown,
@@ -194,7 +201,7 @@ impl Refusal {
             Self::GiveBackNeedsWhole => "give_back_needs_whole",
             Self::ReceiptInvalid(_) => "receipt_invalid",
             Self::TimeTooFar { .. } => "time_too_far",
-            Self::ReasonInvalid => "body_invalid",
+            Self::ReasonInvalid | Self::ErasureReasonInvalid => "body_invalid",
             Self::TargetUnknown => "target_unknown",
             Self::RevocationFinal => "revocation_final",
             Self::KeyReused => "idempotency_key_reused",

@@ -234,7 +234,7 @@ impl State {
     pub fn apply(&mut self, recorded: &Recorded, campaign: Option<CampaignState>) {
         let index = recorded.index;
         match &recorded.event {
-            Event::Genesis(_) => {}
+            Event::Genesis(_) | Event::ReceiptErased(_) => {}
             Event::CampaignSigned(signed) => {
                 if let Some(campaign) = campaign {
                     self.campaigns.entry(signed.id).or_insert(campaign);

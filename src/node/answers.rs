@@ -10,9 +10,10 @@ use crate::ledger::{Event, Mark, Quote, Recorded};
 use crate::primitives::{
     Amount, CampaignId, CouponName, Currency, Digest, RedemptionId, Register, Tag, UnixSeconds, limits,
 };
+use crate::store::beside;
 
 use super::NodeError;
-use super::find::misplaced;
+use super::find::{Lookup as _, misplaced, receipt_key};
 use super::writer::Shared;
 
 /// An entry by index and hash.
@@ -102,6 +103,17 @@ pub struct ReceiptAnswer {
     pub entry: EntryRef,
 }
 
+/// What of a receipt stays for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptStubAnswer {
+    /// The register.
+    pub register: Register,
+    /// The signed stub.
+    pub stub: Vec<u8>,
+    /// Its entry.
+    pub entry: EntryRef,
+}
+
 /// A redemption that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedemptionAnswer {
@@ -158,6 +170,10 @@ pub struct StatusAnswer {
     pub entry: EntryRef,
 }
 
+fn unreadable(index: u64) -> NodeError {
+    NodeError::Inconsistent(format!("what lies beside entry {index} cannot be read"))
+}
+
 impl Shared {
     pub(super) fn campaign_answer(&self, recorded: &Recorded) -> Result<CampaignAnswer, NodeError> {
         match &recorded.event {
@@ -170,18 +186,37 @@ impl Shared {
     }
 
     pub(super) fn receipt_answer(&self, recorded: &Recorded) -> Result<ReceiptAnswer, NodeError> {
-        let record = crate::store::beside::read(self.engine.as_ref(), recorded.index)?.ok_or(
-            NodeError::DoneBeforeLoss {
-                entry: recorded.index,
-            },
-        )?;
-        let record = ReceiptRecord::decode(&record).ok_or_else(|| {
-            NodeError::Inconsistent(format!("the details of entry {} cannot be read", recorded.index))
-        })?;
-        let lost = NodeError::DoneBeforeLoss {
-            entry: recorded.index,
+        let answer = match beside::read(self.engine.as_ref(), recorded.index)? {
+            Some(record) => ReceiptRecord::decode(&record)
+                .ok_or_else(|| unreadable(recorded.index))?
+                .answer(recorded)?,
+            None => None,
         };
-        record.answer(recorded).transpose().unwrap_or(Err(lost))
+        match answer {
+            Some(answer) => Ok(answer),
+            None => Err(self.why_not_there(recorded)?),
+        }
+    }
+
+    /// Why what lay beside a receipt's entry is not there.
+    fn why_not_there(&self, recorded: &Recorded) -> Result<NodeError, NodeError> {
+        let Event::ReceiptIssued(receipt) = &recorded.event else {
+            return Err(misplaced(recorded.index, "a receipt's"));
+        };
+        let erased = self.erased(&receipt.tag, self.newest(receipt_key(&receipt.tag))?)?;
+        Ok(erased.unwrap_or(NodeError::DoneBeforeLoss {
+            entry: recorded.index,
+        }))
+    }
+
+    /// The stub of the receipt that `recorded` records.
+    pub(super) fn receipt_stub(&self, recorded: &Recorded) -> Result<Vec<u8>, NodeError> {
+        match beside::read(self.engine.as_ref(), recorded.index)? {
+            Some(record) => ReceiptRecord::stub_of(&record)
+                .map(<[u8]>::to_vec)
+                .ok_or_else(|| unreadable(recorded.index)),
+            None => Err(self.why_not_there(recorded)?),
+        }
     }
 
     pub(super) fn redemption_answer(&self, recorded: &Recorded) -> Result<RedemptionAnswer, NodeError> {

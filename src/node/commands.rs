@@ -15,6 +15,7 @@ use super::NodeError;
 use super::answers::{CampaignView, EntryRef};
 use super::batches::Reservation;
 use super::cosigned::CosignedCheckpoint;
+use super::erasure::Erasures;
 use super::numbers::NumberGuess;
 use super::receipts::PreparedReceipt;
 use super::requests::Scope;
@@ -73,6 +74,7 @@ pub(super) enum Command {
         status: crate::ledger::NewStatus,
         reason: Option<String>,
     },
+    Erase(Erasures),
     SignList(u32),
     /// One of the node's own checkpoints was cosigned by its witnesses.
     KeepCosigned {

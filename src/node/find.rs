@@ -156,6 +156,8 @@ pub(super) fn keys_of(recorded: &Recorded, reference_occurrence: u32) -> Vec<[u8
     }
     match &recorded.event {
         Event::ReceiptIssued(receipt) => keys.push(receipt_key(&receipt.tag)),
+        // The receipt is found through it from now on.
+        Event::ReceiptErased(erased) => keys.push(receipt_key(&erased.tag)),
         Event::Redeemed(redeemed) => keys.extend([redeemed.id.0, coupon_key(redeemed.name)]),
         Event::Reversed(reversed) => {
             keys.extend([reversed.id.0, reversed.redemption.0, coupon_key(reversed.name)]);

@@ -88,6 +88,7 @@ impl NodeMetrics {
             Event::Reversed(_) => "reversal",
             Event::StatusSet(_) => "revocation",
             Event::StatusListSigned(_) => "status_list",
+            Event::ReceiptErased(_) => "erasure",
         };
         self.recorded_total.with_label_values(&[kind]).inc();
     }

@@ -17,6 +17,7 @@ pub mod compact;
 mod cosigned;
 mod coupons;
 mod damage;
+mod erasure;
 mod find;
 pub mod index;
 pub mod keyring;
@@ -49,12 +50,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 pub use answers::{
-    CampaignAnswer, CampaignView, CouponsAnswer, EntryRef, IssuedCoupon, ReceiptAnswer, RedemptionAnswer,
-    RedemptionView, ReversalAnswer, StatusAnswer,
+    CampaignAnswer, CampaignView, CouponsAnswer, EntryRef, IssuedCoupon, ReceiptAnswer, ReceiptStubAnswer,
+    RedemptionAnswer, RedemptionView, ReversalAnswer, StatusAnswer,
 };
 pub use beside_bundles::BesideBundle;
 pub use calls::{CouponStream, RedemptionRequest, ReversalRequest, RevocationTarget};
 pub use cosigned::CosignedCheckpoint;
+pub use erasure::{ErasureAnswer, ErasureTarget};
 pub use metrics::NodeMetrics;
 pub use open::{NewNode, NodeOptions, NodeParts, OpenReport, create_log};
 pub use paths::{BatchView, TagPath};
@@ -69,6 +71,7 @@ pub use witnessing::ToWitness;
 
 use crate::ledger::Refusal;
 use crate::log::NotCosigned;
+use crate::primitives::UnixSeconds;
 use crate::store::StoreError;
 
 /// Why a node could not do what was asked.
@@ -89,6 +92,16 @@ pub enum NodeError {
     /// The answer cannot be made again.
     #[error("{0}")]
     Gone(&'static str),
+    /// What was on this receipt was erased, for good.
+    #[error("this receipt was erased at {at} (seconds since 1970), because: {reason}")]
+    Erased {
+        /// Index of the entry that says so.
+        entry: u64,
+        /// When.
+        at: UnixSeconds,
+        /// Why.
+        reason: String,
+    },
     /// It was done, but what its answer is made from was lost with an earlier
     /// store: this one was recovered from the log alone.
     #[error(

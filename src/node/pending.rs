@@ -1,5 +1,6 @@
 //! The batch under way: what will become durable together.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -59,6 +60,8 @@ pub(super) struct Pending {
     pub batch: Batch,
     /// Records beside entries, by entry index.
     pub beside: Vec<(u64, Vec<u8>)>,
+    /// Records beside earlier entries, as they are from now on.
+    pub changed_beside: BTreeMap<u64, Option<Vec<u8>>>,
     /// Bytes of entries and of records beside them.
     pub bytes: usize,
     /// Commands decided.
@@ -89,6 +92,12 @@ impl Pending {
     pub fn put_beside(&mut self, index: u64, record: Vec<u8>) {
         self.bytes += record.len();
         self.beside.push((index, record));
+    }
+
+    /// Replaces the record beside an earlier entry, in a row that is rewritten.
+    pub fn replace_beside(&mut self, index: u64, record: Vec<u8>) {
+        self.bytes += limits::DETAIL_ROW_BYTES_MAX;
+        self.changed_beside.insert(index, Some(record));
     }
 
     /// True when it takes no further commands.

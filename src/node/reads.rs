@@ -4,7 +4,7 @@ use crate::ledger::{Event, Recorded};
 use crate::log::VerifierKey;
 use crate::primitives::{CampaignId, RedemptionId, Register, Tag, UnixSeconds, limits};
 
-use super::answers::{CampaignView, EntryRef, ReceiptAnswer, RedemptionView};
+use super::answers::{CampaignView, EntryRef, ReceiptAnswer, ReceiptStubAnswer, RedemptionView};
 use super::commands::{Command, Reply, expect_recorded};
 use super::find::{Lookup, receipt_key};
 use super::requests::{Call, occurrence};
@@ -40,10 +40,24 @@ impl Node {
     /// A receipt by its tag.
     ///
     /// # Errors
-    /// [`NodeError::NotFound`], [`NodeError::Gone`] when it was erased.
+    /// [`NodeError::NotFound`], [`NodeError::Erased`], [`NodeError::DoneBeforeLoss`].
     pub fn receipt(&self, id: &Tag) -> Result<ReceiptAnswer, NodeError> {
         let shared = &self.inner.shared;
         shared.receipt_answer(&shared.receipt_issued(id)?.0)
+    }
+
+    /// The stub of the receipt `id`, which an erasure leaves.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`], [`NodeError::DoneBeforeLoss`].
+    pub fn receipt_stub(&self, id: &Tag) -> Result<ReceiptStubAnswer, NodeError> {
+        let shared = &self.inner.shared;
+        let (recorded, register) = shared.receipt_issued(id)?;
+        Ok(ReceiptStubAnswer {
+            register,
+            stub: shared.receipt_stub(&recorded)?,
+            entry: (&recorded).into(),
+        })
     }
 
     /// The register that issued the receipt `id`, and the entry: erased details
@@ -210,10 +224,15 @@ impl Node {
 
 impl Shared {
     /// The entry that issued the receipt `id`, and its register.
-    fn receipt_issued(&self, id: &Tag) -> Result<(Recorded, Register), NodeError> {
+    pub(super) fn receipt_issued(&self, id: &Tag) -> Result<(Recorded, Register), NodeError> {
         const ABSENT: NodeError = NodeError::NotFound("there is no such receipt");
         let index = self.newest(receipt_key(id))?.ok_or(ABSENT)?;
-        let recorded = self.entry(index)?;
+        let mut recorded = self.entry(index)?;
+        if let Event::ReceiptErased(erased) = &recorded.event
+            && erased.tag == *id
+        {
+            recorded = self.entry(erased.receipt_entry)?;
+        }
         match &recorded.event {
             Event::ReceiptIssued(receipt) if receipt.tag == *id => {
                 let register = receipt.register.clone();

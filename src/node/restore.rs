@@ -95,7 +95,7 @@ impl<'a> Restore<'a> {
     /// [`NodeError::Refuse`] when an entry is not the next one of this log, or the
     /// tags of a batch cannot be made anew with the keys that are held.
     pub fn append(&mut self, entries: &[&[u8]]) -> Result<(), NodeError> {
-        let mut batch = Batch::default();
+        let (mut batch, mut erased) = (Batch::default(), BTreeMap::new());
         let (mut size, mut last) = (self.size, self.last);
         for bytes in entries {
             let (recorded, previous) = linked(size, bytes)?;
@@ -112,11 +112,18 @@ impl<'a> Restore<'a> {
                         "entry 0 names another log key than the one in keys/".to_owned(),
                     ));
                 }
+                // A backup from before it holds what was to be gone.
+                Event::ReceiptErased(erasure) => {
+                    if let Some(stub) = self.stub(erasure.receipt_entry)? {
+                        erased.insert(erasure.receipt_entry, Some(ReceiptRecord::encode_stub(&stub)));
+                    }
+                }
                 _ => {}
             }
             last = Some((recorded.hash, recorded.time));
             size += 1;
         }
+        beside::edit(self.engine, &mut batch, &erased)?;
         rows::append_entries(&mut batch, self.size, entries.iter().copied())?;
         self.engine.commit(batch)?;
         (self.size, self.last) = (size, last);
@@ -177,6 +184,12 @@ impl<'a> Restore<'a> {
         beside::edit(self.engine, &mut batch, &records)?;
         self.engine.commit(batch)?;
         Ok(records.len() as u64)
+    }
+
+    /// The stub that the store holds of the receipt of entry `index`.
+    fn stub(&self, index: u64) -> Result<Option<Vec<u8>>, NodeError> {
+        let record = beside::read(self.engine, index)?;
+        Ok(record.and_then(|record| ReceiptRecord::stub_of(&record).map(<[u8]>::to_vec)))
     }
 
     /// The row of a batch goes with its entry; its tags are stored before.

@@ -78,7 +78,7 @@ impl Snapshot {
     pub fn touch(&mut self, recorded: &Recorded) {
         let changed = &mut self.changed;
         match &recorded.event {
-            Event::Genesis(_) | Event::StatusListSigned(_) => {}
+            Event::Genesis(_) | Event::StatusListSigned(_) | Event::ReceiptErased(_) => {}
             Event::CampaignSigned(signed) => {
                 changed.campaigns.insert(signed.id);
             }

@@ -405,6 +405,7 @@ impl Writer {
             Command::KeepCosigned { cosigned, is_quorum } => {
                 return Ok(self.keep_cosigned(cosigned, is_quorum, pending));
             }
+            Command::Erase(erasures) => self.erase(erasures, answers, pending)?,
             Command::Witness(asked) => return self.witness(*asked, pending),
             // They are taken apart before.
             Command::IssueReceipts(_) | Command::Shutdown => return Ok(Reply::Done),
@@ -583,6 +584,7 @@ impl Writer {
             let bytes = pending.entries.iter().map(|(bytes, _)| bytes.as_slice());
             rows::append_entries(&mut batch, first.index, bytes)?;
         }
+        beside::edit(shared.engine.as_ref(), &mut batch, &pending.changed_beside)?;
         beside::append(
             &mut batch,
             pending

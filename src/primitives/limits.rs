@@ -121,8 +121,12 @@ pub const CAMPAIGN_NAME_BYTES_MAX: usize = 200;
 /// [`CREDENTIAL_BYTES_MAX`].
 pub const CAMPAIGN_TEXT_BYTES_MAX: usize = 2_000;
 
-/// Longest reason of a revocation, in bytes.
+/// Longest reason of a revocation or an erasure, in bytes.
 pub const REASON_BYTES_MAX: usize = 500;
+
+/// Receipts erased with one commit. Each rewrites a row of at most
+/// [`DETAIL_ROW_BYTES_MAX`], and tills wait meanwhile.
+pub const ERASED_PER_COMMIT: usize = 64;
 
 /// Most redeemers that a campaign names.
 pub const CAMPAIGN_REDEEMERS_MAX: usize = 20;
@@ -419,6 +423,10 @@ pub const AUDIT_TAGS_HELD_MAX: u64 = 4 * 1024 * 1024;
 
 /// Days that an audit counts: a century.
 pub const AUDIT_DAYS_MAX: usize = 36_600;
+
+/// Days and reasons of erasures that an audit tells apart; behind them it counts
+/// only entries.
+pub const AUDIT_ERASURES_MAX: usize = 1_000;
 
 /// Status lists that an audit holds while it replays: 128 KiB each, and a
 /// tampered log can name any.

@@ -4,6 +4,7 @@ mod bad_input;
 mod bulk;
 pub mod client;
 mod day;
+mod erasure;
 pub mod log;
 mod public;
 mod retries;

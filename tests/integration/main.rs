@@ -7,6 +7,7 @@ mod audit;
 mod cli;
 mod compact;
 mod coset;
+mod erase;
 mod federation;
 mod fuzz;
 mod http;

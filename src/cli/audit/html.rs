@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use crate::node::audit::{AuditReport, DayTotal, Finding, Rule, Verdict, is_turnover, show_sum};
 
-use super::{place, show_time};
+use super::{day_name, place, show_time};
 
 /// Width of the charts, in the SVG's own units.
 const WIDTH: f64 = 920.0;
@@ -70,6 +70,7 @@ fn write(out: &mut String, report: &AuditReport) -> std::fmt::Result {
     write_campaigns(out, report)?;
     write_gaps(out, report)?;
     write_receipts(out, report)?;
+    write_erasures(out, report)?;
     write_findings(out, report)?;
     out.push_str("</body></html>\n");
     Ok(())
@@ -356,6 +357,26 @@ fn write_findings(out: &mut String, report: &AuditReport) -> std::fmt::Result {
     Ok(())
 }
 
+fn write_erasures(out: &mut String, report: &AuditReport) -> std::fmt::Result {
+    let erasures = &report.summary.erasures;
+    if erasures.is_empty() {
+        return Ok(());
+    }
+    out.push_str(
+        "<h2>Erased receipts</h2><table><tr><th>receipts</th><th>erased on</th><th>because</th></tr>",
+    );
+    for ((day, reason), receipts) in erasures.iter().take(ROWS_MAX) {
+        write!(
+            out,
+            "<tr><td>{receipts}</td><td>{}</td><td>{}</td></tr>",
+            day_name(*day),
+            escape(reason)
+        )?;
+    }
+    out.push_str("</table>\n");
+    more(out, erasures.len())
+}
+
 fn more(out: &mut String, rows: usize) -> std::fmt::Result {
     if rows > ROWS_MAX {
         write!(
@@ -370,18 +391,6 @@ fn more(out: &mut String, rows: usize) -> std::fmt::Result {
 fn counted(count: u64, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {what}{plural}")
-}
-
-/// A day since 1970, UTC.
-fn day_name(day: u64) -> String {
-    i64::try_from(day)
-        .ok()
-        .and_then(|day| day.checked_mul(86_400))
-        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-        .map_or_else(
-            || format!("day {day}"),
-            |time| time.strftime("%Y-%m-%d").to_string(),
-        )
 }
 
 fn escape(text: &str) -> String {

@@ -13,7 +13,8 @@ use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{
-    batches, campaigns, coupons, mirrors, proofs, public, receipts, redemptions, revocations, tiles, witness,
+    batches, campaigns, coupons, erasures, mirrors, proofs, public, receipts, redemptions, revocations,
+    tiles, witness,
 };
 
 mod codes;
@@ -44,6 +45,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(redemptions::get_redemption)
         .service(redemptions::post_reversal)
         .service(revocations::post_revocation)
+        .service(erasures::post_erasure)
         .service(proofs::get_entry)
         .service(proofs::get_inclusion)
         .service(proofs::get_consistency)

@@ -26,7 +26,8 @@ fn members_of_cases() -> Value {
         "given": amount("With amount_differs: what was sent"),
         "most": amount("With amount_too_large: what can be taken off at most"),
         "remaining": amount("With budget_exhausted and reversal_too_large: what is left"),
-        "entry": {"type": "integer", "minimum": 0, "description": "With done_before_loss: the entry that records it"},
+        "entry": {"type": "integer", "minimum": 0, "description": "With done_before_loss: the entry that records it; with erased: the entry that says so"},
+        "erased_at": {"type": "string", "format": "date-time", "description": "With erased: when"},
         "seconds": {"type": "integer", "minimum": 0, "description": "With time_too_far: the distance"},
         "terms": {
             "type": "array", "items": {"type": "integer", "minimum": 0},
@@ -152,6 +153,12 @@ fn samples() -> Vec<Problem> {
     let mut samples: Vec<Problem> = requests().into();
     samples.push(QrTextError::NotDigits.into());
     samples.push(NodeError::DoneBeforeLoss { entry: 41 }.into());
+    let erased = NodeError::Erased {
+        entry: 57,
+        at: UnixSeconds(1_772_896_869),
+        reason: "request of the person concerned".to_owned(),
+    };
+    samples.push(erased.into());
     samples.extend(refusals().into_iter().map(Problem::from));
     samples
 }

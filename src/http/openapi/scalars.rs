@@ -58,6 +58,7 @@ pub fn refine(schemas: &mut Value) {
     refused["valid"]["const"] = json!(false);
     refused["code"]["enum"] = json!(codes::of_refused_validation());
     schemas["Revocation"]["oneOf"] = exactly_one_of(&["coupon", "name", "batch", "campaign"]);
+    schemas["Erasure"]["oneOf"] = exactly_one_of(&["receipt", "member"]);
 }
 
 fn currencies() -> Value {

@@ -93,6 +93,12 @@ rules! {
     SequenceNumber = "sequence_number", KEEP;
     /// Nothing lies beside a receipt's entry.
     DetailsMissing = "details_missing", "the log has no entry that says why they were removed: restore the store from a copy";
+    /// An erasure of what is no receipt of this log.
+    ErasureOfNothing = "erasure_of_nothing", KEEP;
+    /// A receipt that was erased twice.
+    ErasureRepeated = "erasure_repeated", KEEP;
+    /// The log says that a receipt was erased, and it was not.
+    DetailsNotErased = "details_not_erased", "the store, or this part of it, was restored from a copy made before the erasure: erase it there too, for it was promised";
     /// What lies beside an entry cannot be read.
     DetailsUnreadable = "details_unreadable", BESIDE;
     /// Something lies beside an entry that has nothing beside it.

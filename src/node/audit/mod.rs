@@ -16,6 +16,7 @@
 //! | `served` | the port to a log that is read from elsewhere |
 //! | `pass` | one pass over the entries: form, links, tree |
 //! | `books`, `statuses`, `judge` | coupons, campaigns and registers, replayed and held against the ledger's rules |
+//! | `erasures` | what was erased, and whether it was |
 //! | `receipts` | stubs and details, checked by all cores |
 //! | `tags` | coupon tags, and what may stand only once |
 //! | `derived` | stored state and index against the log |
@@ -31,6 +32,7 @@
 
 mod books;
 mod derived;
+mod erasures;
 mod finding;
 mod judge;
 mod pass;
@@ -515,6 +517,7 @@ impl Audit<'_> {
         let mut report = pass(beside, keys.as_ref(), points, &source, progress)?;
         findings.append(std::mem::take(&mut report.findings));
         report.findings = findings;
+        notes.append(&mut report.notes);
         report.notes = notes;
         report.is_partial = is_part && points.iter().all(|point| point.from_store);
         Ok(report)
@@ -639,12 +642,23 @@ fn pass(
         let mut pass = Pass::new(sides.derived, keys, points, desk, sides.tags)?;
         pass.begin_at(source.range().start);
         pass.run(source, progress)?;
-        let (mut findings, mut summary) = (pass.findings, pass.summary);
+        let (mut findings, mut summary, erasures) = (pass.findings, pass.summary, pass.erasures);
+        let mut bare = 0;
         for thread in threads {
             let outcome = thread.join().map_err(|_| {
                 AuditError::Internal("a worker met a receipt that it could not read".to_owned())
             })?;
             findings.append(outcome.findings);
+            for index in outcome.bare.into_iter().filter(|index| !erasures.tell_of(*index)) {
+                bare += 1;
+                if !source.is_cut() {
+                    findings.at(
+                        index,
+                        Rule::DetailsMissing,
+                        "only its signed stub is in the store, not its details, and no entry says that they were erased",
+                    );
+                }
+            }
             for (key, total) in outcome.totals {
                 let sum = summary.receipts.entry(key).or_default();
                 sum.count += total.count;
@@ -657,7 +671,15 @@ fn pass(
             summary,
             findings,
             points: Vec::new(),
-            notes: Vec::new(),
+            notes: if bare > 0 && source.is_cut() {
+                let receipts = if bare == 1 { "receipt has" } else { "receipts have" };
+                vec![format!(
+                    "{bare} {receipts} no details in the store: whether they were erased is told by entries behind \
+                     those that were read"
+                )]
+            } else {
+                Vec::new()
+            },
         })
     })
 }

@@ -14,6 +14,7 @@ use crate::store::{Engine, rows};
 
 use super::books::Books;
 use super::derived::{Derived, batch_ranges, reserved_ranges};
+use super::erasures::Erasures;
 use super::finding::{Findings, Rule};
 use super::receipts::{Desk, check_at};
 use super::served::Served;
@@ -87,6 +88,7 @@ pub(super) struct Pass<'a> {
     derived: Option<Derived<'a>>,
     desk: Desk<'a>,
     tags: TagReader<'a>,
+    pub erasures: Erasures,
     tree: TileBuilder,
     /// The entry before: hash and time, while it is known.
     previous: Option<(Digest, UnixSeconds)>,
@@ -124,6 +126,7 @@ impl<'a> Pass<'a> {
             derived,
             desk,
             tags: TagReader::new(tags),
+            erasures: Erasures::default(),
             tree: TileBuilder::new(),
             previous: Some((Digest::ZERO, UnixSeconds(0))),
             last_time: UnixSeconds(0),
@@ -431,6 +434,7 @@ impl<'a> Pass<'a> {
             Event::Reversed(reversed) => books.reversed(recorded, reversed, findings),
             Event::StatusSet(set) => books.status(recorded, set, findings),
             Event::StatusListSigned(signed) => books.list(recorded, signed, findings),
+            Event::ReceiptErased(erased) => self.erasures.add(recorded, erased, findings),
         }
         if !matches!(recorded.event, Event::ReceiptIssued(_)) {
             self.desk
@@ -461,6 +465,7 @@ impl<'a> Pass<'a> {
             self.summary.root = Some(Digest(self.tree.root()));
         }
         self.check_doubled(source)?;
+        self.erasures.check(source, self.engine, &mut self.findings)?;
         match self.engine {
             Some(engine) if !source.is_cut() => self.check_rest(engine)?,
             _ => self.tags.check_seen(&mut self.findings),

@@ -65,6 +65,8 @@ pub type Totals = BTreeMap<TotalKey, Total>;
 pub(super) struct Outcome {
     pub findings: Findings,
     pub totals: Totals,
+    /// Entries of receipts beside which only the stub lies.
+    pub bare: Vec<u64>,
 }
 
 /// Checks jobs until the other side hangs up.
@@ -74,6 +76,10 @@ pub(super) fn work(jobs: &Receiver<Vec<Job>>, key: &KnownKey) -> Outcome {
         let read: Vec<_> = batch.iter().map(read).collect();
         let good = verify(&read, key);
         for ((job, read), good) in batch.iter().zip(read).zip(good) {
+            let has_details = read.as_ref().is_none_or(|read| read.details.is_some());
+            if matches!(job.beside, Held::Record(_)) && !has_details {
+                outcome.bare.push(job.index);
+            }
             let Some(stub) = check(job, read, key, good, &mut outcome.findings) else {
                 continue;
             };
@@ -195,13 +201,6 @@ fn check(
         }
     }
     let Some((details, root)) = details else {
-        if matches!(job.beside, Held::Record(_)) {
-            note(
-                Rule::DetailsMissing,
-                "only its signed stub is in the store, not its details, and no entry says that they were erased"
-                    .to_owned(),
-            );
-        }
         return Some(stub);
     };
     if root != stub.details_root {
@@ -347,8 +346,7 @@ impl<'a> Desk<'a> {
                 (Beside::Receipt(_, receipt), None) => {
                     let what = match self.source {
                         BesideSource::Store(_) => {
-                            "its signed stub and its details are not in the store, and no entry says that they were \
-                             erased"
+                            "neither its signed stub nor its details are in the store, and an erasure leaves the stub"
                         }
                         BesideSource::Served | BesideSource::Nowhere => "its signed stub is not shown",
                     };

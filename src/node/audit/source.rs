@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use crate::log::{Entry, entry_hash};
+use crate::merkle::TILE_LEN;
 use crate::primitives::Digest;
 use crate::store::scan::scan_raw;
 use crate::store::{Engine, Packed, StoreError, rows};
@@ -283,6 +284,38 @@ impl Source<'_> {
                 .visit(range.clone(), &mut |served| visit(Met::Served(served)))
                 .map_err(AuditError::Served),
         }
+    }
+}
+
+impl Source<'_> {
+    /// Looks at single entries, named in ascending order, wherever they stand; those
+    /// that cannot be had are left out.
+    pub fn look_at(&self, wanted: &[u64], visit: &mut dyn FnMut(u64, &[u8])) -> Result<(), AuditError> {
+        match self {
+            Self::Store(store) => {
+                let Some(engine) = store.engine else { return Ok(()) };
+                for &index in wanted {
+                    if let Ok(Some(bytes)) = rows::read_entry(engine, index) {
+                        visit(index, &bytes);
+                    }
+                }
+            }
+            Self::Served { log, .. } => {
+                let bundle = |index: u64| index / TILE_LEN as u64;
+                for some in wanted.chunk_by(|a, b| bundle(*a) == bundle(*b)) {
+                    let range = some[0]..some[some.len() - 1] + 1;
+                    log.visit(range, &mut |served| {
+                        if let Served::Entry { index, bytes, .. } = served
+                            && some.binary_search(&index).is_ok()
+                        {
+                            visit(index, bytes);
+                        }
+                    })
+                    .map_err(AuditError::Served)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

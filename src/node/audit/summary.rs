@@ -54,6 +54,8 @@ pub struct Summary {
     pub campaigns: BTreeMap<CampaignId, CampaignTotal>,
     /// Receipts by register, currency and type.
     pub receipts: Totals,
+    /// Receipts erased, by day (UTC, days since 1970) and reason.
+    pub erasures: BTreeMap<(u64, String), u64>,
     /// What happened on each day (UTC, days since 1970), by the time that counts.
     pub days: BTreeMap<u64, DayTotal>,
 }
@@ -84,6 +86,13 @@ impl Summary {
         *self.kinds.entry(kind_word(&recorded.event)).or_default() += 1;
         if let Event::BatchIssued(batch) = &recorded.event {
             self.coupons = self.coupons.saturating_add(u64::from(batch.count));
+        }
+        if let Event::ReceiptErased(erased) = &recorded.event {
+            let told = (recorded.time.0 / DAY_SECONDS, erased.reason.clone());
+            // Every request has a reason of its own, and there may be millions.
+            if self.erasures.contains_key(&told) || self.erasures.len() < limits::AUDIT_ERASURES_MAX {
+                *self.erasures.entry(told).or_default() += 1;
+            }
         }
         let at = recorded.event.at().unwrap_or(recorded.time);
         let counts: fn(&mut DayTotal) -> &mut u64 = match recorded.event {
@@ -129,5 +138,6 @@ fn kind_word(event: &Event) -> &'static str {
         Event::Reversed(_) => "reversal",
         Event::StatusSet(_) => "status_change",
         Event::StatusListSigned(_) => "status_list",
+        Event::ReceiptErased(_) => "erasure",
     }
 }

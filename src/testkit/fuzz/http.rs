@@ -58,6 +58,11 @@ pub(super) const TARGETS: &[Target] = &[
         run: |body| post(&REVOCATIONS, body),
         seeds: revocation_seeds,
     },
+    Target {
+        name: "post_erasure",
+        run: |body| post(&ERASURES, body),
+        seeds: erasure_seeds,
+    },
 ];
 
 /// A POST of the API.
@@ -82,6 +87,7 @@ pub(super) const RECEIPTS: Call = call("/v1/receipts", false);
 const REDEMPTIONS: Call = call("/v1/redemptions", false);
 const REVERSALS: Call = call("/v1/redemptions/{id}/reversals", false);
 const REVOCATIONS: Call = call("/v1/revocations", true);
+const ERASURES: Call = call("/v1/erasures", true);
 const VALIDATIONS: Call = Call {
     changes: false,
     ..call("/v1/validations", false)
@@ -105,6 +111,7 @@ pub(super) struct Shop {
     coupons: Vec<String>,
     names: Vec<String>,
     redemption: String,
+    receipt: String,
 }
 
 impl Shop {
@@ -135,6 +142,7 @@ async fn open_shop() -> Shop {
         coupons: Vec::new(),
         names: Vec::new(),
         redemption: String::new(),
+        receipt: String::new(),
         node,
     };
     let ask = serve(shop.http(&shop.node)).await;
@@ -158,7 +166,8 @@ async fn open_shop() -> Shop {
             shop.names.push(text("name"));
         }
     }
-    made(&ask, &shop, &RECEIPTS, "receipt", &receipt("sale-1")).await;
+    let sold = made(&ask, &shop, &RECEIPTS, "receipt", &receipt("sale-1")).await;
+    shop.receipt = sold["id"].as_str().expect("an identity").to_owned();
     let redeemed = made(&ask, &shop, &REDEMPTIONS, "redeem", &redemption(&shop.coupons[0])).await;
     shop.redemption = redeemed["id"].as_str().expect("an identity").to_owned();
     let status = json!({"name": shop.names[2], "status": "suspended", "reason": "lost"});
@@ -364,6 +373,11 @@ pub(super) async fn look_around(fork: &TestNode) {
             "new-5",
             json!({"name": shop.names[2], "status": "valid"}),
         ),
+        (
+            &ERASURES,
+            "new-6",
+            json!({"member": "4711", "reason": "asked for"}),
+        ),
     ] {
         let key = if key.is_empty() { "unused" } else { key };
         let answer = send(&ask, shop, call, key, body.to_string().as_bytes()).await;
@@ -484,6 +498,16 @@ fn reversal_seeds() -> Vec<Vec<u8>> {
     variants(
         &json!({"till_reference": "sale", "give_back": true}),
         [json!({"amount": 100, "give_back": false}), json!({"amount": 300})],
+    )
+}
+
+fn erasure_seeds() -> Vec<Vec<u8>> {
+    variants(
+        &json!({"receipt": shop().receipt, "reason": "request of the person concerned"}),
+        [
+            json!({"reason": "x"}),
+            json!({"member": null, "reason": "\u{e4}".repeat(250)}),
+        ],
     )
 }
 

@@ -9,8 +9,8 @@ use super::{Target, take, texts};
 use crate::credential::{Algorithm, SecretKey};
 use crate::encoding::cbor;
 use crate::ledger::{
-    Answers, BatchIssued, CampaignSigned, Event, Genesis, Mark, NewStatus, ReceiptIssued, Redeemed, Reversed,
-    StatusListSigned, StatusSet, StatusTarget, kind_has_tag,
+    Answers, BatchIssued, CampaignSigned, Event, Genesis, Mark, NewStatus, ReceiptErased, ReceiptIssued,
+    Redeemed, Reversed, StatusListSigned, StatusSet, StatusTarget, kind_has_tag,
 };
 use crate::log::evidence::OtherHistory;
 use crate::log::tile_path::{read_bundle, write_bundle_entry};
@@ -497,6 +497,12 @@ fn events() -> Vec<Event> {
             issued_at: UnixSeconds(1_790_000_000),
             expires: UnixSeconds(1_790_086_400),
             token: Digest([4; 32]),
+        }),
+        Event::ReceiptErased(ReceiptErased {
+            tag,
+            receipt_entry: 2,
+            reason: "at the member's request".to_owned(),
+            erased: 1,
         }),
     ]
 }

@@ -4,7 +4,7 @@ use super::*;
 
 /// Adds an entry at the end, linked, with tiles, guard and counters left as
 /// they are: a dishonest node would write those too.
-fn add(world: &World, make: impl FnOnce(&[Recorded]) -> Event) -> u64 {
+pub fn add(world: &World, make: impl FnOnce(&[Recorded]) -> Event) -> u64 {
     let engine = engine_of(world);
     let all = entries(&engine);
     let log: Vec<Recorded> = all.iter().map(|bytes| recorded(bytes)).collect();

@@ -5,6 +5,7 @@ mod clean;
 mod coupons;
 mod damage;
 mod entries;
+mod erasures;
 mod rows;
 pub mod served;
 

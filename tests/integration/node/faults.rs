@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tallystick::ledger::NewStatus;
 use tallystick::merkle;
 use tallystick::node::audit::{AuditOptions, Verdict, audit};
-use tallystick::node::{Caller, Node, NodeError, RevocationTarget, Scope, Upkeep};
+use tallystick::node::{Caller, ErasureTarget, Node, NodeError, RevocationTarget, Scope, Upkeep};
 use tallystick::primitives::{Digest, Register};
 use tallystick::server::{NewDir, NodeDir, Overrides, ServerError, System};
 use tallystick::store::{Engine, Guard, SledEngine, scan_entries};
@@ -81,6 +81,17 @@ async fn steps(node: &Node, seen: &mut Seen) -> Result<(), NodeError> {
         .set_status(&office("revoke"), &name, NewStatus::Revoked, None)
         .await?;
     note(seen, node, &revoked);
+    let mut gone = receipt(&lane, "gone", START);
+    gone.details.member = Some("4711".to_owned());
+    match node.issue_receipt(&till("gone"), gone).await {
+        Ok(_) | Err(NodeError::Erased { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let target = ErasureTarget::Member("4711".to_owned());
+    let erased = node.erase(&office("erase"), target, "asked for").await?;
+    note(seen, node, &erased);
+    let left = node.receipt_by_reference(&lane, "gone");
+    assert!(matches!(left, Err(NodeError::Erased { .. })), "{left:?}");
     node.status_list(0).await?;
     Ok(())
 }
@@ -159,7 +170,7 @@ async fn each_write_fails_once() {
                     .recorded_total
                     .with_label_values(&["receipt"])
                     .get();
-                assert!(effects <= 3, "{what}: {report:?}");
+                assert!(effects <= 4, "{what}: {report:?}");
                 assert_eq!(
                     node.receipt_by_reference(&lane(1), "receipt-2")
                         .unwrap()

@@ -235,6 +235,8 @@ async fn played() -> Value {
     day.get("getTagTile", "/tile/tags/000.p/2", &office, tags).await;
     day.log(&office, (receipt, redemption, name)).await;
     day.witness(&partner).await;
+    let erasure = json!({"receipt": receipt, "reason": "request of the person concerned"});
+    day.post("eraseReceipts", "/v1/erasures", &office, erasure).await;
     day.get("getHealth", "/healthz", "", json!({})).await;
     day.get("getReadiness", "/readyz", "", json!({})).await;
     day.get("getErrors", "/errors", "", json!({})).await;
