@@ -13,9 +13,10 @@ use crate::primitives::{Origin, limits};
 /// How long an answer may take: a large batch is signed within seconds.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
-/// How long a batch may be signed before its request is given up: a million
-/// coupons take minutes on a small machine.
-const SIGNED_WITHIN: Duration = Duration::from_secs(600);
+/// How long a node may work on a request before it is given up: to sign a million
+/// coupons, or to look through ten million receipts, takes minutes on a small
+/// machine.
+const DONE_WITHIN: Duration = Duration::from_secs(600);
 
 /// How often a call is sent before the answer is given up, with these pauses
 /// in between: a node that is busy or restarts is there again soon.
@@ -137,7 +138,7 @@ impl Client {
             }
             let pause = match &why {
                 // Coupons are being signed, or the batch that a crash cut off is.
-                Failed::InProgress(_) if waited < SIGNED_WITHIN => Some(&PAUSES[1]),
+                Failed::InProgress(_) if waited < DONE_WITHIN => Some(&PAUSES[1]),
                 Failed::Unreachable(_) if next == from => None,
                 _ => pauses.next(),
             };
@@ -217,15 +218,21 @@ impl Client {
     /// Sends the same request until there is an answer; `key` makes that safe
     /// for calls that change something.
     fn call(&self, request: impl Fn() -> RequestBuilder, key: Option<&str>) -> anyhow::Result<Value> {
-        let mut pauses = PAUSES.iter();
+        let (mut pauses, mut waited) = (PAUSES.iter(), Duration::ZERO);
         loop {
             let failed = match self.once(&request) {
                 Ok(answer) => return answer,
                 Err(failed) => failed,
             };
-            let passing = !matches!(failed, Failed::Unreachable(_));
-            if let (true, Some(pause)) = (passing, pauses.next()) {
+            let pause = match failed {
+                // A large batch, or all receipts being looked through.
+                Failed::InProgress(_) if waited < DONE_WITHIN => Some(&PAUSES[1]),
+                Failed::Unreachable(_) => None,
+                Failed::Unknown(_) | Failed::InProgress(_) => pauses.next(),
+            };
+            if let Some(pause) = pause {
                 std::thread::sleep(*pause);
+                waited += *pause;
                 continue;
             }
             let unreachable = matches!(failed, Failed::Unreachable(_));

@@ -11,8 +11,9 @@
 //! so that tills never wait for all of them; the last entry answers the request,
 //! which may be sent again after a crash and then erases what is left.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::credential::receipt_tag;
 use crate::ledger::{Answers, Event, ReceiptErased, Recorded, Refusal};
@@ -93,7 +94,18 @@ impl Node {
                 let receipts = vec![(receipt.index, tag)];
                 self.erase_some(receipts, &reason, 0, Some(answers)).await
             }
-            ErasureTarget::Member(member) => self.erase_all_of(member, &reason, answers).await,
+            ErasureTarget::Member(member) => {
+                let turn = shared.erasing.begin(answers.key)?;
+                // It goes on when the caller has gone away, who then learns what
+                // became of it by asking again.
+                let node = self.clone();
+                let all = tokio::spawn(async move {
+                    let _turn = turn;
+                    node.erase_all_of(member, &reason, answers).await
+                });
+                all.await
+                    .map_err(|error| NodeError::Inconsistent(error.to_string()))?
+            }
         }
     }
 
@@ -145,6 +157,41 @@ fn erasure_answer(recorded: &Recorded) -> Result<ErasureAnswer, NodeError> {
             entry: recorded.into(),
         }),
         _ => Err(misplaced(recorded.index, "an erasure's")),
+    }
+}
+
+/// The requests that are being worked on, by the hash of their key.
+#[derive(Debug, Default)]
+pub(super) struct Erasing(Arc<Mutex<BTreeSet<[u8; 16]>>>);
+
+/// A request that is being worked on, until this is dropped.
+struct Turn {
+    key: [u8; 16],
+    all: Arc<Mutex<BTreeSet<[u8; 16]>>>,
+}
+
+impl Erasing {
+    fn begin(&self, key: [u8; 16]) -> Result<Turn, NodeError> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.contains(&key) {
+            return Err(NodeError::InProgress);
+        }
+        // Each of them reads all receipts.
+        if all.len() >= limits::ERASURES_MAX {
+            return Err(NodeError::Busy);
+        }
+        all.insert(key);
+        Ok(Turn {
+            key,
+            all: Arc::clone(&self.0),
+        })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(&self.key);
     }
 }
 

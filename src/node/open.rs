@@ -23,6 +23,7 @@ use super::batches::left_reservations;
 use super::cosigned::CosignedHeads;
 use super::coupons::Permutations;
 use super::damage;
+use super::erasure::Erasing;
 use super::find::recorded;
 use super::index::Index;
 use super::keyring::Keyring;
@@ -272,6 +273,7 @@ impl Writer {
             campaigns: RwLock::default(),
             lists: RwLock::default(),
             next_numbers: Arc::default(),
+            erasing: Erasing::default(),
             stopped: RwLock::default(),
             metrics: NodeMetrics::new(&parts.registry),
             engine,

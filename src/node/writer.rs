@@ -26,6 +26,7 @@ use super::commands::{Command, Job, Reply, Reserving};
 use super::cosigned::CosignedHeads;
 use super::coupons::{Covered, Permutations};
 use super::damage::IndexDamage;
+use super::erasure::Erasing;
 use super::find::{self, Lookup, keys_of};
 use super::index::{Index, IndexReader};
 use super::keyring::Keyring;
@@ -80,6 +81,7 @@ pub(crate) struct Shared {
     pub(super) campaigns: RwLock<BTreeMap<CampaignId, Arc<CampaignView>>>,
     pub(super) lists: RwLock<BTreeMap<u32, Arc<super::lists::SignedList>>>,
     pub(super) next_numbers: Arc<NextNumbers>,
+    pub(super) erasing: Erasing,
     pub(super) stopped: RwLock<Option<String>>,
     pub(super) metrics: NodeMetrics,
 }

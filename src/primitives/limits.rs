@@ -124,6 +124,9 @@ pub const CAMPAIGN_TEXT_BYTES_MAX: usize = 2_000;
 /// Longest reason of a revocation or an erasure, in bytes.
 pub const REASON_BYTES_MAX: usize = 500;
 
+/// Erasures of all of a member's receipts at a time: each reads every receipt.
+pub const ERASURES_MAX: usize = 4;
+
 /// Receipts erased with one commit. Each rewrites a row of at most
 /// [`DETAIL_ROW_BYTES_MAX`], and tills wait meanwhile.
 pub const ERASED_PER_COMMIT: usize = 64;

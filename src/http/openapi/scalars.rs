@@ -28,9 +28,11 @@ pub fn refine(schemas: &mut Value) {
     for member in ["description", "unit"] {
         schemas["Line"]["properties"][member]["pattern"] = json!(ONE_LINE);
     }
+    schemas["Erasure"]["properties"]["reason"]["pattern"] = json!(ONE_LINE);
     schemas["TillReference"]["x-bytes-max"] = json!(limits::REFERENCE_BYTES_MAX);
     for (schema, member, most) in [
         ("Revocation", "reason", limits::REASON_BYTES_MAX),
+        ("Erasure", "reason", limits::REASON_BYTES_MAX),
         ("Line", "description", limits::DESCRIPTION_BYTES_MAX),
         ("Line", "unit", limits::UNIT_BYTES_MAX),
         ("Campaign", "name", limits::CAMPAIGN_NAME_BYTES_MAX),
