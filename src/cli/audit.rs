@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use super::verify::proof::read_policy;
-use super::{UsageError, follow, output};
+use super::{UsageError, export, follow, output};
 use crate::federation::client::CHECKPOINT;
 use crate::federation::follower::told;
 use crate::federation::{AuditedLog, LogClient};
@@ -65,9 +65,9 @@ pub struct Args {
     /// The log's key (vkey), as the co-op publishes it; without it the one counts that is told at the URL
     #[arg(long, value_name = "VKEY", value_parser = parse_key)]
     log_key: Option<VerifierKey>,
-    /// Begin at entry N: what entries before it would explain is not held against those that follow
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    from: u64,
+    /// Begin at entry N [default: 0, of an export its first entry]: what entries before it would explain is not held against those that follow
+    #[arg(long, value_name = "N")]
+    from: Option<u64>,
     /// Stop before entry M [default: the log's end]
     #[arg(long, value_name = "M")]
     to: Option<u64>,
@@ -97,16 +97,7 @@ impl Args {
     /// # Errors
     /// What could not be read.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let part = Part {
-            from: self.from,
-            to: self.to,
-        };
-        if let Some(to) = self.to
-            && to <= self.from
-        {
-            let what = format!("--to {to} has to be above --from {}", self.from);
-            return Err(UsageError(what).into());
-        }
+        let part = self.part()?;
         let checkpoints = read_checkpoints(&self.checkpoints)?;
         let policy = self.policy.as_deref().map(read_policy).transpose()?;
         let terminal = std::io::stderr().is_terminal();
@@ -165,6 +156,29 @@ impl Args {
 }
 
 impl Args {
+    /// The entries to audit; of an export those that it holds.
+    fn part(&self) -> anyhow::Result<Part> {
+        let held = export::part_of(Path::new(&self.log))?;
+        let (from, to) = held.map_or((0, None), |(from, to)| (from, Some(to)));
+        let part = Part {
+            from: self.from.unwrap_or(from),
+            to: self.to.or(to),
+        };
+        if let Some(to) = part.to
+            && to <= part.from
+        {
+            let what = format!("--to {to} has to be above --from {}", part.from);
+            return Err(UsageError(what).into());
+        }
+        if let Some((first, end)) = held
+            && (part.from < first || part.to.is_some_and(|to| to > end))
+        {
+            let what = format!("{} holds the entries {first} to {} alone", self.log, end - 1);
+            return Err(UsageError(what).into());
+        }
+        Ok(part)
+    }
+
     fn open_served(&self, policy: Option<Policy>) -> anyhow::Result<AuditedLog> {
         let source = follow::open(&self.log, self.key.as_deref())?;
         let key = if let Some(key) = &self.log_key {
@@ -323,7 +337,7 @@ fn to_json(report: &AuditReport) -> Value {
     })
 }
 
-fn show_time(time: UnixSeconds) -> String {
+pub(super) fn show_time(time: UnixSeconds) -> String {
     i64::try_from(time.0)
         .ok()
         .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())

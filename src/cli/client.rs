@@ -87,6 +87,16 @@ impl Client {
         })
     }
 
+    /// The node's URL.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The bearer key.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
     /// What the node shows at `path`.
     ///
     /// # Errors

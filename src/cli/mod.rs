@@ -12,6 +12,7 @@ mod client;
 mod compact;
 mod demo;
 mod erase;
+mod export;
 mod follow;
 mod health;
 pub mod import;
@@ -71,6 +72,7 @@ enum Command {
     Audit(audit::Args),
     Monitor(monitor::Args),
     Mirror(mirror::Args),
+    Export(export::Args),
     Compact(compact::Args),
     Recover(recover::Args),
     Health(health::Args),
@@ -95,6 +97,7 @@ impl Command {
             Self::Audit(args) => args.run(),
             Self::Monitor(args) => args.run(),
             Self::Mirror(args) => args.run(),
+            Self::Export(args) => args.run(),
             Self::Compact(args) => args.run(),
             Self::Recover(args) => args.run(),
             Self::Health(args) => args.run(),

@@ -10,6 +10,7 @@
 //! | [`chain`] | the links between entries |
 //! | [`client`] | a log: its checkpoint, from the last verified one to the next |
 //! | [`copy`] | a verified copy in a directory: a mirror, a monitor's memory |
+//! | [`export`] | a stretch of a log as files: a period for an auditor |
 //! | [`follower`] | rounds of a monitor or mirror, and what they find |
 //! | [`audited`] | a log read from elsewhere, for an audit |
 //! | [`keeper`] | mirrors that a node keeps by itself |
@@ -28,6 +29,7 @@ mod client_tests;
 pub mod copy;
 pub mod dir_source;
 mod error;
+pub mod export;
 pub mod follower;
 pub mod http_source;
 pub mod keeper;

@@ -144,6 +144,12 @@ impl Currency {
     /// An amount as people read it: `1.44 EUR`.
     #[must_use]
     pub fn show(self, amount: Amount) -> String {
+        format!("{} {}", self.decimal(amount), self.letters())
+    }
+
+    /// An amount in the currency's unit: `1.44`.
+    #[must_use]
+    pub fn decimal(self, amount: Amount) -> String {
         let digits = self.exponent() as usize;
         let sign = if amount.is_negative() { "-" } else { "" };
         let plain = format!(
@@ -153,7 +159,7 @@ impl Currency {
         );
         let (whole, part) = plain.split_at(plain.len() - digits);
         let point = if digits == 0 { "" } else { "." };
-        format!("{sign}{whole}{point}{part} {}", self.letters())
+        format!("{sign}{whole}{point}{part}")
     }
 }
 

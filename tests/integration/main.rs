@@ -8,6 +8,7 @@ mod cli;
 mod compact;
 mod coset;
 mod erase;
+mod export;
 mod federation;
 mod fuzz;
 mod http;
