@@ -9,7 +9,11 @@
 //! Both are asked over keep-alive connections by a generator on the same cores;
 //! full tiles and entries are picked all over the log. Proofs are asked for one by
 //! one, over one connection, when the log has a tenth, and when it has all of its
-//! entries.
+//! entries. Last, the log is audited from outside and in its directory, for the
+//! memory that takes.
+//!
+//! 10,000,000 entries take some 8 GB where temporary files are made, twice that
+//! while the directory is audited, and half an hour on two cores.
 
 // It posts for another bench.
 #[allow(dead_code)]
@@ -17,6 +21,8 @@
 mod generator;
 #[path = "../support/library.rs"]
 mod library;
+#[path = "../support/program.rs"]
+mod program;
 #[path = "../support/rounds.rs"]
 mod rounds;
 
@@ -115,6 +121,23 @@ fn main() {
         requests as u64,
         &times,
     );
+    drop(fixed);
+    audit(
+        "from outside",
+        &format!("http://{}", served.address),
+        place.path(),
+    );
+    drop(served);
+    audit("in its directory", "node", place.path());
+}
+
+fn audit(how: &str, log: &str, place: &Path) {
+    let run = program::run(&["audit", log], place);
+    println!(
+        "audited {how}: {:.1} s, at most {} MB resident",
+        run.elapsed.as_secs_f64(),
+        run.peak_bytes / 1_000_000
+    );
 }
 
 fn prove(served: &Served, size: u64) {
@@ -167,6 +190,7 @@ impl Served {
             .arg(directory)
             .args(["--listen", &address.to_string(), "--log-level", "error"])
             .args(["--workers", &WORKERS.to_string()])
+            .env("TALLYSTICK_ENTRIES_PUBLIC", "true")
             .stderr(Stdio::null())
             .spawn()
             .expect("serve runs");
