@@ -116,11 +116,58 @@ impl WithProof {
         } else {
             state.node.inclusion(entry.index, None)?
         };
-        Ok(Some(ProofBody {
-            entry_bytes: bytes_of(state, &proof)?,
-            cose: Base64Url(cose_of(state, &proof)?.into()),
+        ProofBody::of(state, &proof).map(Some)
+    }
+}
+
+impl ProofBody {
+    fn of(state: &HttpState, proof: &InclusionProof) -> Result<Self, Problem> {
+        Ok(Self {
+            entry_bytes: bytes_of(state, proof)?,
+            cose: Base64Url(cose_of(state, proof)?.into()),
             checkpoint: proof.checkpoint.to_string(),
-        }))
+        })
+    }
+}
+
+/// Whether the answer to a call that makes an entry carries the entry's proof.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AnswerWithProof {
+    /// `cose`: the answer, in JSON, has a member `proof` with the entry's COSE receipt,
+    /// of the newest checkpoint. A repeat gets the first answer, with a proof of
+    /// the checkpoint that is the newest then.
+    #[param(value_type = Option<String>, nullable = false, pattern = "^cose$", example = "cose")]
+    proof: Option<ProofForm>,
+}
+
+impl AnswerWithProof {
+    /// What the query asks for: read before anything is done.
+    pub(super) fn asked(request: &HttpRequest) -> Result<Self, Problem> {
+        if request.query_string().is_empty() {
+            return Ok(Self::default());
+        }
+        query(request)
+    }
+
+    /// Refuses a proof in an answer that has no room for one.
+    pub(super) fn refuse(&self, why: &'static str) -> Result<(), Problem> {
+        match self.proof {
+            None => Ok(()),
+            Some(ProofForm::Cose) => Err(Problem::new("not_acceptable", why)),
+        }
+    }
+
+    /// The proof of `entry`, if it was asked for.
+    pub(super) fn of(&self, state: &HttpState, entry: EntryRef) -> Result<Option<ProofBody>, Problem> {
+        match self.proof {
+            None => Ok(None),
+            Some(ProofForm::Cose) => {
+                let proof = state.node.inclusion(entry.index, None)?;
+                ProofBody::of(state, &proof).map(Some)
+            }
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::primitives::Tag;
 use super::auth::{Identity, May, has_proof, proves};
 use super::negotiate::{self, wants_cose};
 use super::problem::Problem;
-use super::proofs::{ProofBody, WithProof};
+use super::proofs::{AnswerWithProof, ProofBody, WithProof};
 use super::receipt_stream::{self, ReceiptResult};
 use super::request::{ByReference, NDJSON, Post, content_type};
 use super::scalars::{
@@ -23,6 +23,9 @@ use super::scalars::{
     objects,
 };
 use super::{EntryBody, HttpState};
+
+const STUB_ALONE: &str =
+    "a stub carries no proof: ask for JSON, or for the proof of the receipt's entry alone";
 
 /// What a receipt is for.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
@@ -209,6 +212,10 @@ pub(super) struct ReceiptAnswerBody<'a> {
     /// The receipt secret: with it all leaves can be checked. Never in a QR code.
     secret: Base64Url<'a>,
     entry: EntryBody,
+    /// With `?proof=cose`: what proves that it is in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    proof: Option<ProofBody>,
 }
 
 impl<'a> ReceiptAnswerBody<'a> {
@@ -220,6 +227,7 @@ impl<'a> ReceiptAnswerBody<'a> {
             credential: (&receipt.stub).into(),
             secret: (&receipt.secret).into(),
             entry: receipt.entry.into(),
+            proof: None,
         }
     }
 }
@@ -284,10 +292,6 @@ struct ReceiptViewBody<'a> {
     details: DetailsBody,
     /// The leaves of the details root, in order: CBOR `[salt, label, value]` each.
     leaves: Vec<Base64Url<'a>>,
-    /// With `?proof=cose`: what proves that it is in the log.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    proof: Option<ProofBody>,
 }
 
 /// Receipts that were found.
@@ -322,7 +326,6 @@ fn view<'a>(
         },
         details: receipt.details.clone().into(),
         leaves: leaves.into_iter().map(|leaf| Base64Url(leaf.into())).collect(),
-        proof: None,
     }
 }
 
@@ -340,6 +343,7 @@ fn view<'a>(
 #[utoipa::path(
     tag = "tills",
     operation_id = "issueReceipt",
+    params(AnswerWithProof),
     request_body(content((ReceiptBody = "application/json"), (ReceiptBody = "application/x-ndjson"))),
     responses(
         (status = 200, description = "For a stream: a result a line", body = ReceiptResult,
@@ -355,8 +359,13 @@ pub async fn post_receipt(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let identity = Identity::of(&state, &request, May::Sell)?;
+    let proof = AnswerWithProof::asked(&request)?;
     if let Some(content_type) = content_type(&request, NDJSON)? {
+        proof.refuse("a stream carries no proofs: ask for them by GET /v1/receipts/{id}?proof=cose")?;
         return receipt_stream::answer(&state, &request, content_type, payload);
+    }
+    if wants_cose(&request) {
+        proof.refuse(STUB_ALONE)?;
     }
     let post = Post::read(&state, &request, payload, &identity).await?;
     let body: ReceiptBody = post.json()?;
@@ -367,7 +376,9 @@ pub async fn post_receipt(
     let response = if wants_cose(&request) {
         negotiate::cose(StatusCode::CREATED, receipt.stub)
     } else {
-        negotiate::json(StatusCode::CREATED, &ReceiptAnswerBody::new(&state, &receipt))
+        let mut answer = ReceiptAnswerBody::new(&state, &receipt);
+        answer.proof = proof.of(&state, receipt.entry)?;
+        negotiate::json(StatusCode::CREATED, &answer)
     };
     Ok(negotiate::located(response, &path))
 }
@@ -420,12 +431,11 @@ pub async fn get_receipt(
     if !wants_cose(&request) {
         let receipt = state.node.receipt(&id)?;
         let mut body = view(&state, &receipt, &parsed(&receipt.stub)?);
-        body.proof = proof;
+        body.answer.proof = proof;
         return Ok(negotiate::json(StatusCode::OK, &body));
     }
     if proof.is_some() {
-        let why = "a stub carries no proof: ask for JSON, or for the proof of the receipt's entry alone";
-        return Err(Problem::new("not_acceptable", why));
+        return Err(Problem::new("not_acceptable", STUB_ALONE));
     }
     Ok(negotiate::cose(StatusCode::OK, kept.stub))
 }

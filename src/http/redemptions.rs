@@ -13,7 +13,7 @@ use super::auth::{Identity, May};
 use super::coupons::BasketBody;
 use super::negotiate;
 use super::problem::Problem;
-use super::proofs::{ProofBody, WithProof};
+use super::proofs::{AnswerWithProof, ProofBody, WithProof};
 use super::request::{ByReference, Post};
 use super::scalars::{
     CampaignRef, CouponText, Letters, Money, NameOfCoupon, Reference, RegisterName, Time, object,
@@ -60,6 +60,18 @@ impl From<RedemptionAnswer> for RedemptionAnswerBody {
             entry: made.entry.into(),
         }
     }
+}
+
+/// A redemption that was made, with its proof where that was asked for.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Redeemed)]
+struct RedeemedBody {
+    #[serde(flatten)]
+    made: RedemptionAnswerBody,
+    /// With `?proof=cose`: what proves that it is in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    proof: Option<ProofBody>,
 }
 
 /// A redemption as it stands now.
@@ -112,8 +124,9 @@ struct RedemptionsBody {
 #[utoipa::path(
     tag = "tills",
     operation_id = "redeemCoupon",
+    params(AnswerWithProof),
     request_body(content = RedemptionBody, content_type = "application/json"),
-    responses((status = 201, description = "The redemption", body = RedemptionAnswerBody,
+    responses((status = 201, description = "The redemption", body = RedeemedBody,
         headers(("Location" = String, description = "Where it can be read"))))
 )]
 #[post("/v1/redemptions")]
@@ -123,6 +136,7 @@ pub async fn post_redemption(
     payload: Payload,
 ) -> Result<HttpResponse, Problem> {
     let identity = Identity::of(&state, &request, May::Sell)?;
+    let proof = AnswerWithProof::asked(&request)?;
     let post = Post::read(&state, &request, payload, &identity).await?;
     let body: RedemptionBody = post.json()?;
     identity.check_register(&body.register.0)?;
@@ -135,7 +149,12 @@ pub async fn post_redemption(
     };
     let made = state.node.redeem(&post.caller, wanted).await?;
     let path = format!("/v1/redemptions/{}", made.id);
-    let response = negotiate::json(StatusCode::CREATED, &RedemptionAnswerBody::from(made));
+    let proof = proof.of(&state, made.entry)?;
+    let answer = RedeemedBody {
+        made: made.into(),
+        proof,
+    };
+    let response = negotiate::json(StatusCode::CREATED, &answer);
     Ok(negotiate::located(response, &path))
 }
 

@@ -78,7 +78,7 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
             TILL,
             NO_COUPON,
             REFUSED,
-            &["too_many_coupons"],
+            &["too_many_coupons", "query_invalid"],
         ],
         "issueReceipt" => &[
             KEY,
@@ -90,6 +90,7 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
                 "receipt_invalid",
                 "time_too_far",
                 "not_acceptable",
+                "query_invalid",
                 "done_before_loss",
                 "erased",
             ],

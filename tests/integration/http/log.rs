@@ -631,6 +631,67 @@ async fn things_are_found_by_what_they_are_for_who_may_read_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_a_sale_carries_its_proof_where_it_is_asked_to() {
+    let served = Served::start(TestNode::in_memory(83)).await;
+    let node = &served.node;
+    let key = node.node.log_key();
+    let campaign = served.campaign(&json!({})).await;
+    let coupon = served.coupon(&campaign, "coupon").await;
+    for (path, body) in [
+        ("/v1/receipts", receipt("a/1")),
+        ("/v1/redemptions", redemption(&coupon, "a/1")),
+    ] {
+        let effects = served.effects();
+        for query in ["?proof=text", "?proof=cose&witnessed=true", "?prof=cose"] {
+            let wrong = served
+                .post(&format!("{path}{query}"), &node.till_key, "k", &body)
+                .await;
+            wrong.problem(400, "query_invalid");
+        }
+        assert_eq!(served.effects(), effects, "nothing was done");
+        let asked = format!("{path}?proof=cose");
+        let first = served.post(&asked, &node.till_key, path, &body).await.created();
+        served
+            .post(
+                "/v1/receipts",
+                &node.till_key,
+                &format!("more{path}"),
+                &receipt(path),
+            )
+            .await
+            .created();
+        // Again with the proof, and without: one effect, the same answer.
+        let again = served.post(&asked, &node.till_key, path, &body).await.created();
+        let mut plain = served.post(path, &node.till_key, path, &body).await.created();
+        assert_eq!(served.effects(), effects + 2);
+        for mut answer in [first, again] {
+            let proof = answer.as_object_mut().unwrap().remove("proof").unwrap();
+            assert_eq!(answer, plain);
+            let leaf = Digest(sha(&[&[0], &bytes(&proof["entry_bytes"])]));
+            assert_eq!(answer["entry"]["hash"], leaf.to_string());
+            let proven = cose_receipt::verify(&bytes(&proof["cose"]), &leaf, key.key()).unwrap();
+            let signed = Checkpoint::open(proof["checkpoint"].as_str().unwrap().as_bytes(), &key).unwrap();
+            assert_eq!((signed.size, signed.root), (proven.inclusion.size, proven.root));
+        }
+        assert!(plain.as_object_mut().unwrap().remove("proof").is_none());
+    }
+    let stub = served
+        .request(Method::POST, "/v1/receipts?proof=cose", &node.till_key)
+        .header("content-type", "application/json")
+        .header("idempotency-key", "stub")
+        .header("accept", "application/cose")
+        .body(receipt("b/1").to_string());
+    send(stub).await.problem(406, "not_acceptable");
+    let lines = served
+        .request(Method::POST, "/v1/receipts?proof=cose", &node.till_key)
+        .header("content-type", "application/x-ndjson")
+        .header("idempotency-key", "lines")
+        .body(format!("{}\n", receipt("b/2")));
+    send(lines).await.problem(406, "not_acceptable");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_opened_anew_serves_the_same_tiles() {
     let served = Served::start(TestNode::in_memory(78)).await;
     grow(&served, 530).await;
