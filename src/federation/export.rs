@@ -14,7 +14,6 @@ use super::bundles::{Bundle, EntryForm};
 use super::client::SignedCheckpoint;
 use super::copy::{CopyFiles, TagTiles};
 use super::error::FollowError;
-use super::source::FetchError;
 use super::tree::{VerifiedTree, path};
 use crate::log::tile_path::{TileKind, write_bundle_entry};
 use crate::log::{Entry, VerifierKey};
@@ -178,7 +177,7 @@ impl Export<'_> {
 fn beside(tree: &VerifiedTree, bundle: &Bundle) -> Result<Option<Beside>, FollowError> {
     match Beside::read(tree.source().as_ref(), bundle, tree.size()) {
         Ok(beside) => Ok(Some(beside)),
-        Err(FollowError::Missing { .. } | FollowError::Fetch(FetchError::Forbidden { .. })) => Ok(None),
+        Err(error) if error.is_not_shown() => Ok(None),
         Err(error) => Err(error),
     }
 }

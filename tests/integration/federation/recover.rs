@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use data_encoding::BASE64URL_NOPAD;
 use reqwest::blocking::Response;
 use serde_json::{Value, json};
 
@@ -117,6 +118,18 @@ impl Shop {
         texts.map(ToOwned::to_owned).collect()
     }
 
+    /// The stub of receipt `id`, as JSON has bytes.
+    fn stub(&self, id: &str) -> String {
+        let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
+        let request = client
+            .get(format!("{}/v1/receipts/{id}", self.url()))
+            .bearer_auth(self.place.key("till_key"))
+            .header("Accept", "application/cose");
+        let shown = request.send().unwrap();
+        assert_eq!(shown.status(), 200);
+        BASE64URL_NOPAD.encode(&shown.bytes().unwrap())
+    }
+
     fn mirror(&self) -> Value {
         let url = self.url().to_owned();
         let key = self.place.key("office_key").to_owned();
@@ -198,6 +211,10 @@ fn a_restored_backup_gets_back_what_it_lacks_and_nothing_is_done_twice() {
         410,
         "done_before_loss",
     );
+    // Its stub came back, and can be had by whoever may read it.
+    let answer: Value = serde_json::from_str(&lost_sale.answer).unwrap();
+    let stub = shop.stub(answer["id"].as_str().unwrap());
+    assert_eq!(stub, answer["credential"].as_str().unwrap());
     // Nor can its coupons be used twice; one of the lost batch that nobody used is good.
     let mut body = lost_redemption.body.clone();
     body["till_reference"] = json!("c/1");
