@@ -4,10 +4,11 @@
 //! `cargo bench --bench log -- [--entries N] [--requests N] [--rounds N]
 //! [--connections N] [--quick]`
 //!
-//! The log is one of receipts, served by `tallystick serve` with two workers. The
-//! fixed body comes from actix-web with as many workers, in a process of its own.
-//! Both are asked over keep-alive connections by a generator on the same cores;
-//! full tiles and entries are picked all over the log. Proofs are asked for one by
+//! The log is one of receipts, served by `tallystick serve` with two workers. Fixed
+//! bodies come from the same server, a file of its page of 8.7 KB, and from
+//! actix-web alone with as many workers, in a process of its own. All are asked over
+//! keep-alive connections by a generator on the same cores; full tiles and entries
+//! are picked all over the log, in no order. Proofs are asked for one by
 //! one, over one connection, when the log has a tenth, and when it has all of its
 //! entries. Last, the log is audited from outside and in its directory, for the
 //! memory that takes.
@@ -50,6 +51,9 @@ const TILE: u64 = 256;
 
 /// Bytes of a full tile.
 const TILE_BYTES: usize = 8_192;
+
+/// A fixed body of about that length, 8.7 KB, from the node itself.
+const OWN_FILE: &str = "/web/credential.js";
 
 /// Proofs asked for at each size.
 const PROOFS: u64 = 2_000;
@@ -107,20 +111,26 @@ fn main() {
         assert_eq!(round.failed, 0, "requests were refused");
         round.elapsed
     };
-    // Both warm up.
-    ask(&fixed, &bodies);
-    ask(&served, &tiles);
-    let times = rounds::alternate(
-        usize::try_from(count).expect("a count"),
-        &mut || ask(&fixed, &bodies),
-        &mut || ask(&served, &tiles),
-    );
-    rounds::report(
-        &format!("full tiles of a log of {entries} entries, {connections} connections"),
-        ("a fixed body of 8,192 bytes", "/tile/0/N"),
-        requests as u64,
-        &times,
-    );
+    let own = vec![get(OWN_FILE); requests];
+    for (name, server, bodies) in [
+        ("the same server's page file", &served, &own),
+        ("actix-web alone, 8,192 bytes", &fixed, &bodies),
+    ] {
+        // Both warm up.
+        ask(server, bodies);
+        ask(&served, &tiles);
+        let times = rounds::alternate(
+            usize::try_from(count).expect("a count"),
+            &mut || ask(server, bodies),
+            &mut || ask(&served, &tiles),
+        );
+        rounds::report(
+            &format!("full tiles of a log of {entries} entries, {connections} connections"),
+            (name, "/tile/0/N"),
+            requests as u64,
+            &times,
+        );
+    }
     drop(fixed);
     audit(
         "from outside",
