@@ -120,6 +120,21 @@ impl Client {
         self.call(request, Some(key))
     }
 
+    /// Posts `body`, CBOR, to `path` and gives the answer.
+    ///
+    /// # Errors
+    /// The node's refusal, or why it gave no answer.
+    pub fn post_cbor(&self, path: &str, key: &str, body: &[u8]) -> anyhow::Result<Value> {
+        let request = || {
+            self.http
+                .post(format!("{}{path}", self.base))
+                .header("Content-Type", "application/cbor")
+                .header("Idempotency-Key", key)
+                .body(body.to_vec())
+        };
+        self.call(request, Some(key))
+    }
+
     /// Posts `body` to `path` for an answer of one line a thing, which is read
     /// while it comes: from line `from` on, counted from 0. `each` is given every
     /// whole line once, whatever happens to the connection. The answer's

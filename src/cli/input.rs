@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::UsageError;
-use crate::primitives::limits;
+use crate::primitives::{UnixSeconds, limits};
 
 /// A point in time as it was typed: an RFC 3339 time, or `+30d`, `+12h`, `+5m`
 /// from now.
@@ -55,6 +55,12 @@ impl When {
             text: now().to_string(),
             relative: true,
         }
+    }
+
+    /// In whole seconds since 1970; times before are none.
+    pub fn seconds(&self) -> UnixSeconds {
+        let time: Timestamp = self.text.parse().expect("it was parsed before");
+        UnixSeconds(u64::try_from(time.as_second()).unwrap_or(0))
     }
 
     /// As RFC 3339 has it.

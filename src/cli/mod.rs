@@ -13,6 +13,7 @@ mod compact;
 mod demo;
 mod erase;
 mod export;
+mod federation;
 mod follow;
 mod health;
 pub mod import;
@@ -73,6 +74,7 @@ enum Command {
     Monitor(monitor::Args),
     Mirror(mirror::Args),
     Export(export::Args),
+    Federation(federation::Args),
     Compact(compact::Args),
     Recover(recover::Args),
     Health(health::Args),
@@ -98,6 +100,7 @@ impl Command {
             Self::Monitor(args) => args.run(),
             Self::Mirror(args) => args.run(),
             Self::Export(args) => args.run(),
+            Self::Federation(args) => args.run(),
             Self::Compact(args) => args.run(),
             Self::Recover(args) => args.run(),
             Self::Health(args) => args.run(),

@@ -15,6 +15,7 @@
 //! | [`audited`] | a log read from elsewhere, for an audit |
 //! | [`keeper`] | mirrors that a node keeps by itself |
 //! | [`roster`] | who belongs to the federation, and who says so: formats and rules, pure |
+//! | [`rosters`] | the roster that a node follows, kept in its store |
 //! | [`metrics`] | what monitors and mirrors count |
 //! | [`submit`] | the node's own checkpoints on their way to its witnesses |
 //! | [`witness`] | cosigning the logs of others (c2sp.org/tlog-witness) |
@@ -35,6 +36,7 @@ pub mod http_source;
 pub mod keeper;
 pub mod metrics;
 pub mod roster;
+pub mod rosters;
 pub mod source;
 pub mod submit;
 pub mod tree;
@@ -46,6 +48,7 @@ pub use client::{LogClient, SignedCheckpoint};
 pub use dir_source::DirSource;
 pub use error::FollowError;
 pub use http_source::HttpSource;
+pub use rosters::{Rosters, RostersError};
 pub use source::{FetchError, LogSource};
 pub use submit::{Behind, SubmitError, Submitter};
 pub use tree::VerifiedTree;

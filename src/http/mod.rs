@@ -14,6 +14,7 @@ mod batches;
 mod campaigns;
 mod coupons;
 mod erasures;
+mod federation;
 mod mirrors;
 mod negotiate;
 mod observe;
@@ -50,7 +51,7 @@ use prometheus::Registry;
 use rustix::net::sockopt::set_tcp_user_timeout;
 
 use crate::encoding::qr_text;
-use crate::federation::Witness;
+use crate::federation::{Rosters, Witness};
 use crate::log::VerifierKey;
 use crate::node::access::AccessKeys;
 use crate::node::{EntryRef, Node};
@@ -97,6 +98,8 @@ pub struct HttpOptions {
     pub entries_public: bool,
     /// Keys of the logs whose checkpoints are cosigned; none unless named.
     pub witness_logs: Vec<VerifierKey>,
+    /// The roster of the federation that the node belongs to.
+    pub rosters: Option<Arc<Rosters>>,
     /// Worker threads; one per core when `None`.
     pub workers: Option<usize>,
     /// How long an idle connection is kept.
@@ -123,6 +126,7 @@ impl Default for HttpOptions {
             entries_public: false,
             witness_logs: Vec::new(),
             mirrors: BTreeMap::new(),
+            rosters: None,
             workers: None,
             keep_alive: Duration::from_secs(75),
             client_timeout: Duration::from_secs(10),

@@ -170,14 +170,15 @@ pub const TABLE: &[Row] = &[
         413,
         false,
         "The body is too large",
-        "Send at most 512 KiB and 1,000 receipt lines, of a checkpoint to be cosigned at most 130 KiB.",
+        "Send at most 512 KiB and 1,000 receipt lines, of a checkpoint to be cosigned at most 130 KiB, of a roster at most \
+         1 MiB.",
     ),
     row(
         "content_type_unsupported",
         415,
         false,
-        "The body is not JSON",
-        "Send the header Content-Type: application/json, and no Content-Encoding.",
+        "The body is not of the type that is due here",
+        "Send the header Content-Type: application/json (a roster: application/cbor), and no Content-Encoding.",
     ),
     // Retries.
     row(
@@ -446,6 +447,38 @@ pub const TABLE: &[Row] = &[
         false,
         "A revocation is final",
         "Issue a new coupon in its place.",
+    ),
+    // The federation.
+    row(
+        "federation_not_pinned",
+        422,
+        false,
+        "This node belongs to no federation",
+        "The operator pins one with tallystick federation pin, and starts the node again.",
+    ),
+    row(
+        "roster_incomplete",
+        422,
+        true,
+        "This roster does not count yet",
+        "Publish the versions in their order, each once enough signers of the version before and of its own have signed \
+         it; tallystick federation show says who is missing.",
+    ),
+    row(
+        "roster_refused",
+        422,
+        false,
+        "This roster is refused",
+        "The detail names the rule that it breaks; docs/federation.md has them all. A roster never goes back, nor to \
+         another federation.",
+    ),
+    row(
+        "roster_conflict",
+        422,
+        false,
+        "Two versions of the roster with one number were signed",
+        "Of this the node keeps the evidence (GET /federation/conflict). It follows nothing further until its operator has \
+         decided which one counts, in the setting federation_decided.",
     ),
     // The node itself.
     row(

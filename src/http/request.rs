@@ -15,6 +15,7 @@ use crate::primitives::{Register, limits};
 
 use super::HttpState;
 use super::auth::Identity;
+use super::negotiate::CBOR;
 use super::problem::Problem;
 use super::scalars::{Object, Reference, RegisterName};
 
@@ -44,6 +45,45 @@ impl Post {
         let idempotency_key = idempotency_key(request)?;
         let content_type = json_content_type(request)?;
         let body = read_body(request, payload, state.options.client_timeout).await?;
+        Ok(Self::named(
+            request,
+            identity,
+            idempotency_key,
+            content_type,
+            body,
+        ))
+    }
+
+    /// Reads a roster: CBOR, and longer than JSON may be.
+    pub async fn read_roster(
+        state: &HttpState,
+        request: &HttpRequest,
+        payload: Payload,
+        identity: &Identity,
+    ) -> Result<Self, Problem> {
+        let idempotency_key = idempotency_key(request)?;
+        let content_type = content_type(request, CBOR)?.ok_or_else(|| {
+            let why = "the body has to be sent as Content-Type: application/cbor";
+            Problem::new("content_type_unsupported", why)
+        })?;
+        let within = state.options.client_timeout;
+        let body = read_body_of(request, payload, within, limits::ROSTER_BYTES_MAX).await?;
+        Ok(Self::named(
+            request,
+            identity,
+            idempotency_key,
+            content_type,
+            body,
+        ))
+    }
+
+    fn named(
+        request: &HttpRequest,
+        identity: &Identity,
+        idempotency_key: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> Self {
         let path = request.uri().path();
         let digest = Caller::request_digest(request.method().as_str(), path, content_type, &body);
         let caller = Caller {
@@ -51,7 +91,12 @@ impl Post {
             idempotency_key: idempotency_key.to_owned(),
             request: digest,
         };
-        Ok(Self { caller, body })
+        Self { caller, body }
+    }
+
+    /// The body, raw.
+    pub fn bytes(&self) -> &[u8] {
+        &self.body
     }
 
     /// The body as a `T`.
@@ -164,18 +209,28 @@ pub fn unpacked(request: &HttpRequest) -> Result<(), Problem> {
 
 /// The body, raw. One that comes in a single piece, as most do, is not copied.
 pub async fn read_body(request: &HttpRequest, payload: Payload, within: Duration) -> Result<Bytes, Problem> {
-    tokio::time::timeout(within, gather(request, payload))
+    read_body_of(request, payload, within, limits::BODY_BYTES_MAX).await
+}
+
+/// The body of at most `most` bytes.
+async fn read_body_of(
+    request: &HttpRequest,
+    payload: Payload,
+    within: Duration,
+    most: usize,
+) -> Result<Bytes, Problem> {
+    tokio::time::timeout(within, gather(request, payload, most))
         .await
         .unwrap_or_else(|_| Err(Problem::new("body_timeout", "the body did not arrive in time")))
 }
 
-async fn gather(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, Problem> {
+async fn gather(request: &HttpRequest, mut payload: Payload, most: usize) -> Result<Bytes, Problem> {
     let declared = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > limits::BODY_DRAIN_BYTES_MAX as u64) {
-        return Err(too_large());
+        return Err(too_large(most));
     }
     let broken = |_| Problem::new("body_invalid", "the body broke off");
     let Some(first) = payload.next().await else {
@@ -183,14 +238,14 @@ async fn gather(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, Pr
     };
     let first = first.map_err(broken)?;
     let Some(second) = payload.next().await else {
-        return if first.len() > limits::BODY_BYTES_MAX {
-            Err(too_large())
+        return if first.len() > most {
+            Err(too_large(most))
         } else {
             Ok(first)
         };
     };
     let room = usize::try_from(declared.unwrap_or(0)).unwrap_or(0);
-    let mut whole = BytesMut::with_capacity(room.min(limits::BODY_BYTES_MAX));
+    let mut whole = BytesMut::with_capacity(room.min(most));
     whole.extend_from_slice(&first);
     let mut next = Some(second);
     let mut length = whole.len();
@@ -200,22 +255,19 @@ async fn gather(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, Pr
         // What is a little too long is read and dropped, so that its sender
         // gets to read why; an endless body is cut off.
         if length > limits::BODY_DRAIN_BYTES_MAX {
-            return Err(too_large());
+            return Err(too_large(most));
         }
-        if length <= limits::BODY_BYTES_MAX {
+        if length <= most {
             whole.extend_from_slice(&piece);
         }
         next = payload.next().await;
     }
-    if length > limits::BODY_BYTES_MAX {
-        return Err(too_large());
+    if length > most {
+        return Err(too_large(most));
     }
     Ok(whole.freeze())
 }
 
-fn too_large() -> Problem {
-    Problem::new(
-        "body_too_large",
-        format!("the body has more than {} bytes", limits::BODY_BYTES_MAX),
-    )
+fn too_large(most: usize) -> Problem {
+    Problem::new("body_too_large", format!("the body has more than {most} bytes"))
 }

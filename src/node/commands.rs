@@ -19,6 +19,7 @@ use super::erasure::Erasures;
 use super::numbers::NumberGuess;
 use super::receipts::PreparedReceipt;
 use super::requests::Scope;
+use super::rosters::RosterCommand;
 use super::witnessing::ToWitness;
 
 /// When a batch is asked for.
@@ -82,6 +83,8 @@ pub(super) enum Command {
         /// A quorum of them.
         is_quorum: bool,
     },
+    /// A version of the federation's roster is to be kept.
+    KeepRoster(Box<RosterCommand>),
     /// Another log's checkpoint is to be cosigned.
     Witness(Box<ToWitness>),
     /// Writes everything that is kept in memory beside the log, and stops.

@@ -4,11 +4,14 @@
 //! credential.pem      signs credentials
 //! log.pem             signs checkpoints
 //! witness.pem         cosigns other logs
+//! messages.pem        signs messages to other nodes
+//! messages-next.pem   the one that takes its place, once it is listed in the roster
 //! index-secret.pem    keys the status-index permutation
 //! request-secret.pem  keys the hashes of requests in entries
 //! ```
 //!
-//! All five are PKCS#8 PEM files, encrypted where the node has a passphrase.
+//! All are PKCS#8 PEM files, encrypted where the node has a passphrase. `messages.pem`
+//! came later than the others: a directory without it gets one ([`complete`]).
 //! The two secrets are no Ed25519 keys, but 32 random bytes kept in the same
 //! form, so that one passphrase covers all.
 
@@ -26,6 +29,8 @@ use crate::primitives::{Entropy, limits};
 const CREDENTIAL: &str = "credential.pem";
 const LOG: &str = "log.pem";
 const WITNESS: &str = "witness.pem";
+const MESSAGES: &str = "messages.pem";
+const MESSAGES_NEXT: &str = "messages-next.pem";
 const INDEX_SECRET: &str = "index-secret.pem";
 const REQUEST_SECRET: &str = "request-secret.pem";
 
@@ -89,6 +94,10 @@ pub struct Keyring {
     pub log: SecretKey,
     /// Cosigns other nodes' checkpoints.
     pub witness: SecretKey,
+    /// Signs messages to other nodes.
+    pub messages: SecretKey,
+    /// The key that takes the place of `messages` ([`use_next`]).
+    pub messages_next: Option<SecretKey>,
     /// Keys the permutation of status indices.
     pub index_secret: Zeroizing<[u8; 32]>,
     /// Keys the hashes of idempotency keys and requests.
@@ -102,6 +111,8 @@ impl Keyring {
             credential: key(CREDENTIAL)?,
             log: key(LOG)?,
             witness: key(WITNESS)?,
+            messages: key(MESSAGES)?,
+            messages_next: None,
             index_secret: key(INDEX_SECRET)?.seed(),
             request_secret: key(REQUEST_SECRET)?.seed(),
         })
@@ -114,6 +125,8 @@ impl fmt::Debug for Keyring {
             .field("credential", &self.credential)
             .field("log", &self.log)
             .field("witness", &self.witness)
+            .field("messages", &self.messages)
+            .field("messages_next", &self.messages_next)
             .finish_non_exhaustive()
     }
 }
@@ -133,15 +146,17 @@ pub fn create(dir: &Path, entropy: &dyn Entropy, passphrase: Option<&str>) -> Re
     };
     let keyring = Keyring::of(make)?;
     sync_dir(dir)?;
-    if let Some(parent) = dir.parent() {
-        // The parent of a relative path of one name is the working directory.
-        sync_dir(if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
-        })?;
-    }
+    sync_parent(dir)?;
     Ok(keyring)
+}
+
+fn sync_parent(path: &Path) -> Result<(), KeyringError> {
+    match path.parent() {
+        None => Ok(()),
+        // The parent of a relative path of one name is the working directory.
+        Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new(".")),
+        Some(parent) => sync_dir(parent),
+    }
 }
 
 /// Loads the keys in `dir`.
@@ -155,7 +170,96 @@ pub fn load(dir: &Path, passphrase: Option<&str>) -> Result<Keyring, KeyringErro
         &fs::metadata(dir).map_err(|source| io_error(dir, source))?,
         DIR_MODE,
     )?;
-    Keyring::of(|name| read_key(&dir.join(name), passphrase))
+    let mut keyring = Keyring::of(|name| read_key(&dir.join(name), passphrase))?;
+    keyring.messages_next = match read_key(&dir.join(MESSAGES_NEXT), passphrase) {
+        Ok(next) => Some(next),
+        Err(KeyringError::Missing { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(keyring)
+}
+
+/// Makes the key for messages where it is lacking in `dir`: a directory that is
+/// older than that key. Says whether it did; nothing is made where other keys are
+/// lacking too, or beside those that the passphrase does not fit.
+///
+/// # Errors
+/// [`KeyringError::Io`], and what reading a key gives.
+pub fn complete(dir: &Path, entropy: &dyn Entropy, passphrase: Option<&str>) -> Result<bool, KeyringError> {
+    let is_older = !dir.join(MESSAGES).exists() && dir.join(REQUEST_SECRET).exists();
+    if is_older {
+        read_key(&dir.join(WITNESS), passphrase)?;
+        make_key(&dir.join(MESSAGES), entropy, passphrase)?;
+    }
+    Ok(is_older)
+}
+
+/// Makes the key that takes the place of the one for messages. Until
+/// [`use_next`] the node goes on signing with that one.
+///
+/// # Errors
+/// [`KeyringError::Exists`] where there is one; as [`load`].
+pub fn make_next(
+    dir: &Path,
+    entropy: &dyn Entropy,
+    passphrase: Option<&str>,
+) -> Result<SecretKey, KeyringError> {
+    load(dir, passphrase)?;
+    make_key(&dir.join(MESSAGES_NEXT), entropy, passphrase)
+}
+
+/// Puts the next key for messages in the place of the one before, which is gone
+/// afterwards. A node takes it when it is started.
+///
+/// # Errors
+/// [`KeyringError::Missing`] where there is none; as [`load`].
+pub fn use_next(dir: &Path, passphrase: Option<&str>) -> Result<SecretKey, KeyringError> {
+    let path = dir.join(MESSAGES_NEXT);
+    let next = read_key(&path, passphrase)?;
+    fs::rename(&path, dir.join(MESSAGES)).map_err(|source| io_error(&path, source))?;
+    sync_dir(dir)?;
+    Ok(next)
+}
+
+/// A new key as the file `path`, whole or not at all: a process that starts
+/// meanwhile reads no half of it, and none is overwritten.
+fn make_key(path: &Path, entropy: &dyn Entropy, passphrase: Option<&str>) -> Result<SecretKey, KeyringError> {
+    let key = SecretKey::generate(entropy);
+    let pem = key.to_pkcs8_pem(passphrase, entropy);
+    let suffix = data_encoding::HEXLOWER.encode(&entropy.bytes::<8>());
+    let half = path.with_extension(format!("{suffix}.tmp"));
+    write_new(&half, pem.as_bytes())?;
+    let linked = fs::hard_link(&half, path).map_err(|source| io_error(path, source));
+    fs::remove_file(&half).map_err(|source| io_error(&half, source))?;
+    linked?;
+    if let Some(dir) = path.parent() {
+        sync_dir(dir)?;
+    }
+    Ok(key)
+}
+
+/// Makes a key file of its own, outside of a node's directory, such as a signer's.
+///
+/// # Errors
+/// [`KeyringError::Exists`] and [`KeyringError::Io`].
+pub fn create_file(
+    path: &Path,
+    entropy: &dyn Entropy,
+    passphrase: Option<&str>,
+) -> Result<SecretKey, KeyringError> {
+    let key = SecretKey::generate(entropy);
+    let pem = key.to_pkcs8_pem(passphrase, entropy);
+    write_new(path, pem.as_bytes())?;
+    sync_parent(path)?;
+    Ok(key)
+}
+
+/// Reads such a file.
+///
+/// # Errors
+/// [`KeyringError`] as [`load`] gives it.
+pub fn load_file(path: &Path, passphrase: Option<&str>) -> Result<SecretKey, KeyringError> {
+    read_key(path, passphrase)
 }
 
 /// True if the keys in `dir` are encrypted, so that a caller knows whether to
@@ -248,7 +352,7 @@ mod tests {
     use super::*;
     use crate::primitives::OsEntropy;
 
-    const FILES: [&str; 5] = [CREDENTIAL, LOG, WITNESS, INDEX_SECRET, REQUEST_SECRET];
+    const FILES: [&str; 6] = [CREDENTIAL, LOG, WITNESS, MESSAGES, INDEX_SECRET, REQUEST_SECRET];
 
     fn keys_dir() -> (tempfile::TempDir, PathBuf) {
         let root = tempfile::tempdir().unwrap();
@@ -281,9 +385,10 @@ mod tests {
             for name in FILES {
                 assert_eq!(mode(&dir.join(name)), 0o600, "{name}");
             }
-            // Five different keys, none of them in what `Debug` shows.
-            let publics = [made.credential.public(), made.log.public(), made.witness.public()];
-            assert!(publics[0] != publics[1] && publics[1] != publics[2] && publics[0] != publics[2]);
+            // Six different keys, none of them in what `Debug` shows.
+            let publics = [&made.credential, &made.log, &made.witness, &made.messages].map(SecretKey::kid);
+            let distinct: std::collections::HashSet<_> = publics.into_iter().collect();
+            assert_eq!(distinct.len(), 4);
             assert_ne!(made.index_secret, made.request_secret);
             assert!(!format!("{made:?}").contains("secret"));
         }
@@ -303,6 +408,57 @@ mod tests {
         fs::create_dir(&dir).unwrap();
         chmod(&dir, 0o755);
         assert!(create(&dir, &OsEntropy, None).is_ok());
+    }
+
+    #[test]
+    fn an_older_directory_gets_its_key_for_messages() {
+        for passphrase in [None, Some("correct horse")] {
+            let (_root, dir) = keys_dir();
+            create(&dir, &OsEntropy, passphrase).unwrap();
+            assert!(!complete(&dir, &OsEntropy, passphrase).unwrap());
+            fs::remove_file(dir.join(MESSAGES)).unwrap();
+            assert!(refusal(&dir, passphrase).contains("messages.pem is missing"));
+            if passphrase.is_some() {
+                assert!(complete(&dir, &OsEntropy, Some("wrong")).is_err());
+            }
+            assert!(complete(&dir, &OsEntropy, passphrase).unwrap());
+            let made = load(&dir, passphrase).unwrap();
+            assert!(!complete(&dir, &OsEntropy, passphrase).unwrap());
+            assert_eq!(
+                load(&dir, passphrase).unwrap().messages.kid(),
+                made.messages.kid()
+            );
+            assert_eq!(fs::read_dir(&dir).unwrap().count(), 6, "nothing is left beside");
+        }
+        // A directory that lacks others too is damaged, not older.
+        let (_root, dir) = keys_dir();
+        create(&dir, &OsEntropy, None).unwrap();
+        for name in [MESSAGES, REQUEST_SECRET] {
+            fs::remove_file(dir.join(name)).unwrap();
+        }
+        assert!(!complete(&dir, &OsEntropy, None).unwrap());
+        assert!(refusal(&dir, None).contains("messages.pem is missing"));
+    }
+
+    #[test]
+    fn the_next_key_for_messages_takes_its_place_when_told_to() {
+        let (_root, dir) = keys_dir();
+        let made = create(&dir, &OsEntropy, None).unwrap();
+        assert!(matches!(use_next(&dir, None), Err(KeyringError::Missing { .. })));
+        let next = make_next(&dir, &OsEntropy, None).unwrap();
+        assert!(matches!(
+            make_next(&dir, &OsEntropy, None),
+            Err(KeyringError::Exists { .. })
+        ));
+        let both = load(&dir, None).unwrap();
+        assert_eq!(both.messages.kid(), made.messages.kid());
+        assert_eq!(both.messages_next.map(|key| key.kid()), Some(next.kid()));
+        assert_eq!(use_next(&dir, None).unwrap().kid(), next.kid());
+        let after = load(&dir, None).unwrap();
+        assert_eq!(
+            (after.messages.kid(), after.messages_next.is_none()),
+            (next.kid(), true)
+        );
     }
 
     #[test]

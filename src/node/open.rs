@@ -30,6 +30,7 @@ use super::keyring::Keyring;
 use super::lists::Lists;
 use super::pending::BatchRow;
 use super::requests::RequestHasher;
+use super::rosters;
 use super::signers::Signers;
 use super::snapshot::{self, Snapshot};
 use super::upkeep::Upkeep;
@@ -252,6 +253,7 @@ impl Writer {
         report.notes.extend(stored.unreadable.iter().cloned());
         report.notes.extend(stored.behind(&signed.witnessed));
         let witnessed = stored.with(&signed.witnessed);
+        let rosters = rosters::highest(engine.as_ref())?;
         let cosigned = CosignedHeads::load(engine.as_ref(), &log_key, &tree, &mut report)?;
         let shared = Arc::new(Shared {
             index: index.reader(),
@@ -276,6 +278,7 @@ impl Writer {
             erasing: Erasing::default(),
             stopped: RwLock::default(),
             metrics: NodeMetrics::new(&parts.registry),
+            roster_floor: rosters.max(signed.roster_version),
             engine,
             keyring: parts.keyring,
             options: parts.options,
@@ -291,7 +294,12 @@ impl Writer {
             last_hash: last.hash,
             last_time: last.time,
             time: shared.clock.now().max(last.time),
-            signed: signed.clone(),
+            // The store is ahead of the guard after a crash between the two.
+            signed: GuardState {
+                roster_version: rosters.max(signed.roster_version),
+                ..signed.clone()
+            },
+            rosters,
             witnessed,
             upkeep,
             applied: 0,

@@ -76,6 +76,8 @@ pub(super) struct Pending {
     pub lists: Vec<(u32, Vec<u8>)>,
     /// Other logs' checkpoints cosigned in this batch.
     pub witnessed: Vec<([u8; 16], Held)>,
+    /// The highest version of the roster, where this batch brings it.
+    pub roster: Option<u64>,
     /// Own checkpoints with cosignatures, where this batch changes them.
     pub cosigned: Option<CosignedHeads>,
 }

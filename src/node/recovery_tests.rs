@@ -65,6 +65,8 @@ fn keyring() -> Arc<Keyring> {
         credential: key(1),
         log: key(2),
         witness: key(3),
+        messages: key(6),
+        messages_next: None,
         index_secret: [4; 32].into(),
         request_secret: [5; 32].into(),
     })

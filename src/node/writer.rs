@@ -84,6 +84,8 @@ pub(crate) struct Shared {
     pub(super) erasing: Erasing,
     pub(super) stopped: RwLock<Option<String>>,
     pub(super) metrics: NodeMetrics,
+    /// The highest version of the roster that was known when the node was opened.
+    pub(super) roster_floor: u64,
 }
 
 impl Shared {
@@ -146,6 +148,8 @@ pub(super) struct Writer {
     pub signed: GuardState,
     /// Other logs as they were cosigned last, in the batch under way too.
     pub witnessed: HeldLogs,
+    /// The highest version of the roster in the store, in the batch under way too.
+    pub rosters: u64,
     pub upkeep: Upkeep,
     /// Entries that state and index include: the log's size, but while replaying.
     pub applied: u64,
@@ -408,6 +412,7 @@ impl Writer {
                 return Ok(self.keep_cosigned(cosigned, is_quorum, pending));
             }
             Command::Erase(erasures) => self.erase(erasures, answers, pending)?,
+            Command::KeepRoster(command) => return self.keep_roster(*command, pending),
             Command::Witness(asked) => return self.witness(*asked, pending),
             // They are taken apart before.
             Command::IssueReceipts(_) | Command::Shutdown => return Ok(Reply::Done),
@@ -603,7 +608,10 @@ impl Writer {
         if !pending.witnessed.is_empty() {
             self.signed.witnessed = self.guarded_logs();
         }
-        if grown || !pending.witnessed.is_empty() {
+        if let Some(version) = pending.roster {
+            self.signed.roster_version = self.signed.roster_version.max(version);
+        }
+        if grown || !pending.witnessed.is_empty() || pending.roster.is_some() {
             self.guard.write(&self.signed)?;
         }
         if grown {

@@ -530,6 +530,9 @@ pub const ANSWER_PIECE_BYTES: usize = 16 * 1024;
 /// take some 600 KB.
 pub const ROSTER_BYTES_MAX: usize = 1024 * 1024;
 
+/// Most bytes of a roster in one row: below [`VALUE_BYTES_MAX`].
+pub const ROSTER_ROW_BYTES: usize = 6 * 1024;
+
 /// Members of a federation, those that have left included: ten times the largest
 /// that the exchange between nodes is measured with.
 pub const ROSTER_MEMBERS_MAX: usize = 1_000;

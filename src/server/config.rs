@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::federation;
 use super::mirrors::{self, MirrorConfig, RawMirror};
 use crate::credential::Algorithm;
 use crate::http::QrForm;
 use crate::log::{KeyKind, VerifierKey};
-use crate::primitives::{Origin, limits};
+use crate::primitives::{Digest, Origin, limits};
 
 /// Name of the file in a node's directory.
 pub const CONFIG_FILE: &str = "config.toml";
@@ -158,6 +159,22 @@ const SETTINGS: &[Setting] = &[
         ],
     },
     Setting {
+        key: "federation",
+        example: "\"eGsZYenc28tgjpvyvJCVGXgu9sgmzc26wqcgbqTM0tk\"",
+        meaning: &[
+            "The federation that this node belongs to, for good: the hash of version 1 of its roster.",
+            "`tallystick federation pin` writes it. None by default.",
+        ],
+    },
+    Setting {
+        key: "federation_decided",
+        example: "[\"YmKti_o1XyJpnz1ntf8grn64nxaoiRJrEyCRNfvsmYs\"]",
+        meaning: &[
+            "Where two versions of the roster with one number were signed: the hash of the one that",
+            "counts, as the members have agreed (docs/federation.md). None by default.",
+        ],
+    },
+    Setting {
         key: "guard",
         example: "\"/srv/guard/shop.guard\"",
         meaning: &[
@@ -239,6 +256,10 @@ pub struct Config {
     pub witness_policy: Option<PathBuf>,
     /// Seconds between two checkpoints that are sent to them.
     pub witness_seconds: u64,
+    /// The hash of version 1 of the federation's roster.
+    pub federation: Option<Digest>,
+    /// Which of two versions of one number count.
+    pub federation_decided: Vec<Digest>,
     /// The guard file; `None` for the place beside the directory.
     pub guard: Option<PathBuf>,
     /// Threads that answer HTTP; `None` for one to each processor.
@@ -337,6 +358,8 @@ struct Raw {
     witness_logs: Option<Spanned<Vec<String>>>,
     witness_policy: Option<PathBuf>,
     witness_seconds: Option<Spanned<u64>>,
+    federation: Option<Spanned<String>>,
+    federation_decided: Option<Spanned<Vec<String>>>,
     guard: Option<PathBuf>,
     workers: Option<Spanned<u64>>,
     connections: Option<Spanned<u64>>,
@@ -496,6 +519,10 @@ impl Config {
                 .read("witness_seconds", raw.witness_seconds, witness_seconds)?
                 .unwrap_or(WITNESS_SECONDS_DEFAULT),
             base_url,
+            federation: source.read("federation", raw.federation, |text| federation::hash(&text))?,
+            federation_decided: source
+                .read("federation_decided", raw.federation_decided, federation::decided)?
+                .unwrap_or_default(),
             guard: raw.guard,
             workers: source.read("workers", raw.workers, workers)?,
             connections: source

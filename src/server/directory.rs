@@ -25,8 +25,9 @@ use prometheus::Registry;
 use zeroize::Zeroizing;
 
 use super::config::{CONFIG_FILE, Config, LISTEN_DEFAULT, Overrides};
-use super::{ServerError, mirrors};
+use super::{ServerError, federation, mirrors};
 use crate::credential::PublicKey;
+use crate::federation::Rosters;
 use crate::federation::keeper::KeptMirror;
 use crate::log::{KeyKind, Policy, VerifierKey};
 use crate::node::access::{AccessFile, AccessKeys, Role};
@@ -50,6 +51,12 @@ impl Passphrase {
     #[must_use]
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
+    }
+
+    /// The passphrase itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// Reads the first line of a file.
@@ -154,6 +161,8 @@ pub struct OpenedNode {
     pub mirrors: Vec<KeptMirror>,
     /// Who may call.
     pub access: Arc<AccessKeys>,
+    /// The roster of the federation that it belongs to.
+    pub rosters: Option<Arc<Rosters>>,
     /// Its metrics.
     pub registry: Registry,
 }
@@ -298,12 +307,41 @@ impl NodeDir {
         Ok(Config::load(&file, overrides)?)
     }
 
-    /// Loads the node's secret keys.
+    /// Loads the node's secret keys. A directory that is older than the key for
+    /// messages gets one.
     ///
     /// # Errors
     /// [`ServerError::Keyring`], and [`ServerError::Refused`] when they are
     /// encrypted and there is no passphrase, or the other way round.
     pub fn keyring(&self, passphrase: Option<&Passphrase>) -> Result<Keyring, ServerError> {
+        let passphrase = self.fitting(passphrase)?;
+        let keys = self.keys();
+        keyring::complete(&keys, &OsEntropy, passphrase)?;
+        Ok(keyring::load(&keys, passphrase)?)
+    }
+
+    /// Makes the key that takes the place of the one for messages; with `use_it`
+    /// the one that was made before takes it. Its public half comes back.
+    ///
+    /// # Errors
+    /// As [`keyring`](Self::keyring).
+    pub fn next_messages_key(
+        &self,
+        passphrase: Option<&Passphrase>,
+        use_it: bool,
+    ) -> Result<PublicKey, ServerError> {
+        self.keyring(passphrase)?;
+        let (keys, passphrase) = (self.keys(), self.fitting(passphrase)?);
+        let key = if use_it {
+            keyring::use_next(&keys, passphrase)
+        } else {
+            keyring::make_next(&keys, &OsEntropy, passphrase)
+        };
+        Ok(*key?.public())
+    }
+
+    /// The passphrase, if it is there exactly where the keys need one.
+    fn fitting<'a>(&self, passphrase: Option<&'a Passphrase>) -> Result<Option<&'a str>, ServerError> {
         let keys = self.keys();
         let encrypted = match keyring::is_encrypted(&keys) {
             Ok(encrypted) => encrypted,
@@ -321,7 +359,7 @@ impl NodeDir {
                  TALLYSTICK_KEY_PASSPHRASE and leave out --passphrase-file",
                 keys.display()
             ))),
-            (_, passphrase) => Ok(keyring::load(&keys, passphrase.map(|text| text.0.as_str()))?),
+            (_, passphrase) => Ok(passphrase.map(Passphrase::as_str)),
         }
     }
 
@@ -372,6 +410,7 @@ impl NodeDir {
         })?;
         node.check_room_to_witness(config.witness_logs.iter().map(VerifierKey::name))?;
         notes.append(&mut report.notes);
+        let rosters = federation::rosters(&node, &config, &registry, &mut notes)?;
         report.notes = notes;
         Ok(OpenedNode {
             node,
@@ -379,6 +418,7 @@ impl NodeDir {
             config,
             policy,
             mirrors,
+            rosters,
             access: Arc::new(access),
             registry,
         })

@@ -6,6 +6,7 @@
 //! | [`compact`] | a new store in the place of one that has grown |
 //! | [`config`] | `config.toml`: every setting, where it may come from, what is wrong with it |
 //! | [`directory`] | a node's directory: making it and opening it |
+//! | [`federation`] | which federation the node belongs to |
 //! | [`files`] | how many connections there is room for |
 //! | [`mirrors`] | copies of other logs: the setting, and what it says to keep |
 //! | [`run`] | serving a node until it is told to stop |
@@ -14,6 +15,7 @@
 pub mod compact;
 pub mod config;
 pub mod directory;
+pub mod federation;
 pub mod files;
 pub mod mirrors;
 mod recover;

@@ -59,6 +59,7 @@ pub async fn serve(
             entries_public: opened.config.entries_public,
             witness_logs: opened.config.witness_logs.clone(),
             mirrors: served_mirrors(&opened.config),
+            rosters: opened.rosters.clone(),
             workers: opened.config.workers,
             connections: files::connections(opened.config.connections),
             ..HttpOptions::default()

@@ -52,6 +52,7 @@ fn faulty(dir: &NodeDir) -> (OpenedNode, FaultHandle) {
         config,
         policy: None,
         mirrors: Vec::new(),
+        rosters: None,
         access,
         registry,
     };

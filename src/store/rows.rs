@@ -9,6 +9,7 @@
 //! | `c` | campaign identity, 16 bytes | a campaign as signed, with what is counted of it |
 //! | `d` | entry index u64, part u16 | records beside the log ([`super::beside`]) |
 //! | `e` | index u64 of the first entry in the row | packed entries ([`super::pack`]) |
+//! | `f` | which u8, then version u64 and part u16, or 16 bytes of a request | rosters of the federation |
 //! | `format` | nothing | the number of this layout |
 //! | `g` | tag tile number u64 | 128 coupon tags of 32 bytes |
 //! | `k` | which u8, part u8 | the node's own checkpoint with its cosignatures |
@@ -44,6 +45,8 @@ pub const CAMPAIGN: u8 = b'c';
 pub const BESIDE: u8 = b'd';
 /// Packed entries.
 pub const ENTRY: u8 = b'e';
+/// Rosters of the federation.
+pub const ROSTER: u8 = b'f';
 /// Tiles of coupon tags.
 pub const TAG_TILE: u8 = b'g';
 /// Own checkpoints with cosignatures.
@@ -144,6 +147,34 @@ pub fn cosigned(which: u8, part: u8) -> Vec<u8> {
 #[must_use]
 pub fn witnessed(origin_hash: &[u8; 32]) -> Vec<u8> {
     key(WITNESSED, &[origin_hash])
+}
+
+/// Which rows of [`ROSTER`] one is of; none is a letter, so that none is taken for
+/// [`FORMAT_KEY`].
+const ROSTER_FOLLOWED: u8 = 0;
+const ROSTER_SECOND: u8 = 1;
+const ROSTER_REQUEST: u8 = 2;
+
+/// Key of part `part` of a version of the roster: of the one that is followed, or of a
+/// second one of its number.
+#[must_use]
+pub fn roster(is_second: bool, version: u64, part: u16) -> Vec<u8> {
+    let which = if is_second { ROSTER_SECOND } else { ROSTER_FOLLOWED };
+    key(ROSTER, &[&[which], &version.to_be_bytes(), &part.to_be_bytes()])
+}
+
+/// The version that a key of [`roster`] is of; `None` for other keys.
+#[must_use]
+pub fn roster_version(key: &[u8]) -> Option<u64> {
+    let bytes = key.get(2..10)?;
+    Some(u64::from_be_bytes(bytes.try_into().ok()?))
+}
+
+/// Key of the request that brought a roster, by the keyed hash of its
+/// `Idempotency-Key`.
+#[must_use]
+pub fn roster_request(hash: &[u8; 16]) -> Vec<u8> {
+    key(ROSTER, &[&[ROSTER_REQUEST], hash])
 }
 
 /// Key of row `row` of index run `run` on `level`.

@@ -344,5 +344,7 @@ fn keyring(seed: u64) -> Keyring {
         witness: SecretKey::generate(entropy),
         index_secret: Zeroizing::new(entropy.bytes()),
         request_secret: Zeroizing::new(entropy.bytes()),
+        messages: SecretKey::generate(entropy),
+        messages_next: None,
     }
 }

@@ -87,8 +87,13 @@ impl Place {
 
     /// Starts `serve` on `address` and waits until it listens.
     pub fn serve_on(&self, address: &str) -> Served {
+        self.serve_dir("shop", address)
+    }
+
+    /// Starts `serve` for the node in `dir` on `address` and waits until it listens.
+    pub fn serve_dir(&self, dir: &str, address: &str) -> Served {
         let mut child = self
-            .command(&["serve", "shop", "--listen", address, "--workers", "1"])
+            .command(&["serve", dir, "--listen", address, "--workers", "1"])
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -81,6 +81,26 @@ fn the_readmes_commands_work_as_written() {
 }
 
 #[test]
+fn two_nodes_follow_one_roster_as_written() {
+    if !has_curl() {
+        return;
+    }
+    let mut script = script("docs/federation.md", 5);
+    for (written, free) in ["8081", "8082"].into_iter().zip(free_authorities(2)) {
+        script = script.replace(written, free.rsplit(':').next().unwrap());
+    }
+    let told = run(&script, &[]);
+    for part in [
+        "What it changes",
+        "joins, with the key",
+        "can be published",
+        "version 2  ",
+    ] {
+        assert!(told.contains(part), "{part} is not in:\n{told}");
+    }
+}
+
+#[test]
 fn one_node_witnesses_another_as_written() {
     if !has_curl() {
         return;

@@ -25,6 +25,7 @@ use super::directory::Directory;
 use super::signed::{SignedRoster, Tally};
 use super::{RosterError, possession, rules};
 use crate::encoding::cbor::GateError;
+use crate::encoding::cbor_write as write;
 use crate::primitives::{Digest, UnixSeconds};
 
 /// The versions of a federation's roster, as far as this one follows them.
@@ -98,6 +99,18 @@ pub enum NotRedeeming {
         /// Their number.
         version: u64,
     },
+}
+
+impl Conflict {
+    /// Both, for whoever is to see them: a CBOR array of two byte strings.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        write::head(&mut out, write::ARRAY, 2);
+        write::bytes(&mut out, &self.held.encode());
+        write::bytes(&mut out, &self.other.encode());
+        out
+    }
 }
 
 impl Chain {

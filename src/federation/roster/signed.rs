@@ -122,14 +122,27 @@ impl SignedRoster {
     /// The number that the body says it has, without reading the rest; for people.
     #[must_use]
     pub fn version_said(&self) -> Option<u64> {
+        self.after_name()?.uint()
+    }
+
+    /// The hash that the body names as that of the version before, in the same way.
+    #[must_use]
+    pub fn previous_said(&self) -> Option<Digest> {
+        let mut reader = self.after_name()?;
+        reader.uint()?;
+        (reader.uint()? == 4).then_some(())?;
+        reader.byte_array().map(Digest)
+    }
+
+    /// From the value of the key 3 on.
+    fn after_name(&self) -> Option<Reader<'_>> {
         let mut reader = Reader::new(&self.body);
         reader.map()?;
         (reader.uint()? == 1).then_some(())?;
         reader.bytes()?;
         (reader.uint()? == 2).then_some(())?;
         reader.text()?;
-        (reader.uint()? == 3).then_some(())?;
-        reader.uint()
+        (reader.uint()? == 3).then_some(reader)
     }
 
     /// What the body says, in keeping with the rules of one version.

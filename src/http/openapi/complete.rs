@@ -94,6 +94,10 @@ pub fn complete(document: &mut Value) {
             complete_operation(path, method, operation);
         }
     }
+    // Bytes as they are, as in answers.
+    document["paths"]["/v1/federation/rosters"]["post"]["requestBody"]["content"]["application/cbor"]
+        .as_object_mut()
+        .map(|content| content.remove("schema"));
     document["paths"]["/add-checkpoint"]["post"]["requestBody"]["content"]["text/plain"]["schema"] =
         json!({"type": "string", "pattern": ADD_CHECKPOINT});
     links::add(document);
@@ -275,6 +279,9 @@ fn kept(id: &str) -> (&'static str, &'static str) {
         "getWitnessedCheckpoint" => ("public, max-age=2", "Logs grow all the time"),
         "getCheckpoint" | "getMirrorCheckpoint" | "getMirrorKey" => {
             ("public, max-age=2", "The log grows all the time")
+        }
+        "getRoster" | "getRosterVersion" | "getRosterConflict" => {
+            ("public, max-age=60", "A new version is known within minutes")
         }
         "getStatusList" => ("public, max-age=60", "The token's ttl"),
         "getOpenApi" | "getErrors" => ("public, max-age=300", "It changes with the node's version"),

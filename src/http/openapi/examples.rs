@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-/// By call: `parameters`, `request`, `location`, and by media type `answers`
-/// in text or JSON and `bytes` in hexadecimal.
+/// By call: `parameters`, `request`, `location`, and by media type `answers` in text
+/// or JSON and `bytes` in hexadecimal, as `sent` is.
 static EXAMPLES: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("examples.json")).expect("a test makes it"));
 
@@ -27,6 +27,11 @@ pub fn add(operation_id: &str, operation: &mut Value) {
             what["example"] = request.clone();
         }
     }
+    if let Some(sent) = examples["sent"].as_object() {
+        for (media, hex) in sent {
+            operation["requestBody"]["content"][media]["examples"] = told(hex);
+        }
+    }
     let responses = operation["responses"].as_object_mut().into_iter().flatten();
     for (status, response) in responses {
         let content = response.get_mut("content").and_then(Value::as_object_mut);
@@ -34,12 +39,7 @@ pub fn add(operation_id: &str, operation: &mut Value) {
             if let Some(answer) = examples["answers"].get(media) {
                 what["example"] = answer.clone();
             } else if let Some(hex) = examples["bytes"].get(media) {
-                // JSON cannot hold them: they are told.
-                let told = format!(
-                    "These bytes, here in hexadecimal: {}",
-                    hex.as_str().unwrap_or_default()
-                );
-                what["examples"] = json!({"bytes": {"summary": "Bytes", "description": told}});
+                what["examples"] = told(hex);
             }
         }
         if status.starts_with('2')
@@ -48,4 +48,13 @@ pub fn add(operation_id: &str, operation: &mut Value) {
             response["headers"]["Location"]["example"] = location.clone();
         }
     }
+}
+
+/// Bytes, which JSON cannot hold: they are told.
+fn told(hex: &Value) -> Value {
+    let told = format!(
+        "These bytes, here in hexadecimal: {}",
+        hex.as_str().unwrap_or_default()
+    );
+    json!({"bytes": {"summary": "Bytes", "description": told}})
 }

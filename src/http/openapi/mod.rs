@@ -13,8 +13,8 @@ use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{
-    batches, campaigns, coupons, erasures, mirrors, proofs, public, receipts, redemptions, revocations,
-    tiles, witness,
+    batches, campaigns, coupons, erasures, federation, mirrors, proofs, public, receipts, redemptions,
+    revocations, tiles, witness,
 };
 
 mod codes;
@@ -46,6 +46,10 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(redemptions::post_reversal)
         .service(revocations::post_revocation)
         .service(erasures::post_erasure)
+        .service(federation::post_roster)
+        .service(federation::newest_roster)
+        .service(federation::roster_version)
+        .service(federation::roster_conflict)
         .service(proofs::get_entry)
         .service(proofs::get_inclusion)
         .service(proofs::get_consistency)

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::encoding::qr_text::QrTextError;
+use crate::federation::roster::RosterError;
 use crate::http::problem::{PROBLEM_JSON, Problem, Row, TABLE};
 use crate::ledger::{Refusal, TakenBy};
 use crate::node::NodeError;
@@ -28,6 +29,10 @@ fn members_of_cases() -> Value {
         "remaining": amount("With budget_exhausted and reversal_too_large: what is left"),
         "entry": {"type": "integer", "minimum": 0, "description": "With done_before_loss: the entry that records it; with erased: the entry that says so"},
         "erased_at": {"type": "string", "format": "date-time", "description": "With erased: when"},
+        "next_version": {"type": "integer", "minimum": 1, "description": "With roster_incomplete: the version that comes next"},
+        "signers_of_version": {"type": "integer", "minimum": 1, "description": "With roster_incomplete: whose signers are lacking"},
+        "signed": {"type": "integer", "minimum": 0, "description": "With roster_incomplete: how many of them have signed"},
+        "needed": {"type": "integer", "minimum": 1, "description": "With roster_incomplete: how many of them have to"},
         "seconds": {"type": "integer", "minimum": 0, "description": "With time_too_far: the distance"},
         "terms": {
             "type": "array", "items": {"type": "integer", "minimum": 0},
@@ -159,12 +164,14 @@ fn samples() -> Vec<Problem> {
         reason: "request of the person concerned".to_owned(),
     };
     samples.push(erased.into());
+    let (version, have, need) = (2, 2, 3);
+    samples.push(RosterError::TooFewSigners { version, have, need }.into());
     samples.extend(refusals().into_iter().map(Problem::from));
     samples
 }
 
 /// What is wrong with requests, or with the node.
-fn requests() -> [Problem; 26] {
+fn requests() -> [Problem; 29] {
     [
         ("body_invalid", "missing field `till_reference` at line 1 column 212"),
         ("query_invalid", "missing field `till_reference`"),
@@ -228,6 +235,18 @@ fn requests() -> [Problem; 26] {
         (
             "checkpoint_inconsistent",
             "it is not shown to continue the checkpoint cosigned last: the proof does not lead to the root",
+        ),
+        (
+            "federation_not_pinned",
+            "this node belongs to no federation: its setting federation names none",
+        ),
+        (
+            "roster_refused",
+            "this is version 3, and version 5 is in force: a roster never goes back",
+        ),
+        (
+            "roster_conflict",
+            "two versions 6 of the roster were signed; both are kept as evidence",
         ),
         ("log_unknown", "this witness was not told of a log with that origin"),
         ("till_reference_reused", "this till_reference was used at this register for another content"),

@@ -8,3 +8,6 @@ mod log_client;
 mod mirror;
 mod monitor;
 mod recover;
+mod roster_durable;
+mod roster_files;
+mod roster_nodes;

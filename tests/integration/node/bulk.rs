@@ -220,6 +220,8 @@ async fn without_the_key_that_signed_them_coupons_are_gone_but_not_their_paths()
         credential: SecretKey::from_seed(&[77; 32]),
         log: SecretKey::from_seed(&[12; 32]),
         witness: SecretKey::from_seed(&[13; 32]),
+        messages: SecretKey::from_seed(&[16; 32]),
+        messages_next: None,
         index_secret: [14; 32].into(),
         request_secret: [15; 32].into(),
     });

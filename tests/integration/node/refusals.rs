@@ -59,6 +59,8 @@ async fn other_keys_and_another_base_url_are_refused() {
         credential: Arc::into_inner(a).unwrap().credential,
         log: Arc::into_inner(keyring(10)).unwrap().log,
         witness: Arc::into_inner(keyring(10)).unwrap().witness,
+        messages: right.messages.clone(),
+        messages_next: None,
         index_secret: right.index_secret.clone(),
         request_secret: Arc::into_inner(b).unwrap().request_secret,
     };

@@ -28,6 +28,8 @@ pub fn keyring(seed: u8) -> Arc<Keyring> {
         credential: key(1),
         log: key(2),
         witness: key(3),
+        messages: key(6),
+        messages_next: None,
         index_secret: [seed.wrapping_add(4); 32].into(),
         request_secret: [seed.wrapping_add(5); 32].into(),
     })

@@ -7,11 +7,14 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tallystick::federation::Rosters;
+use tallystick::federation::roster::Roster;
 use tallystick::http::HttpOptions;
 use tallystick::log::VerifierKey;
 use tallystick::testkit::TestNode;
 use tallystick::testkit::log::TestLog;
 use tallystick::testkit::node::ScratchDir;
+use tallystick::testkit::roster::{after, description, founded, signed};
 
 use crate::http::client::{Answer, Served, receipt, send};
 use crate::witness::by_hand::HandLog;
@@ -47,7 +50,13 @@ impl Day {
         let media = answer.header("content-type").to_owned();
         let body = if media.contains("json") {
             json!({"answers": {(media): answer.ok()}})
-        } else if ["application/statuslist+cwt", "application/octet-stream"].contains(&media.as_str()) {
+        } else if [
+            "application/statuslist+cwt",
+            "application/octet-stream",
+            "application/cbor",
+        ]
+        .contains(&media.as_str())
+        {
             json!({"bytes": {(media): HEXLOWER.encode(&answer.body)}})
         } else {
             json!({"answers": {(media): String::from_utf8_lossy(&answer.body)}})
@@ -132,7 +141,10 @@ async fn played() -> Value {
     let mirrored = ScratchDir::new();
     let (till, office) = (node.till_key.clone(), node.office_key.clone());
     let partner = HandLog::new("partner.example", 9).grown(9, "a");
+    let first = founded(&[1], 1);
+    let rosters = Rosters::open(node.node.clone(), first.hash(), &[], &node.registry);
     let options = HttpOptions {
+        rosters: Some(rosters.unwrap().0),
         witness_logs: vec![VerifierKey::parse(&partner.vkey()).unwrap()],
         ..mirroring(&mirrored)
     };
@@ -237,6 +249,7 @@ async fn played() -> Value {
     day.witness(&partner).await;
     let erasure = json!({"receipt": receipt, "reason": "request of the person concerned"});
     day.post("eraseReceipts", "/v1/erasures", &office, erasure).await;
+    day.federation(&office, &first).await;
     day.get("getHealth", "/healthz", "", json!({})).await;
     day.get("getReadiness", "/readyz", "", json!({})).await;
     day.get("getErrors", "/errors", "", json!({})).await;
@@ -312,6 +325,36 @@ impl Day {
         let hash = HEXLOWER.encode(&Sha256::digest(&partner.origin));
         let (path, parameters) = (format!("/{hash}/checkpoint"), json!({"origin": hash}));
         self.get("getWitnessedCheckpoint", &path, "", parameters).await;
+    }
+}
+
+impl Day {
+    /// A board publishes two versions, and then another second one.
+    async fn federation(&mut self, office: &str, first: &Roster) {
+        let second = after(first, |draft| draft.member(description(1, 0)).unwrap());
+        let other = after(first, |_| ());
+        for (roster, status) in [(first, 200), (&second, 200), (&other, 422)] {
+            let body = signed(roster, &[1]).encode();
+            let path = "/v1/federation/rosters";
+            let request = self.served.request(Method::POST, path, office);
+            let request = request
+                .header("content-type", "application/cbor")
+                .header("idempotency-key", roster.hash().to_string());
+            let answer = send(request.body(body.clone())).await;
+            assert_eq!(answer.status, status);
+            if roster.hash() == second.hash() {
+                self.examples["publishRoster"] = json!({
+                    "sent": {"application/cbor": HEXLOWER.encode(&body)},
+                    "answers": {"application/json": answer.json()},
+                });
+                self.get("getRoster", "/federation/roster", "", json!({})).await;
+                let path = "/federation/roster/1";
+                self.get("getRosterVersion", path, "", json!({"version": 1}))
+                    .await;
+            }
+        }
+        self.get("getRosterConflict", "/federation/conflict", "", json!({}))
+            .await;
     }
 }
 
