@@ -152,7 +152,7 @@ impl Rosters {
         {
             return Ok((version, hash));
         }
-        let (next, is_second) = match chain.offer(offered, self.node.now())? {
+        let (next, is_second) = match judged(&chain, offered, self.node.now()).await?? {
             Offered::Known => return self.known(&chain, hash),
             Offered::Signatures(next) | Offered::Next(next) => (next, false),
             Offered::Conflict(next) => (next, true),
@@ -207,6 +207,19 @@ impl Rosters {
             _ => Ok(None),
         }
     }
+}
+
+/// Signatures and proofs of a thousand members take their time: not that of a thread
+/// which answers others.
+async fn judged(
+    chain: &Arc<Chain>,
+    offered: &SignedRoster,
+    now: UnixSeconds,
+) -> Result<Result<Offered, RosterError>, NodeError> {
+    let (chain, offered) = (Arc::clone(chain), offered.clone());
+    tokio::task::spawn_blocking(move || chain.offer(&offered, now))
+        .await
+        .map_err(|error| NodeError::Inconsistent(format!("judging a roster: {error}")))
 }
 
 /// Of two versions of one number the one that the next goes back to.

@@ -60,6 +60,7 @@ pub fn guard_from_checkpoint(
     let witnessed = StoredLogs::read(engine, &witness)?.guarded();
     Ok(GuardState {
         witnessed,
+        roster_version: super::rosters::highest(engine)?,
         ..GuardState::new(checkpoint.size, checkpoint.root.0)
     })
 }
