@@ -171,3 +171,24 @@ pub(super) fn highest(engine: &dyn Engine) -> Result<u64, StoreError> {
     let found = engine.at_or_before(&last[..2], &last)?;
     Ok(found.and_then(|(key, _)| rows::roster_version(&key)).unwrap_or(0))
 }
+
+/// What is wrong with the rows, for an audit, a sentence each.
+///
+/// # Errors
+/// [`StoreError`] when they cannot be read.
+pub(super) fn examine(engine: &dyn Engine) -> Result<Vec<String>, StoreError> {
+    let mut wrong = Vec::new();
+    for version in 1..=highest(engine)? {
+        for is_second in [false, true] {
+            match read(engine, is_second, version) {
+                Ok(None) if !is_second => {
+                    wrong.push(format!("version {version} of the federation's roster is missing"));
+                }
+                Ok(_) => {}
+                Err(StoreError::Damaged(what)) => wrong.push(format!("{what} are damaged")),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(wrong)
+}

@@ -29,7 +29,12 @@ pub struct Args {
     #[arg(long, value_name = "FILE", required_unless_present = "federation")]
     roster: Option<PathBuf>,
     /// The federation's id, in place of a version of its roster
-    #[arg(long, value_name = "ID", conflicts_with = "roster")]
+    #[arg(
+        long,
+        value_name = "ID",
+        conflicts_with = "roster",
+        allow_hyphen_values = true
+    )]
     federation: Option<String>,
     /// The name to be listed under [default: the node's]
     #[arg(long)]

@@ -158,6 +158,17 @@ impl Role {
         }
     }
 
+    /// What it signs, in a sentence.
+    #[must_use]
+    pub fn signs(self) -> &'static str {
+        match self {
+            Self::Credentials => "credentials",
+            Self::Log => "the log",
+            Self::Witness => "witnessing",
+            Self::Messages => "messages",
+        }
+    }
+
     /// Whether what the key signed stands in the member's log, so that a size of
     /// the log can say what still counts.
     #[must_use]

@@ -90,7 +90,7 @@ fn members(before: Option<&Roster>, next: &Roster, time: Written<'_>, said: &mut
                 listed(member.keys.iter().map(|key| format!(
                     "the key {} for {}",
                     key.key.kid(),
-                    key.role.word()
+                    key.role.signs()
                 )))
             )),
             Some(before) if before.name != member.name => {
@@ -137,7 +137,7 @@ fn keys(before: &Member, member: &Member, who: &str, time: Written<'_>, said: &m
         if held.is_some_and(|held| held.state == key.state) {
             continue;
         }
-        let what = format!("the key {} for {}", key.key.kid(), key.role.word());
+        let what = format!("the key {} for {}", key.key.kid(), key.role.signs());
         let is_new = if held.is_none() { "lists" } else { "has" };
         said.push(format!("{who} {is_new} {what} {}.", state(key, time)));
     }

@@ -21,7 +21,7 @@
 //! | [`directory`] | a version in force, with its look-ups |
 //! | [`description`] | what a member hands in, to be listed |
 //! | [`draft`] | the next version: what people propose |
-//! | [`changes`] | what a version changes, in sentences |
+//! | [`mod@changes`] | what a version changes, in sentences |
 //!
 //! In scope: bytes, rules, who has signed. Out of scope: where rosters are kept
 //! and fetched.

@@ -60,6 +60,7 @@ use self::source::{Coverage, RawIndex, Source, Spool, StoreSource};
 use self::tags::TagSource;
 use self::workdir::{StoreLock, WorkDir, copy_store};
 use super::cosigned;
+use super::rosters;
 use super::witnessing::StoredLogs;
 
 pub use self::finding::{Finding, Findings, Rule};
@@ -419,9 +420,9 @@ fn again_from_file(
     })
 }
 
-/// Checkpoints in the store: others' that the node has cosigned, and its own that
-/// others have, with which its log is compared.
-fn stored_checkpoints(
+/// What the node holds of others: their checkpoints that it has cosigned, its own that
+/// they have, with which its log is compared, and the federation's roster.
+fn stored_of_others(
     engine: &dyn Engine,
     keys: &LogKeys,
     guarded: &[Witnessed],
@@ -435,6 +436,9 @@ fn stored_checkpoints(
     let (own, unreadable) = cosigned::examine(engine, &keys.log)?;
     for wrong in unreadable {
         findings.store(Rule::StoredCosigned, wrong);
+    }
+    for wrong in rosters::examine(engine)? {
+        findings.store(Rule::StoredRoster, wrong);
     }
     points.extend(own.into_iter().map(|own| SignedPoint {
         source: "a checkpoint in the store that witnesses have cosigned".to_owned(),
@@ -469,7 +473,7 @@ impl Audit<'_> {
         let keys = self.log_keys(engine, &mut findings)?;
         open_checkpoints(&self.options.checkpoints, keys.as_ref(), points, &mut findings);
         if let (Some(engine), Some(keys)) = (engine, &keys) {
-            stored_checkpoints(engine, keys, self.witnessed, points, &mut findings)?;
+            stored_of_others(engine, keys, self.witnessed, points, &mut findings)?;
         }
         let vouched = match (&self.options.policy, &keys) {
             (Some(policy), Some(keys)) => quorum::judge(policy, &keys.log, points, &mut findings),

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use prometheus::Registry;
 use tallystick::federation::roster::{NotRedeeming, Roster, RosterError, SignedRoster};
 use tallystick::federation::rosters::{Rosters, RostersError};
+use tallystick::node::audit::{AuditOptions, Rule, audit};
 use tallystick::node::compact::{check_copy, copy_live};
 use tallystick::node::{Node, NodeError};
-use tallystick::primitives::{Digest, UnixSeconds};
-use tallystick::store::{Batch, Engine, Guard, MemoryEngine, rows};
+use tallystick::primitives::{Digest, Register, UnixSeconds};
+use tallystick::server::{NewDir, NodeDir, Overrides};
+use tallystick::store::{Batch, Engine, Guard, MemoryEngine, SledEngine, rows};
 use tallystick::testkit::Fault;
 use tallystick::testkit::roster::{EXPIRES, ISSUED, after, description, founded, signed};
 
@@ -279,4 +281,50 @@ async fn a_node_belongs_to_one_federation_and_reads_when_its_roster_has_expired(
     let renewed = after(&second, |draft| draft.expires(UnixSeconds(EXPIRES.0 + 1_000)));
     offer(&rosters, &renewed, &[1, 2]).await.unwrap();
     assert_eq!(rosters.may_redeem(), Ok(()));
+}
+
+/// An older directory gets its key for messages; an audit knows the roster's rows.
+#[tokio::test]
+async fn an_audit_finds_damaged_rows_of_rosters() {
+    let Versions { first, second, .. } = versions();
+    let place = tempfile::tempdir().unwrap();
+    let shop = place.path().join("shop");
+    let new = NewDir {
+        base_url: origin(),
+        name: "Dorfladen".to_owned(),
+        register: Register::new("till-1").unwrap(),
+        guard: None,
+        passphrase: None,
+    };
+    NodeDir::create(&shop, &new).unwrap();
+    let dir = NodeDir::at(&shop).unwrap();
+    std::fs::remove_file(dir.keys().join("messages.pem")).unwrap();
+    let opened = dir.open(&Overrides::default(), None).unwrap();
+    assert!(dir.keys().join("messages.pem").exists());
+    let (rosters, _) = open(&opened.node, first.hash(), &[]);
+    for roster in [&first, &second] {
+        offer(&rosters, roster, &[1, 2]).await.unwrap();
+    }
+    opened.node.shut_down().await;
+    drop((opened, rosters));
+    let found = || -> Vec<Rule> {
+        let options = AuditOptions {
+            dir: shop.clone(),
+            ..AuditOptions::default()
+        };
+        let report = audit(&options, &mut |_, _| {}).unwrap();
+        report
+            .findings
+            .kept()
+            .iter()
+            .map(|finding| finding.rule)
+            .collect()
+    };
+    assert_eq!(found(), []);
+    let engine = SledEngine::open(&dir.store()).unwrap().0;
+    let mut batch = Batch::default();
+    batch.put(rows::roster(false, 2, 0), [0; 60]);
+    engine.commit(batch).unwrap();
+    drop(engine);
+    assert_eq!(found(), [Rule::StoredRoster]);
 }
