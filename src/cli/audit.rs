@@ -328,6 +328,7 @@ fn to_json(report: &AuditReport) -> Value {
         "coupons_redeemed": summary.coupons_redeemed,
         "receipts": receipts.collect::<Vec<_>>(),
         "campaigns": campaigns.collect::<Vec<_>>(),
+        "redemptions_by_partner": summary.partners,
         "erasures": erasures.collect::<Vec<_>>(),
         "compared_with": compared.collect::<Vec<_>>(),
         "notes": report.notes,

@@ -427,6 +427,9 @@ pub const AUDIT_TAGS_HELD_MAX: u64 = 4 * 1024 * 1024;
 /// Days that an audit counts: a century.
 pub const AUDIT_DAYS_MAX: usize = 36_600;
 
+/// Co-ops whose redemptions an audit tells apart: a tampered log may name any.
+pub const AUDIT_PARTNERS_MAX: usize = 1_000;
+
 /// Days and reasons of erasures that an audit tells apart; behind them it counts
 /// only entries.
 pub const AUDIT_ERASURES_MAX: usize = 1_000;

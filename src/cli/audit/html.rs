@@ -68,6 +68,7 @@ fn write(out: &mut String, report: &AuditReport) -> std::fmt::Result {
     write_volume(out, &days, "Receipts a day", |day| day.receipts)?;
     write_volume(out, &days, "Redemptions a day", |day| day.redemptions)?;
     write_campaigns(out, report)?;
+    write_partners(out, report)?;
     write_gaps(out, report)?;
     write_receipts(out, report)?;
     write_erasures(out, report)?;
@@ -213,8 +214,7 @@ fn write_campaigns(out: &mut String, report: &AuditReport) -> std::fmt::Result {
         .values()
         .map(|campaign| campaign.redemptions)
         .max()
-        .unwrap_or(0)
-        .max(1);
+        .unwrap_or(0);
     out.push_str(
         "<h2>Redemptions by campaign</h2><table><tr><th>campaign</th><th class=\"n\">coupons</th>\
          <th class=\"n\">redemptions</th><th></th><th class=\"n\">granted, less reversals</th></tr>",
@@ -226,16 +226,13 @@ fn write_campaigns(out: &mut String, report: &AuditReport) -> std::fmt::Result {
             .then_with(|| a.name.cmp(&b.name))
     });
     for campaign in sorted.iter().take(ROWS_MAX) {
-        #[expect(clippy::cast_precision_loss, reason = "a drawing")]
-        let width = 100.0 * campaign.redemptions as f64 / most as f64;
         write!(
             out,
-            "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td style=\"width:30%\">\
-             <svg viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" style=\"height:.8rem\" aria-hidden=\"true\">\
-             <rect width=\"{width:.1}\" height=\"8\"/></svg></td><td class=\"n\">{}</td></tr>",
+            "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td>{}<td class=\"n\">{}</td></tr>",
             escape(&campaign.name),
             campaign.issued,
             campaign.redemptions,
+            bar(campaign.redemptions, most),
             escape(&show_sum(
                 campaign.currency,
                 i128::from(campaign.spent.minor_units())
@@ -244,6 +241,42 @@ fn write_campaigns(out: &mut String, report: &AuditReport) -> std::fmt::Result {
     }
     out.push_str("</table>\n");
     more(out, sorted.len())
+}
+
+fn write_partners(out: &mut String, report: &AuditReport) -> std::fmt::Result {
+    let mut sorted: Vec<(&String, u64)> = report
+        .summary
+        .partners
+        .iter()
+        .map(|(partner, count)| (partner, *count))
+        .collect();
+    sorted.sort_by_key(|(partner, count)| (std::cmp::Reverse(*count), *partner));
+    let Some((_, most)) = sorted.first().copied() else {
+        return Ok(());
+    };
+    out.push_str(
+        "<h2>Redemptions by partner</h2><table><tr><th>redeemed by</th><th class=\"n\">redemptions</th><th></th></tr>",
+    );
+    for (partner, count) in sorted.iter().take(ROWS_MAX) {
+        write!(
+            out,
+            "<tr><td>{}</td><td class=\"n\">{count}</td>{}</tr>",
+            escape(partner),
+            bar(*count, most)
+        )?;
+    }
+    out.push_str("</table>\n");
+    more(out, sorted.len())
+}
+
+/// A cell with a bar.
+fn bar(count: u64, most: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a drawing")]
+    let width = 100.0 * count as f64 / most.max(1) as f64;
+    format!(
+        "<td style=\"width:30%\"><svg viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" style=\"height:.8rem\" \
+         aria-hidden=\"true\"><rect width=\"{width:.1}\" height=\"8\"/></svg></td>"
+    )
 }
 
 /// The log as a strip, with what could not be read of it.
@@ -435,11 +468,13 @@ mod tests {
     fn nothing_of_a_log_becomes_markup() {
         let mut hostile = report();
         hostile.summary.name = "</title><script>alert(1)</script>".to_owned();
+        hostile.summary.partners.insert("did:web:<i>x</i>".to_owned(), 7);
         hostile.notes.push("\"quoted\" & <b>bold</b> \u{202e}".to_owned());
         let html = to_html(&hostile);
         assert!(!html.contains("<script") && !html.contains("<b>") && !html.contains('\u{202e}'));
         assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
         assert!(html.contains("&quot;quoted&quot; &amp; &lt;b&gt;"));
+        assert!(html.contains("<td>did:web:&lt;i&gt;x&lt;/i&gt;</td><td class=\"n\">7</td>"));
     }
 
     #[test]

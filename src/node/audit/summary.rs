@@ -54,6 +54,8 @@ pub struct Summary {
     pub campaigns: BTreeMap<CampaignId, CampaignTotal>,
     /// Receipts by register, currency and type.
     pub receipts: Totals,
+    /// Redemptions by the co-op (`did:web`) that made them.
+    pub partners: BTreeMap<String, u64>,
     /// Receipts erased, by day (UTC, days since 1970) and reason.
     pub erasures: BTreeMap<(u64, String), u64>,
     /// What happened on each day (UTC, days since 1970), by the time that counts.
@@ -86,6 +88,12 @@ impl Summary {
         *self.kinds.entry(kind_word(&recorded.event)).or_default() += 1;
         if let Event::BatchIssued(batch) = &recorded.event {
             self.coupons = self.coupons.saturating_add(u64::from(batch.count));
+        }
+        if let Event::Redeemed(redeemed) = &recorded.event
+            && (self.partners.contains_key(&redeemed.redeemer)
+                || self.partners.len() < limits::AUDIT_PARTNERS_MAX)
+        {
+            *self.partners.entry(redeemed.redeemer.clone()).or_default() += 1;
         }
         if let Event::ReceiptErased(erased) = &recorded.event {
             let told = (recorded.time.0 / DAY_SECONDS, erased.reason.clone());
