@@ -95,7 +95,7 @@ impl Args {
             format!(
                 "exported entries {} to {} of {}\nreceipts {}\nredemptions {}\n",
                 value["from"],
-                value["to"],
+                value["to"].as_u64().unwrap_or_default().saturating_sub(1),
                 output::text(value, "origin"),
                 value["receipts"],
                 value["redemptions"],

@@ -42,7 +42,7 @@ fn write(out: &mut String, about: &Value, counted: &Counted, size: u64) -> std::
     )?;
     writeln!(out, "campaigns.csv     the campaigns that they belong to\n")?;
     out.push_str(
-        "UTF-8, comma separated, amounts in the currency's unit with a point, times in UTC. A text that a spreadsheet \n\
+        "UTF-8, comma separated, amounts in the currency's unit with a point, times in UTC. A text that a spreadsheet\n\
          would take for a formula has an apostrophe before it. What receipts come to, by register:\n\n",
     );
     for ((register, currency, kind), (count, sum)) in &counted.sums {
