@@ -45,7 +45,7 @@ const ERASURES_SHOWN: usize = 20;
 /// directory too. Each entry is then found in the tree of the checkpoint that is
 /// shown there, receipts' stubs and coupons' tags are read beside them, and
 /// nothing grows with the log but what is counted. A receipt's details are not
-/// looked at, which a node shows to nobody but who holds the receipt.
+/// looked at, which are no part of what a node serves of its log.
 ///
 /// Exit codes: 0 clean, 20 something is wrong, 21 clean as far as can be known
 /// (nothing to compare with, or only a guard file that is damaged in part; a

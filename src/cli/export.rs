@@ -4,7 +4,9 @@
 mod readme;
 mod tables;
 
+use std::fs::DirBuilder;
 use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,7 +17,8 @@ use self::tables::Tables;
 use super::input::When;
 use super::node_args::NodeArgs;
 use super::{UsageError, output};
-use crate::federation::export::{export, first_at};
+use crate::federation::client::CHECKPOINT;
+use crate::federation::export::{export, first_at, seal};
 use crate::federation::follower::told;
 use crate::federation::{FollowError, HttpSource, LogClient, LogSource, VerifiedTree};
 use crate::log::VerifierKey;
@@ -23,6 +26,9 @@ use crate::primitives::{UnixSeconds, limits};
 
 /// What of the log the directory holds; `audit` goes by it.
 pub const EXPORT_FILE: &str = "export.json";
+
+/// Where the log's files lie, next to its checkpoint.
+const TILES: &str = "tile";
 
 /// Entries between two words of progress.
 const PROGRESS_ENTRIES: u64 = 10_000;
@@ -116,6 +122,12 @@ impl Args {
         }
     }
 
+    /// For its owner alone: it shows a shop's trade.
+    fn make_out(&self) -> anyhow::Result<()> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.out);
+        made.with_context(|| format!("could not make {}", self.out.display()))
+    }
+
     fn export(&self, source: std::sync::Arc<dyn LogSource>) -> anyhow::Result<Value> {
         let key = match &self.log_key {
             Some(key) => key.clone(),
@@ -131,9 +143,10 @@ impl Args {
             ))
             .into());
         }
+        self.make_out()?;
         let mut tables = Tables::begin(&self.out, source.as_ref(), &tree)?;
         let terminal = std::io::stderr().is_terminal();
-        export::<anyhow::Error>(&tree, &key, &self.out, from..to, &mut |entry| {
+        export::<anyhow::Error>(&tree, &self.out, from..to, &mut |entry| {
             if terminal && entry.index.is_multiple_of(PROGRESS_ENTRIES) {
                 let _ = write!(
                     std::io::stderr(),
@@ -161,6 +174,7 @@ impl Args {
         let mut text = serde_json::to_string_pretty(&about).expect("JSON values are written");
         text.push('\n');
         write(&self.out.join(EXPORT_FILE), &text)?;
+        seal(&tree, &key, &self.out)?;
         Ok(about)
     }
 }
@@ -180,9 +194,16 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 /// The entries that an exported directory holds; `None` where it is none.
 ///
 /// # Errors
-/// When `export.json` cannot be read.
+/// When `export.json` cannot be read, and of an export that was cut off.
 pub fn part_of(dir: &Path) -> anyhow::Result<Option<(u64, u64)>> {
     let path = dir.join(EXPORT_FILE);
+    if dir.join(TILES).is_dir() && !dir.join(CHECKPOINT).exists() {
+        anyhow::bail!(
+            "{} has no checkpoint, which an export or a mirror writes last: it was cut off. Begin an export again in a \
+             new directory; a mirror goes on where it was",
+            dir.display()
+        );
+    }
     let told = std::fs::metadata(&path).map(|file| file.len());
     match told {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

@@ -8,6 +8,7 @@ use super::campaign::object;
 use super::input::{self, RepeatArgs};
 use super::node_args::NodeArgs;
 use super::output;
+use crate::primitives::{Amount, Currency};
 
 /// Redeem a coupon against a basket, or ask with --check whether it would work
 ///
@@ -81,15 +82,23 @@ impl Args {
             .with(|client| client.post("/v1/redemptions", &key, &body.to_string()))?;
         output::result(self.json, &answer, |value| {
             format!(
-                "redemption {}\namount {} {}\nremaining uses {}\nremaining value {}\n",
+                "redemption {}\namount {}\nremaining uses {}\nremaining value {}\n",
                 output::text(value, "id"),
-                output::text(value, "amount"),
-                self.currency,
+                self.money(value, "amount"),
                 output::text(value, "remaining_uses"),
-                output::text(value, "remaining_value"),
+                self.money(value, "remaining_value"),
             )
         });
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// An amount of the answer as people write it.
+    fn money(&self, answer: &serde_json::Value, member: &str) -> String {
+        let amount = answer[member].as_i64().and_then(|units| Amount::new(units).ok());
+        match (Currency::from_letters(&self.currency), amount) {
+            (Ok(currency), Some(amount)) => currency.show(amount),
+            _ => output::text(answer, member),
+        }
     }
 
     /// Exit code 0 for a coupon that would work, 1 for one that would not.
@@ -100,11 +109,7 @@ impl Args {
         let valid = answer["valid"] == true;
         output::result(self.json, &answer, |value| {
             if valid {
-                format!(
-                    "would work: amount {} {}\n",
-                    output::text(value, "amount"),
-                    self.currency
-                )
+                format!("would work: amount {}\n", self.money(value, "amount"))
             } else {
                 format!(
                     "would be refused: {} ({})\n",

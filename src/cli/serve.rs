@@ -38,7 +38,7 @@ pub struct Args {
     /// Whether /metrics answers others than loopback without a key
     #[arg(long, value_name = "BOOL", env = "TALLYSTICK_METRICS_PUBLIC", num_args = 0..=1, default_missing_value = "true")]
     metrics_public: Option<bool>,
-    /// Whether everyone may read the log's entries without a key
+    /// Whether everyone may read the log's entries and receipts' stubs without a key
     #[arg(long, value_name = "BOOL", env = "TALLYSTICK_ENTRIES_PUBLIC", num_args = 0..=1, default_missing_value = "true")]
     entries_public: Option<bool>,
     /// How log lines look: text or json

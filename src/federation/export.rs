@@ -68,15 +68,13 @@ fn time_of(bytes: &[u8]) -> Option<UnixSeconds> {
 }
 
 /// Writes the entries `range` of the tree's log into `dir`, and gives each of them to
-/// `visit`, in order. The checkpoint is written last, once all that it needs is
-/// durable.
+/// `visit`, in order. [`seal`] makes an export of it.
 ///
 /// # Errors
 /// What reading and checking gives, and `visit`; [`FollowError::Copy`] for what
 /// cannot be written.
 pub fn export<E: From<FollowError> + Send>(
     tree: &VerifiedTree,
-    key: &VerifierKey,
     dir: &Path,
     range: Range<u64>,
     visit: &mut dyn FnMut(Exported<'_>) -> Result<(), E>,
@@ -94,11 +92,20 @@ pub fn export<E: From<FollowError> + Send>(
     }
     export.entries(range, true, visit)?;
     export.hashes()?;
-    export.tags.finish()?;
+    Ok(export.tags.finish()?)
+}
+
+/// Writes the checkpoint, the last of all, once everything in `dir` is durable: a
+/// directory without one was cut off.
+///
+/// # Errors
+/// [`FollowError::Copy`].
+pub fn seal(tree: &VerifiedTree, key: &VerifierKey, dir: &Path) -> Result<(), FollowError> {
+    let files = CopyFiles::new(dir);
     files.put_key(key)?;
     files.sync()?;
     let SignedCheckpoint { note, .. } = tree.signed();
-    Ok(files.put_checkpoint(note)?)
+    files.put_checkpoint(note)
 }
 
 struct Export<'a> {

@@ -352,6 +352,10 @@ fn a_coupons_life(place: &Place, office: &[&str], till: &[&str]) {
     let check = json(&[&["redeem", coupons[0], "--check"][..], &basket].concat(), till);
     assert_eq!((&check["valid"], &check["amount"]), (&json!(true), &json!(200)));
 
+    let asked = with(&[&["redeem", coupons[0], "--check"][..], &basket].concat(), till);
+    let asked = place.done(&asked.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(asked, "would work: amount 2.00 EUR\n");
+
     let redeem = |coupon: &str, key: &str| {
         let call = ["redeem", coupon, "--register", "till-1", "--idempotency-key", key];
         with(&[&call[..], &basket].concat(), till)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -111,6 +112,8 @@ fn a_period_is_audited_and_read_without_the_node() {
         &["no entries in that period"],
     );
     place.refused(&["export", "part", "--node", "shop"], 2, &["not empty"]);
+    let shown = place.done(&["export", "shown", "--node", "shop", "--from", "3", "--to", "5"]);
+    assert!(shown.starts_with("exported entries 3 to 4 of "), "{shown}");
 
     let dir = place.dir.path();
     // The node is gone: what is there is enough.
@@ -125,6 +128,9 @@ fn a_period_is_audited_and_read_without_the_node() {
     let beyond = ["audit", "part", "--log-key", place.key("vkey"), "--to", "331"];
     place.refused(&beyond, 2, &["holds the entries 270 to 329 alone"]);
 
+    let mode = fs::metadata(dir.join("whole")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "it shows a shop's trade");
+
     // For a person: each receipt once, and sums that are the audit's.
     let receipts = rows(&dir.join("whole"), "receipts.csv");
     assert_eq!(receipts.len(), 300);
@@ -132,6 +138,13 @@ fn a_period_is_audited_and_read_without_the_node() {
         receipts
             .iter()
             .all(|row| row[5..9] == ["sale", "EUR", "1.44", "live"])
+    );
+    assert!(
+        receipts
+            .iter()
+            .flatten()
+            .all(|cell| !cell.starts_with(['=', '+', '-', '@'])),
+        "one identity in 64 begins with a minus"
     );
     let registers: BTreeSet<&str> = receipts.iter().map(|row| row[3].as_str()).collect();
     assert_eq!(
@@ -209,4 +222,33 @@ fn an_export_that_was_changed_is_found_out() {
     let (code, report) = audit(&place, "part");
     assert_eq!(code, Some(20), "{report}");
     assert!(report["findings_total"].as_u64().unwrap() >= 1, "{report}");
+}
+
+#[test]
+fn an_export_that_was_cut_off_is_told_as_such() {
+    let place = shop();
+    let dir = place.dir.path();
+    let export = ["export", "part", "--node", "shop", "--from", "10", "--to", "20"];
+    place.done(&export);
+    let last = |name: &str| {
+        fs::metadata(dir.join("part").join(name))
+            .unwrap()
+            .modified()
+            .unwrap()
+    };
+    for name in [
+        "receipts.csv",
+        "redemptions.csv",
+        "README.txt",
+        "export.json",
+        "log.vkey",
+    ] {
+        assert!(last(name) <= last("checkpoint"), "{name}");
+    }
+    fs::remove_file(dir.join("part/checkpoint")).unwrap();
+    place.refused(
+        &["audit", "part", "--log-key", place.key("vkey")],
+        1,
+        &["no checkpoint", "cut off"],
+    );
 }

@@ -81,7 +81,11 @@ fn write(out: &mut String, about: &Value, counted: &Counted, size: u64) -> std::
          proofs/           N.tlog-proof: that entry N is in the log (C2SP tlog-proof), of every entry of the period but\n\
          \x20                 receipts, whose paths follow from tile/, and status lists\n\
          export.json       which entries these are\n\n\
-         Nothing here is about a person: what is on a receipt besides its number, type and total stays with the node.\n",
+         The audit goes by tile/ and checkpoint. The tables were made from them by whoever ran the export: to rely on\n\
+         tables that somebody else hands you, make them anew with a key of your own.\n\n\
+         No person is named here: what is on a receipt besides its number, type and total stays with the node. But to the\n\
+         node a stub is the proof that one holds the receipt: with it anyone can ask for what is on it, until that is\n\
+         erased. Hand this directory to those alone who may see that.\n",
         word("log_key")
     )
 }

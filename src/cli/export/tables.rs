@@ -192,7 +192,7 @@ impl<'a> Tables<'a> {
             }
         }
         row.push(mark(receipt.mark).to_owned());
-        row.push(receipt.tag.to_string());
+        row.push(cell(&receipt.tag.to_string()));
         self.receipts.write_record(&row)?;
         if content.is_some() {
             let line = json!({"id": receipt.tag.to_string(), "credential": BASE64URL_NOPAD.encode(stub)});
@@ -211,7 +211,7 @@ impl<'a> Tables<'a> {
             "redemption".to_owned(),
             id(redeemed.id),
             String::new(),
-            redeemed.campaign.to_string(),
+            cell(&redeemed.campaign.to_string()),
             cell(&campaign.name),
             redeemed.name.to_string(),
             letters(&campaign),
@@ -236,7 +236,7 @@ impl<'a> Tables<'a> {
             "reversal".to_owned(),
             id(reversed.id),
             id(reversed.redemption),
-            reversed.campaign.to_string(),
+            cell(&reversed.campaign.to_string()),
             cell(&campaign.name),
             reversed.name.to_string(),
             letters(&campaign),
@@ -266,7 +266,7 @@ impl<'a> Tables<'a> {
                 let content = signed.content();
                 let terms = &content.terms;
                 self.campaigns.write_record([
-                    campaign.to_string(),
+                    cell(&campaign.to_string()),
                     cell(&terms.name),
                     terms.currency.letters().to_owned(),
                     show_time(content.not_before),
@@ -326,7 +326,7 @@ impl<'a> Tables<'a> {
 }
 
 fn id(id: RedemptionId) -> String {
-    id.to_string()
+    cell(&id.to_string())
 }
 
 fn mark(mark: Mark) -> &'static str {
@@ -351,7 +351,8 @@ fn money(campaign: &Known, amount: Amount) -> String {
     }
 }
 
-/// A text as a cell that no spreadsheet takes for a formula.
+/// A text as a cell that no spreadsheet takes for a formula: one identity in 64 begins
+/// with a minus.
 fn cell(text: &str) -> String {
     let plain: String = text
         .chars()
@@ -367,6 +368,13 @@ fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_identity_is_a_formula() {
+        let minus = RedemptionId([0xfb; 16]).to_string();
+        assert!(minus.starts_with('-'));
+        assert_eq!(id(RedemptionId([0xfb; 16])), format!("'{minus}"));
+    }
 
     #[test]
     fn no_cell_is_a_formula() {
