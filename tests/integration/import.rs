@@ -407,5 +407,20 @@ fn over_http_the_same_and_the_receipts_verify() {
         verifier.check_text(qr, UnixSeconds(START)).verdict,
         Verdict::Valid
     );
+    // What was erased was imported all the same.
+    let erased = http
+        .post(format!("{url}/v1/erasures"))
+        .bearer_auth(made.office_key.as_str())
+        .header("Content-Type", "application/json")
+        .header("Idempotency-Key", "erased")
+        .body(format!(
+            r#"{{"receipt": {}, "reason": "asked for"}}"#,
+            receipt["id"]
+        ))
+        .send()
+        .unwrap();
+    assert_eq!(erased.status(), 201);
+    let (code, counts) = import(&made.office_key).unwrap();
+    assert_eq!((code, &counts["receipts_repeated"]), (0, &2.into()));
     serving.stop().unwrap();
 }

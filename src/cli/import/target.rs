@@ -186,7 +186,7 @@ impl Target {
 
     async fn ask_for(&self, sale: &Sale) -> Result<Outcome, Failure> {
         match self {
-            Self::Url(remote) => Ok(outcome(remote.issue(sale).await?, remote.size)),
+            Self::Url(remote) => remote.issue(sale).await,
             Self::Directory { .. } => Err(Failure::Refused("it was not prepared".to_owned())),
         }
     }
@@ -319,14 +319,15 @@ impl Remote {
         })
     }
 
-    async fn issue(&self, sale: &Sale) -> Result<u64, Failure> {
+    async fn issue(&self, sale: &Sale) -> Result<Outcome, Failure> {
         let draft = sale.draft.as_ref().expect("a receipt is sent unprepared");
         let body = body(draft.draft()).to_string();
         let mut attempt = 0;
         loop {
             attempt += 1;
             let again = match self.post(sale, &body).await {
-                Ok(Said::Issued(index)) => return Ok(index),
+                Ok(Said::Issued(index)) => return Ok(outcome(index, self.size)),
+                Ok(Said::Gone) => return Ok(Outcome::Repeated),
                 Ok(Said::Refused(why)) => return Err(Failure::Refused(why)),
                 Ok(Said::Stop(why)) => return Err(Failure::Fatal(anyhow::anyhow!(why))),
                 Ok(Said::Later(why)) => anyhow::anyhow!(why),
@@ -361,6 +362,8 @@ impl Remote {
 
 enum Said {
     Issued(u64),
+    /// It was issued before, and cannot be shown any more: erased, or lost.
+    Gone,
     Refused(String),
     Later(String),
     Stop(String),
@@ -387,6 +390,7 @@ fn understand(status: StatusCode, json: &Value, sale: &Sale) -> Said {
     }
     match status {
         _ if busy => Said::Later(detail),
+        _ if matches!(json["code"].as_str(), Some("erased" | "done_before_loss")) => Said::Gone,
         _ if json["code"] == Refusal::KeyReused.code() => Said::Refused(changed(&sale.name)),
         StatusCode::BAD_REQUEST
         | StatusCode::CONFLICT
