@@ -18,7 +18,7 @@ use super::input::When;
 use super::node_args::NodeArgs;
 use super::{UsageError, output};
 use crate::federation::client::CHECKPOINT;
-use crate::federation::export::{export, first_at, seal};
+use crate::federation::export::{check_shown, export, first_at, seal};
 use crate::federation::follower::told;
 use crate::federation::{FollowError, HttpSource, LogClient, LogSource, VerifiedTree};
 use crate::log::VerifierKey;
@@ -143,6 +143,8 @@ impl Args {
             ))
             .into());
         }
+        // A key that was forgotten leaves no directory behind.
+        check_shown(&tree, from)?;
         self.make_out()?;
         let mut tables = Tables::begin(&self.out, source.as_ref(), &tree)?;
         let terminal = std::io::stderr().is_terminal();

@@ -45,7 +45,7 @@ pub struct NodeArgs {
     /// The node: its URL, or its directory if no process has it open
     #[arg(long, value_name = "URL|DIR", env = "TALLYSTICK_NODE")]
     node: String,
-    /// The bearer key for a URL, of till or office; a directory needs none
+    /// The bearer key for a URL, of till, office or auditor; a directory needs none
     #[arg(long, value_name = "KEY", env = "TALLYSTICK_KEY", hide_env_values = true)]
     key: Option<String>,
     /// Where the directory's guard file is

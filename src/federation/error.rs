@@ -22,7 +22,7 @@ pub enum FollowError {
         size: u64,
     },
     /// What is served as checkpoint is none that the log's key has signed.
-    #[error("what {from} shows as its checkpoint is refused: {error}")]
+    #[error("what {from} shows as its checkpoint is refused: {error}{}", hint(error))]
     Checkpoint {
         /// Where it was read.
         from: String,
@@ -193,5 +193,15 @@ impl FollowError {
             Self::Genesis { .. } => Some(0),
             _ => None,
         }
+    }
+}
+
+/// What the person who gave a key can look at.
+fn hint(error: &LogError) -> &'static str {
+    match error {
+        LogError::NotSigned => {
+            ": it is the checkpoint of another log, or the key that was given is not this log's"
+        }
+        _ => "",
     }
 }

@@ -67,6 +67,14 @@ fn time_of(bytes: &[u8]) -> Option<UnixSeconds> {
     Entry::decode(bytes).ok().map(|entry| entry.time)
 }
 
+/// Whether entry `index` can be had, before anything is written.
+///
+/// # Errors
+/// [`FollowError`] when it cannot: it is not shown, or is not what was signed.
+pub fn check_shown(tree: &VerifiedTree, index: u64) -> Result<(), FollowError> {
+    tree.bundle(index / BUNDLE_LEN, EntryForm::Tallystick).map(drop)
+}
+
 /// Writes the entries `range` of the tree's log into `dir`, and gives each of them to
 /// `visit`, in order. [`seal`] makes an export of it.
 ///

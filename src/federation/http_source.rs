@@ -172,7 +172,7 @@ fn reason(response: Response) -> String {
     if parts.is_empty() {
         "no reason is given".to_owned()
     } else {
-        parts.join("; ")
+        parts.join(". ")
     }
 }
 

@@ -225,6 +225,26 @@ fn an_export_that_was_changed_is_found_out() {
 }
 
 #[test]
+fn without_a_key_there_is_no_export() {
+    let place = Place::new();
+    let served = place.serve();
+    let out = place.dir.path().join("out");
+    let export = ["export", "out", "--node", served.url()];
+    place.refused(&export, 1, &["may not be read"]);
+    assert!(!out.exists(), "so that it can be tried again with a key");
+    let other = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+    let other = [
+        &export[..],
+        &["--key", place.key("office_key"), "--log-key", other],
+    ]
+    .concat();
+    place.refused(&other, 1, &["is not this log's"]);
+    place.done(&[&export[..], &["--key", place.key("office_key")]].concat());
+    assert!(out.join("checkpoint").is_file());
+    assert_eq!(served.signal("-TERM").0, Some(0));
+}
+
+#[test]
 fn an_export_that_was_cut_off_is_told_as_such() {
     let place = shop();
     let dir = place.dir.path();
