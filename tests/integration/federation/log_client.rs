@@ -221,7 +221,7 @@ fn hostile_answers_are_capped_and_named() {
     let Err(FollowError::Fetch(FetchError::Forbidden { why, .. })) = client.checkpoint() else {
         panic!("it is forbidden");
     };
-    assert_eq!(why, "come back later; wait");
+    assert_eq!(why, "come back later. wait");
 }
 
 #[test]
