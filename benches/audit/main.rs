@@ -68,9 +68,10 @@ fn main() {
     );
     println!("  peak memory of the audit {:>20} MB", peak / 1_000_000);
     let served = Served::start(&node);
+    let key = program::auditor_key(&node);
     let mut peak = 0;
     let mut audit = || -> Duration {
-        let run = program::run(&["audit", &served.url], place.path());
+        let run = program::run(&["audit", &served.url, "--key", &key], place.path());
         peak = peak.max(run.peak_bytes);
         run.elapsed
     };
@@ -84,7 +85,7 @@ fn main() {
     println!("  peak memory of the audit {:>20} MB", peak / 1_000_000);
 }
 
-/// The node, serving its log to everyone on loopback.
+/// The node, serving its log on loopback.
 struct Served {
     child: Child,
     url: String,
@@ -99,7 +100,6 @@ impl Served {
             .arg("serve")
             .arg(node)
             .args(["--listen", &address.to_string(), "--log-level", "error"])
-            .env("TALLYSTICK_ENTRIES_PUBLIC", "true")
             .stderr(Stdio::null())
             .spawn()
             .expect("serve runs");

@@ -132,17 +132,17 @@ fn main() {
         );
     }
     drop(fixed);
-    audit(
-        "from outside",
-        &format!("http://{}", served.address),
-        place.path(),
+    let (url, key) = (
+        format!("http://{}", served.address),
+        program::auditor_key(&directory),
     );
+    audit("from outside", &["audit", &url, "--key", &key], place.path());
     drop(served);
-    audit("in its directory", "node", place.path());
+    audit("in its directory", &["audit", "node"], place.path());
 }
 
-fn audit(how: &str, log: &str, place: &Path) {
-    let run = program::run(&["audit", log], place);
+fn audit(how: &str, arguments: &[&str], place: &Path) {
+    let run = program::run(arguments, place);
     println!(
         "audited {how}: {:.1} s, at most {} MB resident",
         run.elapsed.as_secs_f64(),
@@ -200,7 +200,6 @@ impl Served {
             .arg(directory)
             .args(["--listen", &address.to_string(), "--log-level", "error"])
             .args(["--workers", &WORKERS.to_string()])
-            .env("TALLYSTICK_ENTRIES_PUBLIC", "true")
             .stderr(Stdio::null())
             .spawn()
             .expect("serve runs");

@@ -46,3 +46,16 @@ fn peak_of(process: u32) -> Option<u64> {
     let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kilobytes * 1024)
 }
+
+/// A new auditor's key of the node in `directory`, which may be served meanwhile.
+#[allow(dead_code, reason = "another bench needs none")]
+pub fn auditor_key(directory: &Path) -> String {
+    let made = Command::new(env!("CARGO_BIN_EXE_tallystick"))
+        .args(["key", "add"])
+        .arg(directory)
+        .args(["--role", "auditor", "--json"])
+        .output()
+        .expect("the program starts");
+    let made: serde_json::Value = serde_json::from_slice(&made.stdout).expect("a key in JSON");
+    made["key"].as_str().expect("a key").to_owned()
+}

@@ -17,6 +17,7 @@ use crate::merkle::TILE_LEN;
 use crate::primitives::{Tag, limits};
 
 use super::HttpState;
+use super::auth::{Identity, May};
 use super::negotiate::TEXT;
 use super::problem::Problem;
 use super::public::CHECKPOINT_SECONDS;
@@ -103,7 +104,8 @@ pub async fn mirror_entry_bundle(
 
 /// The signed stubs of the receipts among the entries of a bundle of a mirrored log.
 ///
-/// For whoever may read entries, where the mirror was shown them.
+/// For the office and auditors, even where entries are public, if the mirror was
+/// shown them.
 #[utoipa::path(
     tag = "public",
     operation_id = "getMirrorStubBundle",
@@ -120,6 +122,7 @@ pub async fn mirror_stub_bundle(
     state: Data<HttpState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
+    Identity::of(&state, &request, May::Examine)?;
     let most = TILE_LEN * (2 + limits::CREDENTIAL_BYTES_MAX);
     // A stub that is lacking may be there when the mirror is made anew.
     protected(&state, &request, most, Piece::passing).await

@@ -76,7 +76,8 @@ pub async fn entry_bundle(state: Data<HttpState>, request: HttpRequest) -> Resul
 
 /// The signed stubs of the receipts among the entries of a bundle.
 ///
-/// Whoever may read entries may read them: a stub names no person.
+/// For the office and auditors, even where entries are public: a stub names no
+/// person, but whoever has it can ask for what is on its receipt (`Receipt-Proof`).
 #[utoipa::path(
     tag = "public",
     operation_id = "getStubBundle",
@@ -87,7 +88,7 @@ pub async fn entry_bundle(state: Data<HttpState>, request: HttpRequest) -> Resul
 )]
 #[get("/tile/stubs/{number:.*}")]
 pub async fn stub_bundle(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
-    may_read_entries(&state, &request)?;
+    Identity::of(&state, &request, May::Examine)?;
     let path = parse(&request)?;
     let node = state.node.clone();
     bundle(&state, &request, path, move || {
@@ -177,7 +178,10 @@ pub async fn bundle(
     .await
     .map_err(|error| Problem::internal(&error))??;
     let keep = if piece.is_final {
-        kept(&path, state.options.entries_public)
+        kept(
+            &path,
+            state.options.entries_public && path.kind() != TileKind::Stubs,
+        )
     } else {
         "no-store".to_owned()
     };

@@ -104,8 +104,8 @@ const SETTINGS: &[Setting] = &[
         example: "false",
         meaning: &[
             "Whether everyone may read the log's entries, which show a shop's trade, or only who has",
-            "an office or auditor key. Receipts' stubs go with them, and who has a stub may read what is",
-            "on its receipt: so not where receipts name members or cashiers.",
+            "an office or auditor key. Receipts' stubs need such a key in any case: who has a stub may read",
+            "what is on its receipt.",
             "Environment TALLYSTICK_ENTRIES_PUBLIC.",
         ],
     },

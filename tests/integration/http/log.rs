@@ -370,6 +370,17 @@ async fn entries_are_for_auditors_unless_the_setting_says_otherwise() {
     assert_eq!(public.body, full.body);
     assert_eq!(open.get(paths[1], "").await.body, partial.body);
     assert_eq!(open.get(paths[2], "").await.ok(), entry);
+    // A stub opens its receipt: stubs are for keys all the same.
+    let stubs = "/tile/stubs/000";
+    open.get(stubs, "").await.problem(401, "access_key_missing");
+    open.get(stubs, &open.node.till_key)
+        .await
+        .problem(403, "role_forbidden");
+    let shown = open.get(stubs, &open.node.auditor_key).await;
+    assert_eq!(
+        (shown.status.as_u16(), kept(&shown).starts_with("private")),
+        (200, true)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
