@@ -67,8 +67,8 @@ fn main() {
         &times,
     );
     println!("  peak memory of the audit {:>20} MB", peak / 1_000_000);
-    let served = Served::start(&node);
     let key = program::auditor_key(&node);
+    let served = Served::start(&node);
     let mut peak = 0;
     let mut audit = || -> Duration {
         let run = program::run(&["audit", &served.url, "--key", &key], place.path());
