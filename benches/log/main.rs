@@ -97,6 +97,7 @@ fn main() {
         .node;
     grow(&opened, entries);
     drop(opened);
+    let key = program::auditor_key(&directory);
     let served = Served::node(&directory);
     prove(&served, entries);
     let fixed = Served::fixed();
@@ -132,10 +133,7 @@ fn main() {
         );
     }
     drop(fixed);
-    let (url, key) = (
-        format!("http://{}", served.address),
-        program::auditor_key(&directory),
-    );
+    let url = format!("http://{}", served.address);
     audit("from outside", &["audit", &url, "--key", &key], place.path());
     drop(served);
     audit("in its directory", &["audit", "node"], place.path());

@@ -47,7 +47,8 @@ fn peak_of(process: u32) -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
-/// A new auditor's key of the node in `directory`, which may be served meanwhile.
+/// A new auditor's key of the node in `directory`: one that is served already may
+/// take a second to know it.
 #[allow(dead_code, reason = "another bench needs none")]
 pub fn auditor_key(directory: &Path) -> String {
     let made = Command::new(env!("CARGO_BIN_EXE_tallystick"))
