@@ -51,7 +51,7 @@ impl<'a> TagTiles<'a> {
         let width = u16::try_from(positions % TILE).expect("below 256");
         if width > 0 {
             let number = positions / TILE;
-            tiles.edge = tiles.read(number, width)?;
+            tiles.edge = tiles.begun(number, width)?;
             tiles.widths = files.partial_widths(TileKind::Tags, number)?;
             tiles.widths.retain(|kept| *kept <= width);
         }
@@ -151,12 +151,39 @@ impl<'a> TagTiles<'a> {
         Ok(())
     }
 
+    /// The first `width` tags of the tile at the end, zeros behind them. A run that was
+    /// cut off may have finished it, and dropped its widths, without going on record.
+    fn begun(&self, number: u64, width: u16) -> Result<Vec<u8>, FollowError> {
+        for there in [width, TILE_LEN as u16] {
+            if let Some(mut tile) = self.find(number, there)? {
+                tile[usize::from(width) * Tag::LEN..].fill(0);
+                return Ok(tile);
+            }
+        }
+        Err(FollowError::Copy {
+            what: self
+                .files
+                .dir()
+                .join(path(TileKind::Tags, number, width).to_string())
+                .display()
+                .to_string(),
+            why: "it is not there; remove the file .beside in the copy's directory, and stubs and tags are read once \
+                  more"
+                .to_owned(),
+        })
+    }
+
     /// A tile that is there, zeros behind it; nothing but zeros where there is none.
     fn read(&self, number: u64, width: u16) -> Result<Vec<u8>, FollowError> {
+        Ok(self.find(number, width)?.unwrap_or_else(empty))
+    }
+
+    /// A tile in that width, zeros behind it; `None` where there is none.
+    fn find(&self, number: u64, width: u16) -> Result<Option<Vec<u8>>, FollowError> {
         let path = path(TileKind::Tags, number, width).to_string();
         let most = usize::from(width) * Tag::LEN;
         let Some(mut tile) = self.files.read(&path, most)? else {
-            return Ok(empty());
+            return Ok(None);
         };
         if tile.len() != most {
             return Err(FollowError::Copy {
@@ -165,7 +192,7 @@ impl<'a> TagTiles<'a> {
             });
         }
         tile.resize(TILE_LEN * Tag::LEN, 0);
-        Ok(tile)
+        Ok(Some(tile))
     }
 }
 

@@ -136,3 +136,30 @@ fn of_the_unfinished_tile_each_width_is_kept_and_of_no_other() {
         Err(FollowError::Copy { .. })
     ));
 }
+
+/// A run that dropped the widths of a tile that it had finished, and was cut off before
+/// that went on record: the next one begins where this one did.
+#[test]
+fn what_was_dropped_before_it_went_on_record_is_found_in_the_full_tile() {
+    let dir = ScratchDir::new();
+    let copy = CopyFiles::new(dir.path());
+    let batches: Vec<(u64, Vec<Tag>)> = (0..40_u8)
+        .map(|batch| (u64::from(batch) * 10, vec![Tag([batch + 1; 32]); 10]))
+        .collect();
+    let run = |positions: u64, batches: &[(u64, Vec<Tag>)]| {
+        let mut tiles = TagTiles::begin(&copy, positions).unwrap();
+        for (first, tags) in batches {
+            tiles.put(*first, tags).unwrap();
+        }
+        tiles.finish().unwrap();
+    };
+    run(0, &batches[..5]);
+    for _ in 0..2 {
+        run(50, &batches[5..]);
+        copy.drop_partial(TileKind::Tags, 0..1).unwrap();
+        check(dir.path(), &batches);
+    }
+    std::fs::remove_file(dir.path().join("tile/tags/000")).unwrap();
+    let lost = TagTiles::begin(&copy, 50).unwrap_err();
+    assert!(lost.to_string().contains("remove the file .beside"), "{lost}");
+}

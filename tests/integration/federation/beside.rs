@@ -15,7 +15,7 @@ use tallystick::log::{TilePath, VerifierKey};
 use tallystick::node::Node;
 use tallystick::node::audit::{Against, AuditReport, Part, Verdict, audit_served};
 use tallystick::testkit::node::ScratchDir;
-use tallystick::testkit::{SeededEntropy, TestNode};
+use tallystick::testkit::{SeededEntropy, TestNode, repeats};
 
 use super::monitor::{tallystick, told};
 use crate::audit::day;
@@ -353,11 +353,7 @@ async fn a_kill_at_any_moment_leaves_what_an_audit_needs() {
         "--json",
     ];
     let mut killed = 0;
-    // Of 60 kills (TALLYSTICK_MIRROR_KILLS) one at times leaves a copy without some tags.
-    let kills = std::env::var("TALLYSTICK_MIRROR_KILLS")
-        .ok()
-        .and_then(|kills| kills.parse().ok());
-    for n in 0..kills.unwrap_or(6_u32) {
+    for n in 0..repeats(6, 60) {
         sold(&served, &format!("s{n}"), 300).await;
         for coupon in 0..20 {
             served.coupon(&campaign, &format!("c{n}/{coupon}")).await;
@@ -369,7 +365,7 @@ async fn a_kill_at_any_moment_leaves_what_an_audit_needs() {
             .spawn()
             .unwrap();
         // Another moment each time: this waits for nothing, it chooses.
-        tokio::time::sleep(Duration::from_millis(25 + 17 * u64::from(n % 9))).await;
+        tokio::time::sleep(Duration::from_millis(25 + 17 * (n as u64 % 9))).await;
         killed += usize::from(mirror.try_wait().unwrap().is_none());
         mirror.kill().unwrap();
         mirror.wait().unwrap();
