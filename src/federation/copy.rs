@@ -266,7 +266,7 @@ impl LogCopy {
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), FollowError> {
         for number in from / BUNDLE_LEN..tree.size().div_ceil(BUNDLE_LEN) {
-            self.take_tile(0, number, tree)?;
+            self.files.put_hashes(tree, 0, number)?;
             progress(tree.size().min((number + 1) * BUNDLE_LEN));
         }
         Ok(())
@@ -277,30 +277,17 @@ impl LogCopy {
         for level in 1..8 {
             let (known, count) = (nodes_at(level, from), nodes_at(level, tree.size()));
             for number in known / BUNDLE_LEN..count.div_ceil(BUNDLE_LEN) {
-                self.take_tile(level, number, tree)?;
+                self.files.put_hashes(tree, level, number)?;
             }
         }
         Ok(())
     }
 
-    fn take_tile(&self, level: u8, number: u64, tree: &VerifiedTree) -> Result<(), FollowError> {
-        let width = (nodes_at(level, tree.size()) - number * BUNDLE_LEN).min(BUNDLE_LEN);
-        let width = usize::try_from(width).expect("at most 256");
-        let hashes = tree.tile(level, number, width)?;
-        self.put_tile(TileKind::Hashes(level), number, width, hashes.as_flattened())
-    }
-
     fn put_bundle(&self, bundle: &Bundle) -> Result<(), FollowError> {
-        let (number, width) = (bundle.number(), bundle.hashes().len());
-        if self.keep == Keep::Entries {
-            self.put_tile(TileKind::Entries, number, width, bundle.bytes())?;
+        match self.keep {
+            Keep::Entries => self.files.put_bundle(bundle),
+            Keep::Hashes => self.files.put_hashes_of(bundle),
         }
-        self.put_tile(TileKind::Hashes(0), number, width, bundle.hashes().as_flattened())
-    }
-
-    fn put_tile(&self, kind: TileKind, number: u64, width: usize, bytes: &[u8]) -> Result<(), FollowError> {
-        let width = u16::try_from(width).expect("at most 256");
-        self.files.put_tile(&path(kind, number, width), bytes)
     }
 
     /// The first full bundle from `start` on that was not taken over by a run that

@@ -14,8 +14,7 @@ use super::bundles::{Bundle, EntryForm};
 use super::client::SignedCheckpoint;
 use super::copy::{CopyFiles, TagTiles};
 use super::error::FollowError;
-use super::tree::{VerifiedTree, path};
-use crate::log::tile_path::{TileKind, write_bundle_entry};
+use super::tree::VerifiedTree;
 use crate::log::{Entry, VerifierKey};
 use crate::merkle::TILE_LEN;
 use crate::primitives::UnixSeconds;
@@ -139,7 +138,10 @@ impl Export<'_> {
             EntryForm::Tallystick,
             &read,
             &mut |bundle, beside| {
-                put_bundle(files, &bundle, beside.as_ref())?;
+                files.put_bundle(&bundle)?;
+                if let Some(beside) = &beside {
+                    files.put_stubs(&bundle, &beside.stubs)?;
+                }
                 let none = Vec::new();
                 let mut stubs = beside.iter().flat_map(|beside| &beside.stubs);
                 for (index, bytes) in bundle.entries() {
@@ -162,29 +164,14 @@ impl Export<'_> {
         let size = self.tree.size();
         let edge = size / BUNDLE_LEN;
         if !size.is_multiple_of(BUNDLE_LEN) {
-            self.put_hashes(0, edge)?;
+            self.files.put_hashes(self.tree, 0, edge)?;
         }
         for level in 1..8 {
             for number in 0..(size >> (u32::from(level) * 8)).div_ceil(BUNDLE_LEN) {
-                self.put_hashes(level, number)?;
+                self.files.put_hashes(self.tree, level, number)?;
             }
         }
         Ok(())
-    }
-
-    fn put_hashes(&self, level: u8, number: u64) -> Result<(), FollowError> {
-        let nodes = self.tree.size() >> (u32::from(level) * 8);
-        let width = (nodes - number * BUNDLE_LEN).min(BUNDLE_LEN);
-        let hashes = self
-            .tree
-            .tile(level, number, usize::try_from(width).expect("at most 256"))?;
-        put(
-            self.files,
-            TileKind::Hashes(level),
-            number,
-            hashes.len(),
-            hashes.as_flattened(),
-        )
     }
 }
 
@@ -195,33 +182,4 @@ fn beside(tree: &VerifiedTree, bundle: &Bundle) -> Result<Option<Beside>, Follow
         Err(error) if error.is_not_shown() => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn put_bundle(files: &CopyFiles, bundle: &Bundle, beside: Option<&Beside>) -> Result<(), FollowError> {
-    let (number, width) = (bundle.number(), bundle.hashes().len());
-    put(files, TileKind::Entries, number, width, bundle.bytes())?;
-    put(
-        files,
-        TileKind::Hashes(0),
-        number,
-        width,
-        bundle.hashes().as_flattened(),
-    )?;
-    let Some(beside) = beside else { return Ok(()) };
-    let mut stubs = Vec::new();
-    for stub in &beside.stubs {
-        write_bundle_entry(&mut stubs, stub).expect("it came out of such a bundle");
-    }
-    put(files, TileKind::Stubs, number, width, &stubs)
-}
-
-fn put(
-    files: &CopyFiles,
-    kind: TileKind,
-    number: u64,
-    width: usize,
-    bytes: &[u8],
-) -> Result<(), FollowError> {
-    let width = u16::try_from(width).expect("at most 256");
-    files.put_tile(&path(kind, number, width), bytes)
 }

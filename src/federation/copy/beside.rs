@@ -7,10 +7,10 @@ use super::files::CopyFiles;
 use super::tags::TagTiles;
 use super::{BUNDLE_LEN, LogCopy};
 use crate::federation::beside::{Beside, TagFetcher};
-use crate::federation::bundles::{Bundle, EntryForm};
+use crate::federation::bundles::EntryForm;
 use crate::federation::error::FollowError;
-use crate::federation::tree::{VerifiedTree, path};
-use crate::log::tile_path::{TileKind, write_bundle_entry};
+use crate::federation::tree::VerifiedTree;
+use crate::log::tile_path::TileKind;
 use crate::primitives::limits;
 
 /// What is kept beside the entries.
@@ -135,7 +135,7 @@ impl LogCopy {
             &mut |bundle, beside| {
                 let known = before.entries;
                 self.take_tags(&beside, known, &mut fetcher, &mut tags)?;
-                self.put_stubs(&bundle, &beside.stubs)?;
+                self.files.put_stubs(&bundle, &beside.stubs)?;
                 taken.kept.lacking += beside.lacking.iter().filter(|index| **index >= known).count() as u64;
                 taken.kept.entries = bundle.first() + bundle.hashes().len() as u64;
                 progress(taken.kept.entries);
@@ -179,15 +179,5 @@ impl LogCopy {
             tags.put(batch.first.0, &of_batch)?;
         }
         Ok(())
-    }
-
-    fn put_stubs(&self, bundle: &Bundle, stubs: &[Vec<u8>]) -> Result<(), FollowError> {
-        let mut bytes = Vec::new();
-        for stub in stubs {
-            write_bundle_entry(&mut bytes, stub)
-                .map_err(|error| FollowError::Tree(format!("a bundle of stubs: {error}")))?;
-        }
-        let path = path(TileKind::Stubs, bundle.number(), bundle.width());
-        self.files.put_tile(&path, &bytes)
     }
 }

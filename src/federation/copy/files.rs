@@ -6,12 +6,13 @@ use std::io::{self, ErrorKind, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::federation::bundles::Bundle;
 use crate::federation::client::{CHECKPOINT, LOG_KEY};
 use crate::federation::dir_source::DirSource;
 use crate::federation::error::FollowError;
 use crate::federation::source::LogSource as _;
-use crate::federation::tree::path;
-use crate::log::tile_path::TileKind;
+use crate::federation::tree::{VerifiedTree, path};
+use crate::log::tile_path::{TileKind, write_bundle_entry};
 use crate::log::{TilePath, VerifierKey};
 use crate::merkle::TILE_LEN;
 
@@ -54,6 +55,60 @@ impl CopyFiles {
         // power cut.
         self.write(&target, bytes, there)
             .map_err(|error| copy_error(&target, &error))
+    }
+
+    /// As [`put_tile`](Self::put_tile), of the tile `number` in the width `width`, 1 to 256.
+    ///
+    /// # Errors
+    /// [`FollowError::Copy`].
+    fn put(&self, kind: TileKind, number: u64, width: usize, bytes: &[u8]) -> Result<(), FollowError> {
+        let width = u16::try_from(width).expect("at most 256");
+        self.put_tile(&path(kind, number, width), bytes)
+    }
+
+    /// Writes a bundle's entries and their hashes.
+    ///
+    /// # Errors
+    /// [`FollowError::Copy`].
+    pub fn put_bundle(&self, bundle: &Bundle) -> Result<(), FollowError> {
+        let (number, width) = (bundle.number(), bundle.hashes().len());
+        self.put(TileKind::Entries, number, width, bundle.bytes())?;
+        self.put_hashes_of(bundle)
+    }
+
+    /// Writes the hashes of a bundle's entries alone.
+    ///
+    /// # Errors
+    /// [`FollowError::Copy`].
+    pub fn put_hashes_of(&self, bundle: &Bundle) -> Result<(), FollowError> {
+        let hashes = bundle.hashes();
+        let (kind, number) = (TileKind::Hashes(0), bundle.number());
+        self.put(kind, number, hashes.len(), hashes.as_flattened())
+    }
+
+    /// Writes the stubs beside a bundle's entries.
+    ///
+    /// # Errors
+    /// [`FollowError::Copy`].
+    pub fn put_stubs(&self, bundle: &Bundle, stubs: &[Vec<u8>]) -> Result<(), FollowError> {
+        let mut bytes = Vec::new();
+        for stub in stubs {
+            write_bundle_entry(&mut bytes, stub)
+                .map_err(|error| FollowError::Tree(format!("a bundle of stubs: {error}")))?;
+        }
+        self.put(TileKind::Stubs, bundle.number(), bundle.hashes().len(), &bytes)
+    }
+
+    /// Writes a tile of the tree's hashes, as wide as the tree has it.
+    ///
+    /// # Errors
+    /// What reading it gives, and [`FollowError::Copy`].
+    pub fn put_hashes(&self, tree: &VerifiedTree, level: u8, number: u64) -> Result<(), FollowError> {
+        let nodes = tree.size() >> (u32::from(level) * 8);
+        let width = (nodes - number * TILE_LEN as u64).min(TILE_LEN as u64);
+        let width = usize::try_from(width).expect("at most 256");
+        let hashes = tree.tile(level, number, width)?;
+        self.put(TileKind::Hashes(level), number, width, hashes.as_flattened())
     }
 
     /// Makes all that was written durable: for many small files one call, where a

@@ -92,7 +92,7 @@ rules! {
     /// A receipt's number is not the next of its register.
     SequenceNumber = "sequence_number", KEEP;
     /// Nothing lies beside a receipt's entry.
-    DetailsMissing = "details_missing", "the log has no entry that says why they were removed: restore the store from a copy";
+    DetailsMissing = "details_missing", "the log has no entry that says why they were removed: restore the store from a copy; where there is none, as after a recovery from a mirror, `tallystick erase` puts it on record";
     /// An erasure of what is no receipt of this log.
     ErasureOfNothing = "erasure_of_nothing", KEEP;
     /// A receipt that was erased twice.
