@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use zeroize::Zeroizing;
 
 use super::client::Client;
@@ -67,10 +66,9 @@ impl NodeArgs {
         }
         let serving = self.serve(Path::new(&self.node))?;
         let done = Client::new(&serving.server.url(), Some(&serving.key)).and_then(|client| work(&client));
-        let stopped = serving.server.stop().context("closing the node's directory");
-        let done = done?;
-        stopped?;
-        Ok(done)
+        // Why the node ended says more than that it could not be reached any more.
+        serving.server.stop()?;
+        done
     }
 
     fn serve(&self, path: &Path) -> anyhow::Result<OneOff> {

@@ -16,6 +16,7 @@
 //! | [`keeper`] | mirrors that a node keeps by itself |
 //! | [`roster`] | who belongs to the federation, and who says so: formats and rules, pure |
 //! | [`rosters`] | the roster that a node follows, kept in its store |
+//! | [`mirrored`] | what mirrors hold of the own log, asked before a node serves |
 //! | [`metrics`] | what monitors and mirrors count |
 //! | [`submit`] | the node's own checkpoints on their way to its witnesses |
 //! | [`witness`] | cosigning the logs of others (c2sp.org/tlog-witness) |
@@ -35,6 +36,7 @@ pub mod follower;
 pub mod http_source;
 pub mod keeper;
 pub mod metrics;
+pub mod mirrored;
 pub mod roster;
 pub mod rosters;
 pub mod source;
@@ -48,6 +50,7 @@ pub use client::{LogClient, SignedCheckpoint};
 pub use dir_source::DirSource;
 pub use error::FollowError;
 pub use http_source::HttpSource;
+pub use mirrored::MirroredError;
 pub use rosters::{Rosters, RostersError};
 pub use source::{FetchError, LogSource};
 pub use submit::{Behind, SubmitError, Submitter};

@@ -153,18 +153,9 @@ impl Submitter {
         if targets.is_empty() {
             return Err(SubmitError::NoUrl);
         }
-        // A second time this fails, and the first one's choice holds.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .timeout(Duration::from_secs(WITNESS_ANSWER_SECONDS_MAX))
-            .redirect(reqwest::redirect::Policy::none());
-        if targets.iter().all(|target| target.url.scheme() == "http") {
-            // Loopback: no proxy is asked, and no certificates are needed.
-            builder = builder.no_proxy().tls_certs_only([]);
-        }
-        let http = builder
-            .build()
-            .map_err(|error| SubmitError::Client(error.to_string()))?;
+        let urls: Vec<_> = targets.iter().map(|target| target.url.clone()).collect();
+        let within = Duration::from_secs(WITNESS_ANSWER_SECONDS_MAX);
+        let http = http_client(&urls, within).map_err(SubmitError::Client)?;
         let metrics = Metrics::new(registry);
         if let Some(kept) = node.cosigned_by_quorum() {
             metrics.quorum.set(i64::try_from(kept.size).unwrap_or(i64::MAX));
@@ -409,13 +400,37 @@ fn verified(note: &str, key: &VerifierKey, lines: &[NoteSignature]) -> Option<No
     Some(line.clone())
 }
 
-/// Status, media type and text of the answer, which is read up to a bound.
+/// A client for `urls`, which answers within `within` or not at all, and goes nowhere
+/// else.
+pub(super) fn http_client(urls: &[reqwest::Url], within: Duration) -> Result<reqwest::Client, String> {
+    // A second time this fails, and the first one's choice holds.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut builder = reqwest::Client::builder()
+        .timeout(within)
+        .redirect(reqwest::redirect::Policy::none());
+    if urls.iter().all(|url| url.scheme() == "http") {
+        // Loopback: no proxy is asked, and no certificates are needed.
+        builder = builder.no_proxy().tls_certs_only([]);
+    }
+    builder.build().map_err(|error| error.to_string())
+}
+
+/// Status, media type and text of a witness's answer.
 async fn post(
     http: &reqwest::Client,
     url: reqwest::Url,
     body: String,
 ) -> Result<(u16, String, String), String> {
     let sent = http.post(url).header("Content-Type", "text/plain").body(body);
+    let (status, media, body) = answer_of(sent, COSIGNATURES_BYTES_MAX).await?;
+    Ok((status, media, String::from_utf8_lossy(&body).into_owned()))
+}
+
+/// Status, media type and body of the answer, which is read up to `most` bytes.
+pub(super) async fn answer_of(
+    request: reqwest::RequestBuilder,
+    most: usize,
+) -> Result<(u16, String, Vec<u8>), String> {
     // The cause says more than the sentence about the URL.
     let said = |error: reqwest::Error| {
         let error = error.without_url();
@@ -424,7 +439,7 @@ async fn post(
             None => error.to_string(),
         }
     };
-    let mut response = sent.send().await.map_err(said)?;
+    let mut response = request.send().await.map_err(said)?;
     let status = response.status().as_u16();
     let media = response.headers().get("content-type");
     let media = media
@@ -433,12 +448,12 @@ async fn post(
         .to_owned();
     let mut bytes = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(said)? {
-        if bytes.len() + piece.len() > COSIGNATURES_BYTES_MAX {
+        if bytes.len() + piece.len() > most {
             return Err("its answer is too long".to_owned());
         }
         bytes.extend_from_slice(&piece);
     }
-    Ok((status, media, String::from_utf8_lossy(&bytes).into_owned()))
+    Ok((status, media, bytes))
 }
 
 impl Metrics {

@@ -291,8 +291,16 @@ pub const MIRROR_STOP_SECONDS_MAX: u64 = 5;
 /// Longest file with a bearer key: one line.
 pub const ACCESS_KEY_FILE_BYTES_MAX: usize = 256;
 
-/// Characters of a mirror's name in a path: a label of a host's name.
-pub const MIRROR_NAME_CHARS_MAX: usize = 63;
+/// Characters of a mirror's name in a path: a host's name and its port.
+pub const MIRROR_NAME_CHARS_MAX: usize = 259;
+
+/// Mirrors of the own log that the settings name: each is asked before a node serves,
+/// and two of them outlive any one machine.
+pub const MIRRORED_AT_MAX: usize = 16;
+
+/// Seconds that a start waits for all mirrors of the own log together: tills wait too
+/// then.
+pub const MIRROR_START_SECONDS_MAX: u64 = 2;
 
 /// Bundles of another log that are fetched and hashed at a time: as many
 /// connections, and at most 16.8 MB each where a log's entries are the longest.

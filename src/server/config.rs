@@ -127,6 +127,17 @@ const SETTINGS: &[Setting] = &[
         ],
     },
     Setting {
+        key: "mirrored_at",
+        example: "[\"https://other.example/mirror/tally.coop.example/\"]",
+        meaning: &[
+            "Mirrors of this node's own log, by what their /checkpoint follows; at most 16. Each is asked",
+            "before this node serves: if one holds more of the log than the store does, as after a backup",
+            "was put back, or another history, the node does not start. One that does not answer says",
+            "nothing. The members that a roster names as this node's mirrors are asked in any case, under",
+            "/mirror/HOST/ (of a HOST:PORT, /mirror/HOST-PORT/). None by default.",
+        ],
+    },
+    Setting {
         key: "status_list_seconds",
         example: "86400",
         meaning: &[
@@ -250,6 +261,8 @@ pub struct Config {
     pub entries_public: bool,
     /// Mirrored logs, by name.
     pub mirrors: BTreeMap<String, MirrorConfig>,
+    /// Prefixes of mirrors of the own log.
+    pub mirrored_at: Vec<String>,
     /// How long a status list is good, in seconds.
     pub status_list_seconds: u64,
     /// Keys of the logs whose checkpoints are cosigned.
@@ -356,6 +369,7 @@ struct Raw {
     metrics_public: Option<bool>,
     entries_public: Option<bool>,
     mirrors: Option<Spanned<BTreeMap<String, RawMirror>>>,
+    mirrored_at: Option<Spanned<Vec<String>>>,
     status_list_seconds: Option<Spanned<u64>>,
     witness_logs: Option<Spanned<Vec<String>>>,
     witness_policy: Option<PathBuf>,
@@ -507,6 +521,9 @@ impl Config {
             entries_public: raw.entries_public.unwrap_or_default(),
             mirrors: source
                 .read("mirrors", raw.mirrors, mirrors::parse)?
+                .unwrap_or_default(),
+            mirrored_at: source
+                .read("mirrored_at", raw.mirrored_at, mirrors::mirrored_at)?
                 .unwrap_or_default(),
             status_list_seconds: source
                 .read("status_list_seconds", raw.status_list_seconds, list_seconds)?

@@ -58,6 +58,37 @@ fn every_setting_is_in_the_file_and_its_example_is_right() {
     );
     assert_eq!(follow.key_file.as_deref(), Some(Path::new("keys/other-coop.key")));
     assert_eq!(config.witness_logs[0].name(), "example.com/foo");
+    assert_eq!(
+        config.mirrored_at,
+        ["https://other.example/mirror/tally.coop.example/"]
+    );
+}
+
+#[test]
+fn mirrors_of_the_own_log_are_named_by_their_urls() {
+    for url in [
+        "other.example/mirror/a",
+        "ftp://other.example/",
+        "https://",
+        "https://other.example/?a",
+    ] {
+        check(
+            &format!("mirrored_at = [\"{url}\"]"),
+            &["line 3: mirrored_at: ", "no URL of a mirror", "Write it as in"],
+        );
+    }
+    let url = "\"https://other.example/mirror/a\"";
+    check(
+        &format!("mirrored_at = [{url}, {url}]"),
+        &["mirrored_at: ", "twice"],
+    );
+    let many: Vec<String> = (0..17)
+        .map(|n| format!("\"https://other.example/{n}\""))
+        .collect();
+    check(
+        &format!("mirrored_at = [{}]", many.join(", ")),
+        &["at most 16 mirrors"],
+    );
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The setting `mirrors`: copies of other nodes' logs that are served, and kept up
-//! to date where a URL stands with them.
+//! to date where a URL stands with them. And `mirrored_at`: who has a copy of this one.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -86,6 +86,32 @@ pub(super) fn parse(named: BTreeMap<String, RawMirror>) -> Result<BTreeMap<Strin
         ));
     }
     Ok(mirrors)
+}
+
+/// Reads the setting `mirrored_at`: the prefixes of mirrors of the own log.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn mirrored_at(urls: Vec<String>) -> Result<Vec<String>, String> {
+    let most = limits::MIRRORED_AT_MAX;
+    if urls.len() > most {
+        return Err(format!("at most {most} mirrors of this log are asked"));
+    }
+    for (at, url) in urls.iter().enumerate() {
+        let is_prefix = (url.starts_with("https://") || url.starts_with("http://"))
+            && reqwest::Url::parse(url).is_ok_and(|url| {
+                url.query().is_none() && url.fragment().is_none() && !url.cannot_be_a_base()
+            });
+        if !is_prefix {
+            return Err(format!(
+                "{url:?} is no URL of a mirror (https://HOST/mirror/NAME/)"
+            ));
+        }
+        if urls[..at].contains(url) {
+            return Err(format!("{url:?} stands there twice"));
+        }
+    }
+    Ok(urls)
 }
 
 fn is_name(name: &str) -> bool {

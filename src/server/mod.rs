@@ -80,6 +80,9 @@ pub enum ServerError {
     /// A witness holds more of the log than the store does.
     #[error(transparent)]
     Behind(#[from] crate::federation::Behind),
+    /// A mirror holds more of the log than the store does, or another history.
+    #[error(transparent)]
+    Mirrored(#[from] crate::federation::MirroredError),
     /// The HTTP server or its runtime failed.
     #[error("the HTTP server failed: {0}")]
     Http(std::io::Error),

@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::{Config, OpenedNode, ServerError, files};
-use crate::federation::Submitter;
 use crate::federation::keeper::Keeper;
+use crate::federation::{Submitter, mirrored};
 use crate::http::{self, HttpOptions, HttpState};
 use crate::log::Policy;
 use crate::node::Node;
@@ -66,6 +66,7 @@ pub async fn serve(
         },
     );
     say_opened(opened, address);
+    compare_with_mirrors(opened).await?;
     let witnesses = match &opened.policy {
         Some(policy) => Some(submitter(opened, policy).await?),
         None => None,
@@ -197,6 +198,20 @@ async fn submitter(opened: &OpenedNode, policy: &Policy) -> Result<Submitter, Se
         return Err(behind.into());
     }
     Ok(submitter)
+}
+
+/// Nothing is served that a mirror of this log knows to be behind, or another history.
+async fn compare_with_mirrors(opened: &OpenedNode) -> Result<(), ServerError> {
+    let mut mirrors = opened.config.mirrored_at.clone();
+    let chain = opened.rosters.as_ref().map(|rosters| rosters.chain());
+    if let Some(directory) = chain.as_ref().and_then(|chain| chain.directory()) {
+        mirrors.extend(mirrored::prefixes(directory, &opened.config.base_url));
+    }
+    let compared = mirrored::check_before_serving(&opened.node, &mirrors).await;
+    if compared.is_err() {
+        opened.node.shut_down().await;
+    }
+    Ok(compared?)
 }
 
 /// What keeps the mirrors, as long as it lives.

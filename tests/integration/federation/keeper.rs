@@ -16,7 +16,7 @@ use tallystick::testkit::node::ScratchDir;
 use crate::cli::{PATIENCE, Place, Served, sale};
 
 #[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < PATIENCE, "{what} did not come");
@@ -115,14 +115,14 @@ fn a_fork_ends_a_mirror_until_a_person_has_looked() {
 }
 
 /// Two nodes, the second of which is told to mirror the first.
-struct Pair {
-    first: Place,
-    served: Served,
-    second: Place,
+pub struct Pair {
+    pub first: Place,
+    pub served: Served,
+    pub second: Place,
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let first = Place::new();
         let served = first.serve();
         let second = Place::at("http://127.0.0.1:8090");
@@ -152,13 +152,13 @@ impl Pair {
     }
 }
 
-fn get(url: &str, path: &str) -> Option<String> {
+pub fn get(url: &str, path: &str) -> Option<String> {
     let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
     let answer = client.get(format!("{url}{path}")).send().ok()?;
     (answer.status() == 200).then(|| answer.text().unwrap())
 }
 
-fn sell(place: &Place, url: &str, reference: &str) {
+pub fn sell(place: &Place, url: &str, reference: &str) {
     let client = reqwest::blocking::Client::builder().no_proxy().build().unwrap();
     let mut body = sale();
     body["till_reference"] = json!(reference);

@@ -6,6 +6,7 @@ mod host;
 mod keeper;
 mod log_client;
 mod mirror;
+mod mirrored;
 mod monitor;
 mod recover;
 mod roster_durable;

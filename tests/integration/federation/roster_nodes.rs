@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::keeper::until;
 use crate::cli::{Place, Served};
 
 const SIGNERS: [&str; 5] = ["ada", "ben", "cem", "dia", "eli"];
@@ -262,6 +263,17 @@ fn one_co_op_one_vote_over_its_whole_life() {
     // All of them may be published once more: nothing changes.
     let again = valley.publish(0, &["1.roster", "2.roster", "6.roster"]);
     assert_eq!(again["followed"][2]["version"], 6);
+
+    // Who is named as a mirror is asked before the node serves again.
+    valley.next(7, &["--mirrors", "did:web:a.example=did:web:b.example"]);
+    valley.start(0);
+    until("the node's answer", || valley.get(0, "/healthz").0 == 200);
+    let (code, said) = valley.served[0].take().unwrap().signal("-TERM");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("https://b.example/mirror/a.example/") && said.contains("not compared"),
+        "{said}"
+    );
 }
 
 #[test]

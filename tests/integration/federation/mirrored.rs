@@ -1,0 +1,198 @@
+//! A node asks the mirrors of its own log before it serves.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tallystick::federation::mirrored::{Lost, MirroredError, check_before_serving, prefixes};
+use tallystick::federation::roster::Directory;
+use tallystick::primitives::Origin;
+use tallystick::testkit::TestNode;
+use tallystick::testkit::roster::{after, base_url, description, founded};
+
+use super::host::{Host, Reply};
+use super::keeper::{Pair, get, sell, until};
+use crate::cli::{Place, copy};
+use crate::node::world::{office, two_off};
+
+const SERVE: [&str; 4] = ["serve", "shop", "--listen", "127.0.0.1:0"];
+
+/// Puts store and guard of `place` back to what they were.
+fn set_back(place: &Place, backup: &Path) {
+    let (store, guard) = (place.shop().join("store"), place.dir.path().join("shop.guard"));
+    fs::remove_dir_all(&store).unwrap();
+    copy(&backup.join("store"), &store);
+    fs::copy(backup.join("guard"), guard).unwrap();
+}
+
+fn mirrored_at(place: &Place, urls: &[&str]) {
+    let path = place.shop().join("config.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let text: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("mirrored_at"))
+        .collect();
+    fs::write(
+        path,
+        format!("mirrored_at = {}\n{}\n", json!(urls), text.join("\n")),
+    )
+    .unwrap();
+}
+
+/// The guard is set back with the store, so that nothing at home tells what was lost.
+#[test]
+fn a_node_that_was_set_back_with_its_guard_learns_it_from_its_mirror() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let pair = Pair::new();
+    let second = pair.second.serve();
+    let size = || {
+        let checkpoint = get(second.url(), "/mirror/first/checkpoint")?;
+        checkpoint.lines().nth(1)?.parse::<u64>().ok()
+    };
+    sell(&pair.first, pair.served.url(), "a/1");
+    until("the first sale", || size() == Some(2));
+    let Pair {
+        first,
+        served,
+        second: mirroring,
+    } = pair;
+    let address = served.url().strip_prefix("http://").unwrap().to_owned();
+    assert_eq!(served.signal("-TERM").0, Some(0));
+    let backup = first.dir.path().join("backup");
+    fs::create_dir(&backup).unwrap();
+    copy(&first.shop().join("store"), &backup.join("store"));
+    fs::copy(first.dir.path().join("shop.guard"), backup.join("guard")).unwrap();
+
+    // It sells on where its mirror reads it.
+    let again = first.serve_on(&address);
+    sell(&first, again.url(), "a/2");
+    until("the second sale", || size() == Some(3));
+    assert_eq!(again.signal("-TERM").0, Some(0));
+    let mirror = format!("{}/mirror/first/", second.url());
+
+    // As long as the mirror, and the same: it serves.
+    mirrored_at(&first, &[&mirror]);
+    let whole = first.serve();
+    until("its answer", || get(whole.url(), "/checkpoint").is_some());
+    let (code, said) = whole.signal("-TERM");
+    assert!(code == Some(0) && said.contains("agrees with this log"), "{said}");
+
+    set_back(&first, &backup);
+    let recover = format!("tallystick recover DIR --from {mirror}");
+    first.refused(&SERVE, 1, &["over 3 entries", "the store holds 2", &recover]);
+    // Commands that serve the directory for themselves are refused too.
+    first.refused(&["campaign", "list", "--node", "shop"], 1, &[&recover]);
+
+    // Nobody asked the mirror, and another history grew: as long, then longer.
+    for (sales, held) in [(1, 3), (2, 3)] {
+        mirrored_at(&first, &[]);
+        set_back(&first, &backup);
+        let forked = first.serve();
+        for n in 0..sales {
+            sell(&first, forked.url(), &format!("b/{n}"));
+        }
+        assert_eq!(forked.signal("-TERM").0, Some(0));
+        mirrored_at(&first, &[&mirror]);
+        let over = format!("over {held} entries");
+        first.refused(&SERVE, 1, &[&over, "Two histories were signed", &recover]);
+    }
+
+    // What the message says helps.
+    set_back(&first, &backup);
+    let keys = ["--key", mirroring.key("office_key")];
+    let args = ["recover", "shop", "--from", &mirror, "--json"];
+    assert_eq!(first.json(&[&args[..], &keys].concat())["fetched"], 1);
+    let served = first.serve();
+    sell(&first, served.url(), "a/3");
+    assert_eq!(served.signal("-TERM").0, Some(0));
+}
+
+/// Only what the node's own key has signed counts, and nobody is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_lies_or_is_silent_stops_no_start() {
+    let node = TestNode::in_memory(81);
+    let order = two_off("a");
+    node.node.sign_campaign(&office(), order).await.unwrap();
+    let own = node.node.checkpoint().to_string();
+    let other = TestNode::in_memory(82);
+    let foreign = other.node.checkpoint().to_string();
+    let size = node.node.size();
+    let raised = own.replacen(&format!("\n{size}\n"), "\n1000\n", 1);
+    assert_ne!(raised, own);
+
+    let host = Host::start();
+    let answer = |name: &str, reply| {
+        host.set(&format!("{name}/checkpoint"), reply);
+        format!("{}/{name}", host.url)
+    };
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mirrors = [
+        answer("own", Reply::File(own.clone().into())),
+        answer("foreign", Reply::File(foreign.into())),
+        answer("raised", Reply::File(raised.into())),
+        answer("nothing", Reply::File(Vec::new())),
+        answer("failing", Reply::Other("500 Oops", "", own.clone().into())),
+        answer("endless", Reply::Endless),
+        format!("{}/absent/", host.url),
+        format!("http://{}/mirror/x/", silent.local_addr().unwrap()),
+        "http://127.0.0.1:9/mirror/x/".to_owned(),
+    ];
+    let begun = Instant::now();
+    check_before_serving(&node.node, &mirrors).await.unwrap();
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "a start waits for seconds only"
+    );
+
+    // Among all of these, one that has more is heard: the same node, earlier.
+    let earlier = node.fork(|_| {}).unwrap();
+    let more = two_off("b");
+    node.node.sign_campaign(&office(), more).await.unwrap();
+    host.set(
+        "own/checkpoint",
+        Reply::File(node.node.checkpoint().as_bytes().to_vec()),
+    );
+    let checked = check_before_serving(&earlier.node, &mirrors).await;
+    let expected = Lost::Behind {
+        mirror: mirrors[0].clone(),
+        held: size + 1,
+        size,
+    };
+    assert!(
+        matches!(&checked, Err(MirroredError::Lost(lost)) if *lost == expected),
+        "{checked:?}"
+    );
+    // The shorter one's checkpoint does not stop the longer one.
+    host.set("own/checkpoint", Reply::File(own.into()));
+    check_before_serving(&node.node, &mirrors[..1]).await.unwrap();
+    let wrong = ["https://[".to_owned()];
+    let checked = check_before_serving(&node.node, &wrong).await;
+    assert!(matches!(checked, Err(MirroredError::Url(_))), "{checked:?}");
+}
+
+#[test]
+fn members_that_the_roster_names_serve_the_mirror_under_the_host_s_name() {
+    let second = after(&founded(&[1, 2, 3], 2), |draft| {
+        for n in [1, 2, 3] {
+            draft.member(description(n, 0)).unwrap();
+        }
+        let of = |n: u8| base_url(n).did_web();
+        draft.mirrors(&of(1), vec![of(2), of(3)]).unwrap();
+    });
+    let directory = Directory::new(second);
+    assert_eq!(
+        prefixes(&directory, &base_url(1)),
+        [
+            "https://coop-2.example/mirror/coop-1.example/",
+            "https://coop-3.example/mirror/coop-1.example/"
+        ]
+    );
+    assert!(prefixes(&directory, &base_url(2)).is_empty());
+    assert!(prefixes(&directory, &base_url(9)).is_empty());
+    let with_port = Origin::parse("https://coop.example:8443").unwrap();
+    assert_eq!(
+        tallystick::federation::mirrored::mirror_name(&with_port),
+        "coop.example-8443"
+    );
+}
