@@ -12,7 +12,7 @@ use serde_cbor::Value;
 use crate::encoding::cbor::{self, GateError};
 use crate::encoding::cbor_read::Reader;
 use crate::encoding::cbor_write as write;
-use crate::primitives::{KeyId, limits};
+use crate::primitives::KeyId;
 
 use super::error::CredentialError;
 use super::keys::{SecretKey, Verifies};
@@ -21,6 +21,8 @@ use super::keys::{SecretKey, Verifies};
 pub const TYP_CREDENTIAL: &str = "application/coop+cwt";
 /// The type of a status list token (draft-ietf-oauth-status-list).
 pub const TYP_STATUS_LIST: &str = "application/statuslist+cwt";
+/// The type of messages between nodes.
+pub const TYP_MESSAGE: &str = "application/coop-message+cbor";
 
 const TAG_SIGN1: u64 = 18;
 const LABEL_ALG: u64 = 1;
@@ -221,11 +223,12 @@ impl Sign1 {
     }
 }
 
-/// A credential taken apart without building values.
-pub(super) struct Parts<'a> {
+/// A COSE_Sign1 taken apart without building values.
+#[derive(Clone, Copy, Debug)]
+pub struct Parts<'a> {
     /// The signer's kid.
     pub kid: KeyId,
-    /// The payload's bytes.
+    /// The payload's bytes. They have not passed the gate.
     pub payload: &'a [u8],
     /// The signature.
     pub signature: [u8; SIGNATURE_LEN],
@@ -233,18 +236,19 @@ pub(super) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// The quick way into a credential: what is read of the array and of the
-    /// protected header is written again and compared. The caller does the same
-    /// with the payload. `None` leaves it to the gate, which also says what is
-    /// wrong.
-    pub(super) fn read(bytes: &'a [u8]) -> Option<Self> {
-        if bytes.len() > limits::CREDENTIAL_BYTES_MAX {
+    /// The quick way in: what is read of the array and of the protected header is
+    /// written again and compared. The caller does the same with the payload.
+    /// `None`, for what is longer than `max` too, leaves it to the gate, which also
+    /// says what is wrong.
+    #[must_use]
+    pub fn read(bytes: &'a [u8], typ: &str, max: usize) -> Option<Self> {
+        if bytes.len() > max {
             return None;
         }
         let (protected, payload, signature) = read_array(bytes)?;
-        let (alg, kid) = read_credential_header(protected)?;
-        let same = protected_header(alg, kid, TYP_CREDENTIAL) == protected
-            && assemble(protected, payload, &signature) == bytes;
+        let (alg, kid) = read_alg_and_kid(protected)?;
+        let same =
+            protected_header(alg, kid, typ) == protected && assemble(protected, payload, &signature) == bytes;
         same.then_some(Self {
             kid,
             payload,
@@ -254,8 +258,9 @@ impl<'a> Parts<'a> {
     }
 
     /// The bytes that are signed.
-    pub(super) fn sig_structure(&self) -> Vec<u8> {
-        sig_structure(self.protected, &[], self.payload)
+    #[must_use]
+    pub fn sig_structure(&self, external_aad: &[u8]) -> Vec<u8> {
+        sig_structure(self.protected, external_aad, self.payload)
     }
 }
 
@@ -272,7 +277,7 @@ fn read_array(bytes: &[u8]) -> Option<(&[u8], &[u8], [u8; SIGNATURE_LEN])> {
     Some((protected, payload, signature))
 }
 
-fn read_credential_header(header: &[u8]) -> Option<(Algorithm, KeyId)> {
+fn read_alg_and_kid(header: &[u8]) -> Option<(Algorithm, KeyId)> {
     let mut reader = Reader::new(header);
     reader.map()?;
     reader.uint()?;

@@ -201,7 +201,7 @@ impl Coupon {
 /// The quick way, for coupons that are bound to nobody; it leaves what it does
 /// not take to the gate.
 fn read_quickly(bytes: &[u8]) -> Option<Coupon> {
-    let payload = cose::Parts::read(bytes)?.payload;
+    let payload = cose::Parts::read(bytes, cose::TYP_CREDENTIAL, limits::CREDENTIAL_BYTES_MAX)?.payload;
     read_payload(payload).filter(|coupon| coupon.to_payload() == payload)
 }
 

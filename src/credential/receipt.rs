@@ -204,12 +204,12 @@ impl StubToVerify {
 
     /// The quick way, which leaves what it does not take to the gate.
     fn read(bytes: &[u8]) -> Option<Self> {
-        let parts = cose::Parts::read(bytes)?;
+        let parts = cose::Parts::read(bytes, cose::TYP_CREDENTIAL, limits::CREDENTIAL_BYTES_MAX)?;
         let stub = read_payload(parts.payload).filter(|stub| stub.to_payload() == parts.payload)?;
         Some(Self {
             stub,
             kid: parts.kid,
-            message: parts.sig_structure(),
+            message: parts.sig_structure(&[]),
             signature: parts.signature,
         })
     }

@@ -177,7 +177,7 @@ fn reason(response: Response) -> String {
 }
 
 /// The innermost cause, which says most.
-fn root_cause(error: &dyn std::error::Error) -> String {
+pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
         cause = source;

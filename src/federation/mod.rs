@@ -7,6 +7,7 @@
 //! | [`tree`] | the tree of a signed checkpoint, every hash checked on the way |
 //! | [`bundles`] | entries in order, each hashed and found in that tree |
 //! | [`beside`] | stubs and tags, each found in its entry |
+//! | [`mod@catch_up`] | the roster's next versions, from another member's node |
 //! | [`chain`] | the links between entries |
 //! | [`client`] | a log: its checkpoint, from the last verified one to the next |
 //! | [`copy`] | a verified copy in a directory: a mirror, a monitor's memory |
@@ -14,9 +15,11 @@
 //! | [`follower`] | rounds of a monitor or mirror, and what they find |
 //! | [`audited`] | a log read from elsewhere, for an audit |
 //! | [`keeper`] | mirrors that a node keeps by itself |
+//! | [`peers`] | calling other members' nodes |
 //! | [`roster`] | who belongs to the federation, and who says so: formats and rules, pure |
 //! | [`rosters`] | the roster that a node follows, kept in its store |
 //! | [`mirrored`] | what mirrors hold of the own log, asked before a node serves |
+//! | [`message`] | the envelope of messages between nodes, pure |
 //! | [`metrics`] | what monitors and mirrors count |
 //! | [`submit`] | the node's own checkpoints on their way to its witnesses |
 //! | [`witness`] | cosigning the logs of others (c2sp.org/tlog-witness) |
@@ -24,6 +27,7 @@
 pub mod audited;
 pub mod beside;
 pub mod bundles;
+pub mod catch_up;
 pub mod chain;
 pub mod client;
 #[cfg(test)]
@@ -35,8 +39,10 @@ pub mod export;
 pub mod follower;
 pub mod http_source;
 pub mod keeper;
+pub mod message;
 pub mod metrics;
 pub mod mirrored;
+pub mod peers;
 pub mod roster;
 pub mod rosters;
 pub mod source;
@@ -46,11 +52,14 @@ pub mod witness;
 
 pub use audited::AuditedLog;
 pub use bundles::{Bundle, EntryForm};
+pub use catch_up::{CatchUpError, catch_up};
 pub use client::{LogClient, SignedCheckpoint};
 pub use dir_source::DirSource;
 pub use error::FollowError;
 pub use http_source::HttpSource;
+pub use message::{Head, MessageError, MessageName};
 pub use mirrored::MirroredError;
+pub use peers::{PeerError, Peers};
 pub use rosters::{Rosters, RostersError};
 pub use source::{FetchError, LogSource};
 pub use submit::{Behind, SubmitError, Submitter};

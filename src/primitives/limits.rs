@@ -573,3 +573,42 @@ pub const ROSTER_LIFETIME_SECONDS_MAX: u64 = 5 * 366 * 86_400;
 /// Longest description that a member hands in: one member of a roster with all
 /// the keys that it may have, and long names.
 pub const MEMBER_DESCRIPTION_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest request of a redeemer: dozens of redemptions at a time, each a coupon, a
+/// basket and a few numbers.
+pub const REDEMPTION_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest answer of an issuer: as many halves with their receipts, and a checkpoint
+/// with its proof.
+pub const REDEMPTION_ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// Longest message of gossip: the longest status list with room for its envelope. What
+/// is more goes in several.
+pub const GOSSIP_MESSAGE_BYTES_MAX: usize = 128 * 1024;
+
+/// Longest request for entries: a few numbers.
+pub const ENTRIES_REQUEST_BYTES_MAX: usize = 4 * 1024;
+
+/// Messages of one sender that are remembered, so that none counts twice: those of the
+/// ten minutes in which one could come again, seven a second, some 40 bytes each.
+pub const MESSAGES_REMEMBERED_MAX: usize = 4_096;
+
+/// Seconds that another node may take to accept a connection: past it nothing has been
+/// sent.
+pub const PEER_CONNECT_SECONDS_MAX: u64 = 3;
+
+/// Seconds that another node may take to answer: it makes a batch durable, under load.
+pub const PEER_ANSWER_SECONDS_MAX: u64 = 10;
+
+/// Idle connections that are kept to one member: requests under way at a time.
+pub const PEER_CONNECTIONS_KEPT: usize = 8;
+
+/// Members for which the settings say how they are reached: all of them.
+pub const PEERS_REACHED_MAX: usize = ROSTER_MEMBERS_MAX;
+
+/// Longest file of certificate authorities: the system's own have some 220 KB.
+pub const CA_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Versions of a roster that are fetched in one go: a decade of monthly ones. The next
+/// go continues.
+pub const ROSTER_STEPS_MAX: usize = 128;

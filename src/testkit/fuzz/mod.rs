@@ -14,6 +14,7 @@ mod files;
 mod http;
 mod imports;
 mod logs;
+mod messages;
 mod rosters;
 mod rows;
 mod streams;
@@ -41,6 +42,7 @@ pub fn targets() -> Vec<Target> {
         logs::TARGETS,
         witnessing::TARGETS,
         rosters::TARGETS,
+        messages::TARGETS,
         rows::TARGETS,
         files::TARGETS,
         imports::TARGETS,

@@ -1,7 +1,7 @@
 //! A small server of files, which may answer anything.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,6 +17,8 @@ pub enum Reply {
     Other(&'static str, &'static str, Vec<u8>),
     /// A body without end.
     Endless,
+    /// The connection is closed once the request has come.
+    Nothing,
 }
 
 type Replies = Arc<Mutex<BTreeMap<String, Reply>>>;
@@ -95,15 +97,22 @@ fn answer(stream: &TcpStream, replies: &Replies) -> std::io::Result<()> {
         .unwrap_or_default()
         .trim_start_matches('/')
         .to_owned();
+    let mut posted = 0;
     while line != "\r\n" && !line.is_empty() {
         line.clear();
         reader.read_line(&mut line)?;
+        let lower = line.to_ascii_lowercase();
+        if let Some(length) = lower.strip_prefix("content-length:") {
+            posted = length.trim().parse().unwrap();
+        }
     }
+    std::io::copy(&mut reader.take(posted), &mut std::io::sink())?;
     let reply = replies.lock().unwrap().get(&path).cloned();
     let reply = reply.unwrap_or_else(|| Reply::Other("404 Not Found", "", Vec::new()));
     let (status, headers, body) = match reply {
         Reply::File(bytes) => ("200 OK", "", bytes),
         Reply::Other(status, headers, body) => (status, headers, body),
+        Reply::Nothing => return Ok(()),
         Reply::Endless => {
             let mut stream = stream;
             stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;

@@ -8,6 +8,7 @@ mod log_client;
 mod mirror;
 mod mirrored;
 mod monitor;
+mod peers;
 mod recover;
 mod roster_durable;
 mod roster_files;
