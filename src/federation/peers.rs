@@ -223,8 +223,9 @@ impl Peers {
     }
 }
 
-/// Whether a URL is an origin over HTTP.
-fn is_address(url: &Url) -> bool {
+/// Whether a URL is an origin over HTTP, as a node can be reached at.
+#[must_use]
+pub fn is_address(url: &Url) -> bool {
     matches!(url.scheme(), "http" | "https")
         && url.host().is_some()
         && url.path() == "/"

@@ -82,6 +82,11 @@ pub struct Config {
     pub federation: Option<Digest>,
     /// Which of two versions of one number count.
     pub federation_decided: Vec<Digest>,
+    /// Where other members' nodes are reached, if not at their base URLs.
+    pub federation_reach: BTreeMap<Origin, reqwest::Url>,
+    /// The certificate authorities for other members' nodes, relative to the
+    /// directory; `None` for the system's.
+    pub federation_ca: Option<PathBuf>,
     /// The guard file; `None` for the place beside the directory.
     pub guard: Option<PathBuf>,
     /// Threads that answer HTTP; `None` for one to each processor.
@@ -183,6 +188,8 @@ struct Raw {
     witness_seconds: Option<Spanned<u64>>,
     federation: Option<Spanned<String>>,
     federation_decided: Option<Spanned<Vec<String>>>,
+    federation_reach: Option<Spanned<BTreeMap<String, String>>>,
+    federation_ca: Option<PathBuf>,
     guard: Option<PathBuf>,
     workers: Option<Spanned<u64>>,
     connections: Option<Spanned<u64>>,
@@ -349,6 +356,10 @@ impl Config {
             federation_decided: source
                 .read("federation_decided", raw.federation_decided, federation::decided)?
                 .unwrap_or_default(),
+            federation_reach: source
+                .read("federation_reach", raw.federation_reach, federation::reach)?
+                .unwrap_or_default(),
+            federation_ca: raw.federation_ca,
             guard: raw.guard,
             workers: source.read("workers", raw.workers, workers)?,
             connections: source

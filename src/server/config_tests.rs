@@ -58,6 +58,8 @@ fn every_setting_is_in_the_file_and_its_example_is_right() {
     );
     assert_eq!(follow.key_file.as_deref(), Some(Path::new("keys/other-coop.key")));
     assert_eq!(config.witness_logs[0].name(), "example.com/foo");
+    let north = Origin::parse("https://north.example").unwrap();
+    assert_eq!(config.federation_reach[&north].as_str(), "http://north:8080/");
     assert_eq!(
         config.mirrored_at,
         ["https://other.example/mirror/tally.coop.example/"]
@@ -89,6 +91,21 @@ fn mirrors_of_the_own_log_are_named_by_their_urls() {
         &format!("mirrored_at = [{}]", many.join(", ")),
         &["at most 16 mirrors"],
     );
+}
+
+#[test]
+fn members_are_reached_at_addresses() {
+    for (entry, part) in [
+        ("\"http://north.example\" = \"http://north:8080\"", "base URL"),
+        (
+            "\"https://north.example\" = \"http://north:8080/path\"",
+            "without a path",
+        ),
+        ("\"https://north.example\" = \"north:8080\"", "no address"),
+    ] {
+        let line = format!("federation_reach = {{ {entry} }}");
+        check(&line, &["line 3: federation_reach: ", part, "Write it as in"]);
+    }
 }
 
 #[test]

@@ -27,8 +27,8 @@ use zeroize::Zeroizing;
 use super::config::{CONFIG_FILE, Config, LISTEN_DEFAULT, Overrides};
 use super::{ServerError, federation, mirrors};
 use crate::credential::PublicKey;
-use crate::federation::Rosters;
 use crate::federation::keeper::KeptMirror;
+use crate::federation::{Peers, Rosters};
 use crate::log::{KeyKind, Policy, VerifierKey};
 use crate::node::access::{AccessFile, AccessKeys, Role};
 use crate::node::keyring::{self, Keyring};
@@ -163,6 +163,8 @@ pub struct OpenedNode {
     pub access: Arc<AccessKeys>,
     /// The roster of the federation that it belongs to.
     pub rosters: Option<Arc<Rosters>>,
+    /// What calls the nodes of its other members.
+    pub peers: Option<Peers>,
     /// Its metrics.
     pub registry: Registry,
 }
@@ -393,6 +395,7 @@ impl NodeDir {
             mirror.dir = self.root.join(&mirror.dir);
         }
         let policy = self.witness_policy(&config)?;
+        let peers = federation::peers(&self.root, &config)?;
         let keyring = self.keyring(passphrase)?;
         let access = AccessKeys::open(self.access_file())?;
         let (engine, mut notes) = SledEngine::open_on(Arc::clone(&system.disk), &self.store())?;
@@ -419,6 +422,7 @@ impl NodeDir {
             policy,
             mirrors,
             rosters,
+            peers,
             access: Arc::new(access),
             registry,
         })

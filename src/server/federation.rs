@@ -1,14 +1,19 @@
 //! The federation in a node's settings: which one, and what was decided.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use prometheus::Registry;
 
 use super::ServerError;
 use super::config::Config;
+use crate::federation::peers::{Peers, Reach, is_address};
 use crate::federation::rosters::{Rosters, RostersError};
 use crate::node::Node;
-use crate::primitives::Digest;
+use crate::primitives::{Digest, Origin, limits};
 
 /// Decisions that are kept in the settings: one a conflict, and there is none
 /// among honest signers.
@@ -27,6 +32,63 @@ pub(super) fn decided(texts: Vec<String>) -> Result<Vec<Digest>, String> {
         return Err(format!("at most {DECIDED_MAX} versions are named"));
     }
     texts.iter().map(|text| hash(text)).collect()
+}
+
+/// Reads where members' nodes are reached.
+pub(super) fn reach(texts: BTreeMap<String, String>) -> Result<BTreeMap<Origin, reqwest::Url>, String> {
+    if texts.len() > limits::PEERS_REACHED_MAX {
+        return Err(format!("at most {} members are named", limits::PEERS_REACHED_MAX));
+    }
+    texts
+        .into_iter()
+        .map(|(member, address)| {
+            let member = Origin::parse(&member).map_err(|error| format!("{member:?}: {error}"))?;
+            let url = reqwest::Url::parse(&address).ok().filter(is_address);
+            let url = url.ok_or_else(|| {
+                format!("{address:?} is no address of a node: http://HOST:PORT or https://HOST:PORT, without a path")
+            })?;
+            Ok((member, url))
+        })
+        .collect()
+}
+
+/// What calls other members' nodes, as `config` of the node in `dir` has it; `None`
+/// where it pins no federation.
+///
+/// # Errors
+/// [`ServerError`] when the file of certificate authorities cannot be read, or holds
+/// none.
+pub fn peers(dir: &Path, config: &Config) -> Result<Option<Peers>, ServerError> {
+    if config.federation.is_none() {
+        return Ok(None);
+    }
+    let refused = |what: String| ServerError::Refused(format!("the setting federation_ca: {what}"));
+    let authorities = match &config.federation_ca {
+        None => None,
+        Some(path) => {
+            let path = dir.join(path);
+            let mut pem = Vec::new();
+            let file = File::open(&path).and_then(|file| {
+                let mut file = file.take(limits::CA_FILE_BYTES_MAX + 1);
+                file.read_to_end(&mut pem)
+            });
+            file.map_err(|error| refused(format!("cannot read {}: {error}", path.display())))?;
+            if pem.len() as u64 > limits::CA_FILE_BYTES_MAX {
+                return Err(refused(format!(
+                    "{} is longer than a file of certificates",
+                    path.display()
+                )));
+            }
+            Some(pem)
+        }
+    };
+    let reach = Reach {
+        authorities,
+        instead: config.federation_reach.clone(),
+    };
+    Peers::new(reach)
+        .map(Some)
+        .map_err(|error| refused(error.to_string()))
 }
 
 /// The text of a settings file with one more setting: in the place of the comment
@@ -79,7 +141,38 @@ pub(super) fn rosters(
 
 #[cfg(test)]
 mod tests {
-    use super::with_setting;
+    use std::path::Path;
+
+    use super::{peers, with_setting};
+    use crate::server::Config;
+    use crate::testkit::node::ScratchDir;
+
+    #[test]
+    fn certificate_authorities_are_read_from_their_file_where_a_federation_is_pinned() {
+        let dir = ScratchDir::new();
+        let check = |pinned: bool| {
+            let pin = "federation = \"eGsZYenc28tgjpvyvJCVGXgu9sgmzc26wqcgbqTM0tk\"\n";
+            let text = format!(
+                "base_url = \"https://coop.example\"\nname = \"Shop\"\nfederation_ca = \"ca.pem\"\n{}",
+                if pinned { pin } else { "" }
+            );
+            let config = Config::parse(Path::new("config.toml"), &text).unwrap();
+            peers(dir.path(), &config).map(|peers| peers.is_some())
+        };
+        assert!(!check(false).unwrap());
+        let refused = |part: &str| {
+            let said = check(true).unwrap_err().to_string();
+            assert!(said.contains("federation_ca") && said.contains(part), "{said}");
+        };
+        refused("cannot read");
+        let file = dir.path().join("ca.pem");
+        std::fs::write(&file, "none").unwrap();
+        refused("no certificate in PEM");
+        std::fs::write(&file, vec![b'\n'; 1024 * 1024 + 1]).unwrap();
+        refused("longer");
+        std::fs::write(&file, include_bytes!("../../tests/data/tls/ca.pem")).unwrap();
+        assert!(check(true).unwrap());
+    }
 
     #[test]
     fn a_setting_stands_above_the_tables() {

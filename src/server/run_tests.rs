@@ -53,6 +53,7 @@ fn faulty(dir: &NodeDir) -> (OpenedNode, FaultHandle) {
         policy: None,
         mirrors: Vec::new(),
         rosters: None,
+        peers: None,
         access,
         registry,
     };

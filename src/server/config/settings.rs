@@ -157,6 +157,23 @@ pub(super) const SETTINGS: &[Setting] = &[
         ],
     },
     Setting {
+        key: "federation_reach",
+        example: "{ \"https://north.example\" = \"http://north:8080\" }",
+        meaning: &[
+            "Where other members' nodes are reached, if not at the base URLs that the roster has: for each",
+            "base URL an address http://HOST:PORT or https://HOST:PORT. Only so is another machine called",
+            "over plain http. None by default.",
+        ],
+    },
+    Setting {
+        key: "federation_ca",
+        example: "\"federation-ca.pem\"",
+        meaning: &[
+            "A file of certificate authorities (PEM) that other members' nodes are trusted by, in the place",
+            "of the system's. Relative to the directory. The system's by default.",
+        ],
+    },
+    Setting {
         key: "guard",
         example: "\"/srv/guard/shop.guard\"",
         meaning: &[
