@@ -18,8 +18,8 @@ use crate::federation::follower::told;
 use crate::federation::{AuditedLog, LogClient};
 use crate::log::{Checkpoint, Note, Policy, VerifierKey};
 use crate::node::audit::{
-    Against, AuditOptions, AuditReport, Finding, Part, Summary, Verdict, audit, audit_served, is_turnover,
-    show_sum,
+    Against, AuditOptions, AuditReport, Finding, Part, StateFile, Summary, Verdict, audit, audit_served,
+    audit_served_on, is_turnover, show_sum,
 };
 use crate::primitives::{UnixSeconds, limits};
 use crate::server::{CONFIG_FILE, Config, NodeDir, Overrides};
@@ -47,13 +47,19 @@ const ERASURES_SHOWN: usize = 20;
 /// nothing grows with the log but what is counted. A receipt's details are not
 /// looked at, which are no part of what a node serves of its log.
 ///
+/// With --state FILE the audit goes on where the one before stopped that had this
+/// file, even if that one was interrupted, as long as the log continues the
+/// checkpoint of then; the report is about the whole log. What was read earlier is
+/// not read again, so audit without it from time to time.
+///
 /// Exit codes: 0 clean, 20 something is wrong, 21 clean as far as can be known
 /// (nothing to compare with, or only a guard file that is damaged in part; a
 /// mirror without stubs), 1 could not read, 2 wrong usage.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  tallystick audit shop\n  tallystick audit shop/store --checkpoint checkpoint.txt \
-                  --json\n  tallystick audit https://tally.coop.example --key AUDITOR_KEY --from 1000000"
+                  --json\n  tallystick audit https://tally.coop.example --key AUDITOR_KEY --from 1000000\n  tallystick audit \
+                  https://tally.coop.example --key AUDITOR_KEY --state coop.audit"
 )]
 pub struct Args {
     /// A node's directory, or its store/ alone; a node's or mirror's URL; a mirror's directory
@@ -71,6 +77,9 @@ pub struct Args {
     /// Stop before entry M [default: the log's end]
     #[arg(long, value_name = "M")]
     to: Option<u64>,
+    /// Go on where the audit before stopped, as FILE tells, and write there how far this one comes; of a URL or a mirror's directory
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to"])]
+    state: Option<PathBuf>,
     /// A checkpoint that this log has signed, as /checkpoint serves it; may be given several times
     #[arg(long = "checkpoint", value_name = "FILE")]
     checkpoints: Vec<PathBuf>,
@@ -117,8 +126,16 @@ impl Args {
                 checkpoints: &checkpoints,
                 policy: policy.as_ref(),
             };
-            audit_served(&log, part, against, &mut progress)?
+            match &self.state {
+                Some(file) => audit_served_on(&log, StateFile::at(file), against, &mut progress)?,
+                None => audit_served(&log, part, against, &mut progress)?,
+            }
         } else {
+            if self.state.is_some() {
+                let what = "--state is for a URL or a mirror's directory: of a node's own directory everything is read each \
+                            time, since what it stores may change; audit its URL, or a mirror of it";
+                return Err(UsageError(what.to_owned()).into());
+            }
             let dir = PathBuf::from(&self.log);
             let guard = match self.guard {
                 Some(path) => Some(path),
@@ -164,6 +181,10 @@ impl Args {
             from: self.from.unwrap_or(from),
             to: self.to.or(to),
         };
+        if held.is_some() && self.state.is_some() {
+            let what = format!("{} holds a part of a log: --state is for a whole one", self.log);
+            return Err(UsageError(what).into());
+        }
         if let Some(to) = part.to
             && to <= part.from
         {

@@ -151,6 +151,20 @@ impl Terms {
         Self::read(&self.to_value()).map(|_| ())
     }
 
+    /// The terms alone, in the form that they have in a campaign.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        cbor::encode(&self.to_value())
+    }
+
+    /// Reads what [`encode`](Self::encode) has written, by the rules for a campaign's.
+    ///
+    /// # Errors
+    /// [`CredentialError`] with the rule that is broken.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CredentialError> {
+        Self::read(&cbor::decode(bytes, limits::CREDENTIAL_BYTES_MAX)?)
+    }
+
     fn to_value(&self) -> Value {
         let mut pairs = vec![
             (cbor::int(NAME), cbor::text(self.name.as_str())),

@@ -3,7 +3,7 @@
 //! 256 at a time; they are bound to entries by hashes, which the audit checks.
 
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use super::beside::{fetch_stubs, fetch_tags};
 use super::bundles::{Bundle, EntryForm};
@@ -13,7 +13,7 @@ use super::tree::VerifiedTree;
 use crate::log::VerifierKey;
 use crate::merkle::TILE_LEN;
 use crate::node::audit::{Rule, Served, ServedLog, ShownCheckpoint};
-use crate::primitives::limits;
+use crate::primitives::{Digest, limits};
 
 const BUNDLE_LEN: u64 = TILE_LEN as u64;
 
@@ -32,6 +32,8 @@ pub struct AuditedLog {
     /// Tiles of tags, the one used last at the end: coupons are redeemed in any
     /// order.
     tags: Mutex<Vec<KeptTags>>,
+    /// Why tags could not be read, which says nothing about the log.
+    unread: Mutex<Option<FollowError>>,
 }
 
 impl AuditedLog {
@@ -60,6 +62,7 @@ impl AuditedLog {
             key: client.key().clone(),
             has_stubs: false,
             tags: Mutex::default(),
+            unread: Mutex::default(),
             tree,
         };
         if log.tree.size() > 0 {
@@ -82,6 +85,10 @@ impl AuditedLog {
             Err(error) if error.is_not_shown() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn unread(&self) -> MutexGuard<'_, Option<FollowError>> {
+        self.unread.lock().expect("no holder of this lock panics")
     }
 
     fn stubs(&self, bundle: &Bundle) -> Result<Vec<Vec<u8>>, FollowError> {
@@ -126,6 +133,13 @@ impl ServedLog for AuditedLog {
         self.has_stubs
     }
 
+    fn root_at(&self, size: u64) -> Result<Digest, String> {
+        self.tree
+            .root_at(size)
+            .map(Digest)
+            .map_err(|error| error.to_string())
+    }
+
     fn visit(&self, range: Range<u64>, visit: &mut dyn FnMut(Served<'_>)) -> Result<(), String> {
         let mut next = range.start;
         while next < range.end {
@@ -139,6 +153,9 @@ impl ServedLog for AuditedLog {
                         let stub = stubs.next().map(Vec::as_slice);
                         if range.contains(&index) && index >= next {
                             visit(Served::Entry { index, bytes, stub });
+                        }
+                        if let Some(error) = self.unread().take() {
+                            return Err(error);
                         }
                     }
                     next = bundle.first() + bundle.hashes().len() as u64;
@@ -186,7 +203,16 @@ impl ServedLog for AuditedLog {
             return None;
         }
         let source = self.tree.source().as_ref();
-        let tags = fetch_tags(source, number, width, self.tree.size()).ok()?;
+        let tags = match fetch_tags(source, number, width, self.tree.size()) {
+            Ok(tags) => tags,
+            Err(error) => {
+                // What is not shown, or not as it should be, is for the audit to say.
+                if !error.is_about_the_log() && !error.is_not_shown() {
+                    *self.unread() = Some(error);
+                }
+                return None;
+            }
+        };
         let tags: Vec<u8> = tags.iter().flat_map(|tag| tag.0).collect();
         if kept.len() == limits::TAG_TILES_KEPT_MAX {
             kept.remove(0);

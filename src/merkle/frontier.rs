@@ -26,6 +26,11 @@ impl Frontier {
         self.size
     }
 
+    /// The roots of the complete subtrees, the largest first.
+    pub(super) fn peaks(&self) -> &[Hash] {
+        &self.peaks
+    }
+
     /// Appends a leaf by its leaf hash.
     pub fn push(&mut self, leaf_hash: Hash) {
         self.push_with(leaf_hash, |_, _, _| {});

@@ -132,6 +132,30 @@ impl TileBuilder {
         &self.frontier
     }
 
+    /// What it holds: its size, the roots of the complete subtrees (the largest first),
+    /// and by tile level the hashes of the unfinished tile.
+    #[must_use]
+    pub fn parts(&self) -> (u64, &[Hash], &[Vec<Hash>]) {
+        (self.frontier.size(), self.frontier.peaks(), &self.unfinished)
+    }
+
+    /// The builder that [`parts`](Self::parts) told of; `None` where their numbers
+    /// cannot be those of a tree of `size` leaves.
+    #[must_use]
+    pub fn from_parts(size: u64, peaks: Vec<Hash>, unfinished: Vec<Vec<Hash>>) -> Option<Self> {
+        let nodes = |level: usize| size.checked_shr(level as u32 * TILE_HEIGHT).unwrap_or(0);
+        let levels = (0..).take_while(|level| nodes(*level) > 0).count();
+        let fits = peaks.len() == size.count_ones() as usize
+            && unfinished.len() == levels
+            && (0..)
+                .zip(&unfinished)
+                .all(|(level, tile)| tile.len() as u64 == nodes(level) % TILE_LEN as u64);
+        fits.then(|| Self {
+            frontier: Frontier::from_peaks(size, peaks),
+            unfinished,
+        })
+    }
+
     /// Appends a leaf by its leaf hash. `emit` is given each half tile that
     /// this finishes, lower levels first; together with all earlier ones they
     /// are what [`resume`](Self::resume) needs.

@@ -432,6 +432,10 @@ pub const AUDIT_INDEX_KEYS_MAX: usize = 200_000;
 /// of them it reads the tags again for each such share.
 pub const AUDIT_TAGS_HELD_MAX: u64 = 4 * 1024 * 1024;
 
+/// Entries after which an audit writes down how far it has come, at least; a tenth of
+/// what it has read where that is more, so that writing takes little of its time.
+pub const AUDIT_STATE_ENTRIES_MIN: u64 = 100_000;
+
 /// Days that an audit counts: a century.
 pub const AUDIT_DAYS_MAX: usize = 36_600;
 

@@ -17,6 +17,7 @@ use crate::primitives::{
 
 use super::finding::{Findings, Rule};
 use super::judge::{judge_redemption, judge_reversal};
+use super::saved::keep;
 use super::statuses::Changes;
 use super::tags::TagReader;
 
@@ -89,6 +90,52 @@ pub(super) struct Books {
     uncertain: bool,
     settled: std::collections::HashSet<Register>,
 }
+
+keep!(Batch {
+    campaign,
+    first,
+    count,
+    amount,
+    not_before,
+    not_after,
+});
+keep!(Coupon {
+    position,
+    batch,
+    tag,
+    uses,
+    spent,
+    last,
+    last_use,
+    used_up,
+    touched,
+});
+keep!(Redemption {
+    entry,
+    batch,
+    name,
+    at,
+    amount,
+    reversed,
+});
+keep!(Books {
+    state,
+    batches,
+    coupons,
+    positions,
+    redemptions,
+    reversals,
+    named,
+    of_batches,
+    of_campaigns,
+    flags_changed,
+    lists,
+    status_changes,
+    closed_batch,
+    whole,
+    uncertain,
+    settled,
+});
 
 impl Books {
     pub fn new(did: String) -> Self {

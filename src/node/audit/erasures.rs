@@ -1,6 +1,6 @@
 //! Erasures: each about a receipt of this log, and done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ledger::{Event, ReceiptErased, Recorded};
 use crate::log::Entry;
@@ -10,13 +10,18 @@ use crate::store::{Engine, beside};
 
 use super::AuditError;
 use super::finding::{Findings, Rule};
+use super::saved::keep;
 use super::source::Source;
 
 /// The erasures of a log, by the entries of their receipts: some 80 bytes each.
 #[derive(Default)]
 pub(super) struct Erasures {
     of_receipts: BTreeMap<u64, (u64, Tag)>,
+    /// Receipts whose entries were not looked at yet.
+    unseen: BTreeSet<u64>,
 }
+
+keep!(Erasures { of_receipts, unseen });
 
 impl Erasures {
     pub fn add(&mut self, recorded: &Recorded, erased: &ReceiptErased, findings: &mut Findings) {
@@ -32,6 +37,7 @@ impl Erasures {
             return;
         }
         self.of_receipts.insert(receipt, (index, erased.tag));
+        self.unseen.insert(receipt);
     }
 
     /// Whether an entry says that the receipt of entry `index` was erased.
@@ -39,15 +45,9 @@ impl Erasures {
         self.of_receipts.contains_key(&index)
     }
 
-    /// Looks at the receipts that were erased: at their entries, and at what the
-    /// store still holds beside them.
-    pub fn check(
-        &self,
-        source: &Source<'_>,
-        engine: Option<&dyn Engine>,
-        findings: &mut Findings,
-    ) -> Result<(), AuditError> {
-        let wanted: Vec<u64> = self.of_receipts.keys().copied().collect();
+    /// Looks at the entries of the receipts that were erased, each once.
+    pub fn check_entries(&mut self, source: &Source<'_>, findings: &mut Findings) -> Result<(), AuditError> {
+        let wanted: Vec<u64> = self.unseen.iter().copied().collect();
         source.look_at(&wanted, &mut |receipt, bytes| {
             let (index, tag) = self.of_receipts[&receipt];
             if !is_receipt(bytes, &tag) {
@@ -58,7 +58,12 @@ impl Erasures {
                 );
             }
         })?;
-        let Some(engine) = engine else { return Ok(()) };
+        self.unseen.clear();
+        Ok(())
+    }
+
+    /// Looks at what the store still holds beside the receipts that were erased.
+    pub fn check_rows(&self, engine: &dyn Engine, findings: &mut Findings) {
         for (&receipt, (index, _)) in &self.of_receipts {
             // A record that cannot be read is a finding of its own.
             let record = beside::read(engine, receipt).ok().flatten();
@@ -75,7 +80,6 @@ impl Erasures {
                 );
             }
         }
-        Ok(())
     }
 }
 

@@ -1,7 +1,9 @@
 //! What an audit finds: a rule that is broken, where, and what to do.
 
 use std::collections::BTreeMap;
+use std::io;
 
+use super::saved::{In, Keep, Out, keep};
 use crate::primitives::limits;
 
 const RESTORE: &str = "restore a copy of the store that holds these entries, or fetch them from a mirror";
@@ -209,6 +211,27 @@ pub struct Finding {
 pub struct Findings {
     kept: Vec<Finding>,
     counts: BTreeMap<Rule, u64>,
+}
+
+keep!(Finding {
+    entries,
+    rule,
+    message,
+});
+keep!(Findings { kept, counts });
+
+impl Keep for Rule {
+    fn write(&self, out: &mut Out) -> io::Result<()> {
+        self.id().to_owned().write(out)
+    }
+
+    fn read(from: &mut In) -> Result<Self, String> {
+        let id = String::read(from)?;
+        let known = Self::ALL.iter().find(|rule| rule.id() == id);
+        known
+            .copied()
+            .ok_or_else(|| format!("it names a rule that is unknown here, {id}"))
+    }
 }
 
 impl Findings {

@@ -14,6 +14,8 @@
 //! | `workdir` | the copy and its place |
 //! | `source` | entries from the engine, from the raw file, or from elsewhere |
 //! | `served` | the port to a log that is read from elsewhere |
+//! | `outside` | an audit of such a log, in one go or going on with an earlier one |
+//! | `saved` | what is written down of an audit, so that a later one goes on with it |
 //! | `pass` | one pass over the entries: form, links, tree |
 //! | `books`, `statuses`, `judge` | coupons, campaigns and registers, replayed and held against the ledger's rules |
 //! | `erasures` | what was erased, and whether it was |
@@ -35,9 +37,11 @@ mod derived;
 mod erasures;
 mod finding;
 mod judge;
+mod outside;
 mod pass;
 mod quorum;
 mod receipts;
+mod saved;
 mod served;
 mod source;
 mod statuses;
@@ -55,7 +59,7 @@ use crate::primitives::{Digest, WithRemedy};
 use crate::store::{Engine, Guard, SledEngine, StoreError, Witnessed, rows};
 
 use self::pass::{LogKeys, Pass};
-use self::receipts::{BesideSource, Desk, work};
+use self::receipts::{BesideSource, work};
 use self::source::{Coverage, RawIndex, Source, Spool, StoreSource};
 use self::tags::TagSource;
 use self::workdir::{StoreLock, WorkDir, copy_store};
@@ -64,6 +68,7 @@ use super::rosters;
 use super::witnessing::StoredLogs;
 
 pub use self::finding::{Finding, Findings, Rule};
+pub use self::outside::{Against, StateFile, audit_served, audit_served_on};
 pub use self::receipts::{Total, TotalKey, Totals, is_turnover, show_sum};
 pub use self::served::{Served, ServedLog, ShownCheckpoint};
 pub use self::summary::{CampaignTotal, DayTotal, Summary};
@@ -104,6 +109,17 @@ pub enum AuditError {
     /// A log that is served elsewhere could not be read on.
     #[error("{0}")]
     Served(String),
+    /// What was written down of an earlier audit is of no use.
+    #[error(
+        "{} is no state of an audit that this one can go on with: {why}. Name another --state FILE to begin anew",
+        path.display()
+    )]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// There are no such entries.
     #[error("the log has {size} entries, so there is nothing to audit from {from} on")]
     Range {
@@ -134,15 +150,6 @@ pub struct AuditOptions {
     pub part: Part,
     /// Whose cosignatures the log has to have.
     pub policy: Option<Policy>,
-}
-
-/// What a log that is served elsewhere is held against, besides what it shows.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Against<'a> {
-    /// Signed checkpoints of the log: what they are called, and their bytes.
-    pub checkpoints: &'a [(String, Vec<u8>)],
-    /// Whose cosignatures the log has to have.
-    pub policy: Option<&'a Policy>,
 }
 
 /// Which entries are audited: those from `from` on, and none from `to` on.
@@ -620,7 +627,7 @@ struct Sides<'a> {
     tags: TagSource<'a>,
 }
 
-/// One pass over the entries, receipts checked by all cores meanwhile.
+/// One pass over the entries.
 fn pass(
     sides: Sides<'_>,
     keys: Option<&LogKeys>,
@@ -628,6 +635,19 @@ fn pass(
     source: &Source<'_>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<AuditReport, AuditError> {
+    let mut pass = Pass::new(&sides, keys, points)?;
+    pass.begin_at(source.range().start);
+    stretch(&mut pass, keys, source, progress)?;
+    pass.finish(source)
+}
+
+/// Reads a stretch of entries, receipts checked by all cores meanwhile.
+fn stretch(
+    pass: &mut Pass<'_>,
+    keys: Option<&LogKeys>,
+    source: &Source<'_>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(), AuditError> {
     let workers = match keys {
         Some(_) => std::thread::available_parallelism().map_or(1, NonZero::get),
         None => 0,
@@ -642,142 +662,15 @@ fn pass(
             })
             .collect();
         drop(queue);
-        let desk = Desk::new(sides.beside, jobs);
-        let mut pass = Pass::new(sides.derived, keys, points, desk, sides.tags)?;
-        pass.begin_at(source.range().start);
-        pass.run(source, progress)?;
-        let (mut findings, mut summary, erasures) = (pass.findings, pass.summary, pass.erasures);
-        let mut bare = 0;
+        // The scope waits for the workers, and they for the desk, whatever panics.
+        let read = std::panic::catch_unwind(AssertUnwindSafe(|| pass.read(source, jobs, progress)));
+        pass.hang_up();
         for thread in threads {
             let outcome = thread.join().map_err(|_| {
                 AuditError::Internal("a worker met a receipt that it could not read".to_owned())
             })?;
-            findings.append(outcome.findings);
-            for index in outcome.bare.into_iter().filter(|index| !erasures.tell_of(*index)) {
-                bare += 1;
-                if !source.is_cut() {
-                    findings.at(
-                        index,
-                        Rule::DetailsMissing,
-                        "only its signed stub is in the store, not its details, and no entry says that they were erased",
-                    );
-                }
-            }
-            for (key, total) in outcome.totals {
-                let sum = summary.receipts.entry(key).or_default();
-                sum.count += total.count;
-                sum.sum += total.sum;
-            }
+            pass.take_in(outcome);
         }
-        Ok(AuditReport {
-            part: source.range(),
-            is_partial: false,
-            summary,
-            findings,
-            points: Vec::new(),
-            notes: if bare > 0 && source.is_cut() {
-                let receipts = if bare == 1 { "receipt has" } else { "receipts have" };
-                vec![format!(
-                    "{bare} {receipts} no details in the store: whether they were erased is told by entries behind \
-                     those that were read"
-                )]
-            } else {
-                Vec::new()
-            },
-        })
+        read.unwrap_or_else(|panic| resume_unwind(panic))
     })
-}
-
-/// Audits a log that is served elsewhere: entries, stubs and tags; not details,
-/// which a node shows to nobody but their receipt's holder, nor rows that it
-/// derives for itself.
-///
-/// # Errors
-/// [`AuditError`] when it cannot be read; whatever is wrong with the log itself
-/// is a finding.
-pub fn audit_served(
-    log: &dyn ServedLog,
-    part: Part,
-    against: Against<'_>,
-    progress: &mut dyn FnMut(u64, u64),
-) -> Result<AuditReport, AuditError> {
-    let mut findings = Findings::default();
-    let size = log.size();
-    let range = part.of(size)?;
-    let mut first = None;
-    log.visit(0..size.min(1), &mut |served| {
-        if let Served::Entry { index: 0, bytes, .. } = served {
-            first = Some(bytes.to_vec());
-        }
-    })
-    .map_err(AuditError::Served)?;
-    let keys = keys_of_genesis(first.as_deref(), &mut findings);
-    // Every entry that is visited is found in the tree of the first of them.
-    let is_part = range.start > 0 || range.end < size;
-    let mut points = Vec::new();
-    for shown in log.checkpoints() {
-        if is_part && !shown.is_of_tree && shown.size > 0 {
-            // Of a whole log the entries tell.
-            let why = format!("{} is not of the tree of the newest one", shown.source);
-            findings.range(0, shown.size - 1, Rule::RootDiffers, why);
-        }
-        points.push(SignedPoint {
-            source: shown.source,
-            size: shown.size,
-            root: shown.root,
-            compared: is_part && shown.is_of_tree,
-            in_doubt: false,
-            from_store: false,
-            note: Some(shown.note),
-        });
-    }
-    if let Some(keys) = &keys
-        && keys.log != *log.key()
-    {
-        findings.at(
-            0,
-            Rule::Genesis,
-            format!(
-                "entry 0 names {} as the log's key, but {} was given",
-                keys.log,
-                log.key()
-            ),
-        );
-    }
-    open_checkpoints(against.checkpoints, keys.as_ref(), &mut points, &mut findings);
-    let vouched = against
-        .policy
-        .and_then(|policy| quorum::judge(policy, log.key(), &mut points, &mut findings));
-    let has_stubs = log.has_stubs();
-    let sides = Sides {
-        derived: None,
-        beside: if has_stubs {
-            BesideSource::Served
-        } else {
-            BesideSource::Nowhere
-        },
-        tags: if has_stubs {
-            TagSource::Served(log)
-        } else {
-            TagSource::Nowhere
-        },
-    };
-    let source = Source::Served { log, range };
-    let mut report = pass(sides, keys.as_ref(), &mut points, &source, progress)?;
-    findings.append(std::mem::take(&mut report.findings));
-    findings.sort();
-    report.findings = findings;
-    report.points = points;
-    report
-        .notes
-        .extend(vouched.and_then(|vouched| quorum::note(vouched, size)));
-    if !has_stubs {
-        report.is_partial = true;
-        report.notes.push(
-            "stubs and tags cannot be had here, so neither receipts' signatures and totals nor batches' roots were \
-             checked"
-                .to_owned(),
-        );
-    }
-    Ok(report)
 }

@@ -1,8 +1,10 @@
 //! One pass over the entries, in order.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::io;
 use std::ops::ControlFlow;
 
+use crossbeam_channel::Sender;
 use serde_cbor::Value;
 
 use crate::credential::{KnownKey, PublicKey};
@@ -16,12 +18,13 @@ use super::books::Books;
 use super::derived::{Derived, batch_ranges, reserved_ranges};
 use super::erasures::Erasures;
 use super::finding::{Findings, Rule};
-use super::receipts::{Desk, check_at};
+use super::receipts::{Desk, Job, Outcome, check_at};
+use super::saved::{Keep, Out, SavedAudit};
 use super::served::Served;
 use super::source::{Met, Source};
 use super::summary::Summary;
-use super::tags::{self, Fingerprints, TagReader, TagSource, fingerprint};
-use super::{AuditError, SignedPoint};
+use super::tags::{self, Fingerprints, TagReader, fingerprint};
+use super::{AuditError, AuditReport, Sides, SignedPoint};
 
 /// Entries between two words of progress.
 const PROGRESS_ENTRIES: u64 = 10_000;
@@ -82,13 +85,17 @@ pub(super) struct Pass<'a> {
     engine: Option<&'a dyn Engine>,
     keys: Option<&'a LogKeys>,
     points: &'a mut [SignedPoint],
-    pub findings: Findings,
-    pub summary: Summary,
+    findings: Findings,
+    summary: Summary,
     books: Books,
     derived: Option<Derived<'a>>,
     desk: Desk<'a>,
     tags: TagReader<'a>,
-    pub erasures: Erasures,
+    erasures: Erasures,
+    /// Entries of receipts beside which only the stub lies.
+    bare: Vec<u64>,
+    /// Of `points`, which the next audit may not be given.
+    of_points: Findings,
     tree: TileBuilder,
     /// The entry before: hash and time, while it is known.
     previous: Option<(Digest, UnixSeconds)>,
@@ -105,12 +112,11 @@ pub(super) struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     pub fn new(
-        engine: Option<&'a dyn Engine>,
+        sides: &Sides<'a>,
         keys: Option<&'a LogKeys>,
         points: &'a mut [SignedPoint],
-        desk: Desk<'a>,
-        tags: TagSource<'a>,
     ) -> Result<Self, AuditError> {
+        let engine = sides.derived;
         let mut findings = Findings::default();
         let derived = match engine {
             Some(engine) => Some(Derived::read(engine, &mut findings)?),
@@ -124,9 +130,11 @@ impl<'a> Pass<'a> {
             summary: Summary::default(),
             books: Books::new(keys.map(|keys| keys.origin.did_web()).unwrap_or_default()),
             derived,
-            desk,
-            tags: TagReader::new(tags),
+            desk: Desk::new(sides.beside),
+            tags: TagReader::new(sides.tags),
             erasures: Erasures::default(),
+            bare: Vec::new(),
+            of_points: Findings::default(),
             tree: TileBuilder::new(),
             previous: Some((Digest::ZERO, UnixSeconds(0))),
             last_time: UnixSeconds(0),
@@ -139,7 +147,14 @@ impl<'a> Pass<'a> {
         })
     }
 
-    pub fn run(&mut self, source: &Source<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<(), AuditError> {
+    /// Reads what `source` has, and hands receipts on to whoever takes `jobs`.
+    pub fn read(
+        &mut self,
+        source: &Source<'_>,
+        jobs: Sender<Vec<Job>>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), AuditError> {
+        self.desk.open(jobs);
         source.visit(&mut |met| {
             if let Some(index) = self.take(met)
                 && index.is_multiple_of(PROGRESS_ENTRIES)
@@ -147,7 +162,27 @@ impl<'a> Pass<'a> {
                 progress(index, source.range().end);
             }
         })?;
-        self.end(source)
+        if let Some(first) = self.from_file.take() {
+            self.lost(first, self.next);
+        }
+        self.desk.flush_all(&mut self.findings);
+        Ok(())
+    }
+
+    /// Lets those end who take receipts.
+    pub fn hang_up(&mut self) {
+        self.desk.hang_up();
+    }
+
+    /// What one of them has found.
+    pub fn take_in(&mut self, outcome: Outcome) {
+        self.findings.append(outcome.findings);
+        self.bare.extend(outcome.bare);
+        for (key, total) in outcome.totals {
+            let sum = self.summary.receipts.entry(key).or_default();
+            sum.count += total.count;
+            sum.sum += total.sum;
+        }
     }
 
     /// Begins at entry `first`: what came before is not held against it.
@@ -295,11 +330,17 @@ impl<'a> Pass<'a> {
             }
         });
         let size = self.tree.size();
+        if self.points.iter().any(|point| point.size == size) {
+            self.compare(size, Digest(self.tree.root()));
+        }
+    }
+
+    /// Holds what was signed of `size` entries against their root.
+    fn compare(&mut self, size: u64, root: Digest) {
         for point in self.points.iter_mut().filter(|point| point.size == size) {
-            let root = Digest(self.tree.root());
             point.compared = true;
             if point.root != root {
-                self.findings.at(
+                self.of_points.at(
                     size - 1,
                     Rule::RootDiffers,
                     format!(
@@ -446,10 +487,78 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn end(&mut self, source: &Source<'_>) -> Result<(), AuditError> {
-        if let Some(first) = self.from_file.take() {
-            self.lost(first, self.next);
+    /// Where the next stretch begins.
+    pub fn resumes_at(&self) -> u64 {
+        self.next.max(self.told_to)
+    }
+
+    /// Size and root of the tree so far, where every entry was there.
+    pub fn tree(&self) -> Option<(u64, Digest)> {
+        self.tree_whole
+            .then(|| (self.tree.size(), Digest(self.tree.root())))
+    }
+
+    /// Holds what was signed of entries that an earlier audit has read against
+    /// `root_at`, which gives the roots of the tree that they stand in.
+    pub fn compare_earlier(
+        &mut self,
+        root_at: &dyn Fn(u64) -> Result<Digest, AuditError>,
+    ) -> Result<(), AuditError> {
+        let Some((end, _)) = self.tree() else {
+            return Ok(());
+        };
+        let sizes: BTreeSet<u64> = self.points.iter().map(|point| point.size).collect();
+        for size in sizes.into_iter().filter(|size| (1..=end).contains(size)) {
+            self.compare(size, root_at(size)?);
         }
+        Ok(())
+    }
+
+    /// Looks at the entries of receipts that were erased: what is written down of
+    /// an audit tells of them.
+    pub fn check_erasures(&mut self, source: &Source<'_>) -> Result<(), AuditError> {
+        self.erasures.check_entries(source, &mut self.findings)
+    }
+
+    /// Goes on with what was written down of an earlier audit.
+    pub fn take_up(&mut self, mut saved: SavedAudit) -> Result<(), String> {
+        let from = &mut saved.rest;
+        self.findings = Keep::read(from)?;
+        self.summary = Keep::read(from)?;
+        self.books = Keep::read(from)?;
+        self.tags.take_up(from)?;
+        self.erasures = Keep::read(from)?;
+        self.tree = Keep::read(from)?;
+        self.previous = Keep::read(from)?;
+        self.last_time = Keep::read(from)?;
+        self.next = Keep::read(from)?;
+        self.told_to = Keep::read(from)?;
+        self.tree_whole = Keep::read(from)?;
+        self.keys_seen = Keep::read(from)?;
+        self.references_seen = Keep::read(from)?;
+        saved.end()
+    }
+
+    /// Writes down what an audit needs that goes on with this one: what
+    /// [`take_up`](Self::take_up) reads. Only between stretches, and not of a store.
+    pub fn write(&self, out: &mut Out) -> io::Result<()> {
+        self.findings.write(out)?;
+        self.summary.write(out)?;
+        self.books.write(out)?;
+        self.tags.write(out)?;
+        self.erasures.write(out)?;
+        self.tree.write(out)?;
+        self.previous.write(out)?;
+        self.last_time.write(out)?;
+        self.next.write(out)?;
+        self.told_to.write(out)?;
+        self.tree_whole.write(out)?;
+        self.keys_seen.write(out)?;
+        self.references_seen.write(out)
+    }
+
+    /// What can only be judged at the end; `source` is all that was read.
+    pub fn finish(mut self, source: &Source<'_>) -> Result<AuditReport, AuditError> {
         let signed = self.points.iter().map(|point| point.size).max().unwrap_or(0);
         if self.told_to > self.next {
             // The last ones are among what the source has called wrong.
@@ -459,19 +568,62 @@ impl<'a> Pass<'a> {
         } else if signed > self.next && !source.is_cut() {
             self.shorter(signed);
         }
-        self.desk.close(&mut self.findings);
         self.summary.whole = self.tree_whole && self.books.whole;
         if self.tree_whole {
             self.summary.root = Some(Digest(self.tree.root()));
         }
         self.check_doubled(source)?;
-        self.erasures.check(source, self.engine, &mut self.findings)?;
+        self.erasures.check_entries(source, &mut self.findings)?;
+        if let Some(engine) = self.engine {
+            self.erasures.check_rows(engine, &mut self.findings);
+        }
         match self.engine {
             Some(engine) if !source.is_cut() => self.check_rest(engine)?,
             _ => self.tags.check_seen(&mut self.findings),
         }
         self.summary.close(&self.books);
-        Ok(())
+        self.findings.append(std::mem::take(&mut self.of_points));
+        let notes = self.check_bare(source.is_cut());
+        Ok(AuditReport {
+            part: source.range(),
+            is_partial: false,
+            summary: self.summary,
+            findings: self.findings,
+            points: Vec::new(),
+            notes,
+        })
+    }
+
+    /// Receipts without details were erased, or something is wrong.
+    fn check_bare(&mut self, is_cut: bool) -> Vec<String> {
+        let bare: Vec<u64> = std::mem::take(&mut self.bare);
+        let untold: Vec<u64> = bare
+            .into_iter()
+            .filter(|index| !self.erasures.tell_of(*index))
+            .collect();
+        if untold.is_empty() {
+            return Vec::new();
+        }
+        if is_cut {
+            let count = untold.len();
+            let receipts = if count == 1 {
+                "receipt has"
+            } else {
+                "receipts have"
+            };
+            return vec![format!(
+                "{count} {receipts} no details in the store: whether they were erased is told by entries behind those \
+                 that were read"
+            )];
+        }
+        for index in untold {
+            self.findings.at(
+                index,
+                Rule::DetailsMissing,
+                "only its signed stub is in the store, not its details, and no entry says that they were erased",
+            );
+        }
+        Vec::new()
     }
 
     fn shorter(&mut self, signed: u64) {

@@ -2,6 +2,7 @@
 //! signature check each), so it is done by all cores while one reads on.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::ControlFlow;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -14,6 +15,7 @@ use crate::primitives::{Amount, Currency, Digest, Register, Tag, UnixSeconds, li
 use crate::store::{Engine, beside};
 
 use super::finding::{Findings, Rule};
+use super::saved::{In, Keep, Out, keep};
 
 /// Receipts handed to a worker at a time, whose signatures share a division.
 const JOBS_MAX: usize = 32;
@@ -59,6 +61,27 @@ pub struct Total {
 
 /// Totals by register, currency and type.
 pub type Totals = BTreeMap<TotalKey, Total>;
+
+keep!(Total { count, sum });
+
+impl Keep for TotalKey {
+    fn write(&self, out: &mut Out) -> io::Result<()> {
+        self.register.write(out)?;
+        self.currency.to_owned().write(out)?;
+        self.kind.to_owned().write(out)
+    }
+
+    fn read(from: &mut In) -> Result<Self, String> {
+        let register = Keep::read(from)?;
+        let currency = Currency::from_letters(&String::read(from)?).map_err(|error| error.to_string())?;
+        let kind = ReceiptKind::from_word(&String::read(from)?).ok_or("it names no type of receipt")?;
+        Ok(Self {
+            register,
+            currency: currency.letters(),
+            kind: kind.word(),
+        })
+    }
+}
 
 /// What one worker has found.
 #[derive(Default)]
@@ -255,6 +278,7 @@ enum Beside {
 }
 
 /// Where what lies beside entries comes from.
+#[derive(Clone, Copy)]
 pub(super) enum BesideSource<'a> {
     /// Rows of the store.
     Store(&'a dyn Engine),
@@ -275,14 +299,19 @@ pub(super) struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
-    pub fn new(source: BesideSource<'a>, jobs: Sender<Vec<Job>>) -> Self {
+    pub fn new(source: BesideSource<'a>) -> Self {
         Self {
             source,
-            jobs: Some(jobs),
+            jobs: None,
             chunk: Vec::new(),
             stubs: BTreeMap::new(),
             batch: Vec::new(),
         }
+    }
+
+    /// Hands receipts on to whoever takes `jobs`.
+    pub fn open(&mut self, jobs: Sender<Vec<Job>>) {
+        self.jobs = Some(jobs);
     }
 
     /// What is said to lie beside entry `index`.
@@ -310,10 +339,14 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Hands everything on and lets the workers finish.
-    pub fn close(&mut self, findings: &mut Findings) {
+    /// Hands everything on.
+    pub fn flush_all(&mut self, findings: &mut Findings) {
         self.flush(findings);
         self.send();
+    }
+
+    /// Lets those end who take receipts.
+    pub fn hang_up(&mut self) {
         self.jobs = None;
     }
 

@@ -64,6 +64,13 @@ pub trait ServedLog {
     /// Whether stubs and tags can be had, or only entries.
     fn has_stubs(&self) -> bool;
 
+    /// The root of the first `size` entries, of at most [`size`](Self::size), in the
+    /// tree of that checkpoint.
+    ///
+    /// # Errors
+    /// A sentence where the tree cannot be read.
+    fn root_at(&self, size: u64) -> Result<Digest, String>;
+
     /// Visits entries in order. Memory does not grow with them.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use crate::primitives::{CouponName, limits};
 
 use super::books::Books;
 use super::finding::{Findings, Rule};
+use super::saved::keep;
 
 /// Changes of status of one coupon, batch or campaign: the latest of each kind.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,6 +15,8 @@ pub(super) struct Changes {
     revoked: Option<u64>,
     suspended: Option<(u64, bool)>,
 }
+
+keep!(Changes { revoked, suspended });
 
 impl Changes {
     pub fn note(&mut self, index: u64, status: NewStatus) {

@@ -1,12 +1,14 @@
 //! What an audit counts, for people.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use crate::ledger::{Event, Genesis, Recorded};
 use crate::primitives::{Amount, CampaignId, Digest, UnixSeconds, limits};
 
 use super::books::Books;
 use super::receipts::Totals;
+use super::saved::{In, Keep, Out, keep};
 
 /// What happened under one campaign.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +74,71 @@ pub struct DayTotal {
 }
 
 const DAY_SECONDS: u64 = 86_400;
+
+/// The words that [`kind_word`] gives.
+const KIND_WORDS: [&str; 9] = [
+    "genesis",
+    "campaign",
+    "batch",
+    "receipt",
+    "redemption",
+    "reversal",
+    "status_change",
+    "status_list",
+    "erasure",
+];
+
+keep!(DayTotal {
+    receipts,
+    redemptions,
+});
+
+/// What [`Summary::close`] and the end of an audit fill in is empty until then.
+impl Keep for Summary {
+    fn write(&self, out: &mut Out) -> io::Result<()> {
+        let kinds = self
+            .kinds
+            .iter()
+            .map(|(word, count)| ((*word).to_owned(), *count));
+        kinds.collect::<BTreeMap<String, u64>>().write(out)?;
+        self.name.write(out)?;
+        self.base_url.write(out)?;
+        self.size.write(out)?;
+        self.unreadable.write(out)?;
+        self.undecodable.write(out)?;
+        self.first_time.write(out)?;
+        self.last_time.write(out)?;
+        self.coupons.write(out)?;
+        self.receipts.write(out)?;
+        self.partners.write(out)?;
+        self.erasures.write(out)?;
+        self.days.write(out)
+    }
+
+    fn read(from: &mut In) -> Result<Self, String> {
+        let mut kinds = BTreeMap::new();
+        for (word, count) in BTreeMap::<String, u64>::read(from)? {
+            let known = KIND_WORDS.iter().find(|known| **known == word);
+            kinds.insert(*known.ok_or("it counts entries of an unknown kind")?, count);
+        }
+        Ok(Self {
+            kinds,
+            name: Keep::read(from)?,
+            base_url: Keep::read(from)?,
+            size: Keep::read(from)?,
+            unreadable: Keep::read(from)?,
+            undecodable: Keep::read(from)?,
+            first_time: Keep::read(from)?,
+            last_time: Keep::read(from)?,
+            coupons: Keep::read(from)?,
+            receipts: Keep::read(from)?,
+            partners: Keep::read(from)?,
+            erasures: Keep::read(from)?,
+            days: Keep::read(from)?,
+            ..Self::default()
+        })
+    }
+}
 
 impl Summary {
     pub(super) fn genesis(&mut self, genesis: &Genesis) {

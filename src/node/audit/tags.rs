@@ -1,6 +1,7 @@
 //! Coupon tags beside the log, and things that may stand in a log once only.
 
 use std::collections::HashSet;
+use std::io;
 use std::ops::ControlFlow;
 
 use crate::ledger::BatchIssued;
@@ -9,6 +10,7 @@ use crate::primitives::{Digest, Tag, limits};
 use crate::store::{Engine, StoreError, rows};
 
 use super::finding::{Findings, Rule};
+use super::saved::{In, Keep, Out, keep};
 use super::served::ServedLog;
 
 /// Where tags are read.
@@ -42,6 +44,19 @@ impl<'a> TagReader<'a> {
             issued: 0,
             seen: Fingerprints::default(),
         }
+    }
+
+    /// What an audit that goes on with this one needs.
+    pub fn write(&self, out: &mut Out) -> io::Result<()> {
+        self.issued.write(out)?;
+        self.seen.write(out)
+    }
+
+    /// Goes on with what was written.
+    pub fn take_up(&mut self, from: &mut In) -> Result<(), String> {
+        self.issued = Keep::read(from)?;
+        self.seen = Keep::read(from)?;
+        Ok(())
     }
 
     /// The tag stored at `position`; `None` when there is none, or none can be had.
@@ -118,6 +133,8 @@ impl<'a> TagReader<'a> {
 pub(super) struct Fingerprints {
     all: Vec<u64>,
 }
+
+keep!(Fingerprints { all });
 
 impl Fingerprints {
     pub fn add(&mut self, bytes: &[u8]) {

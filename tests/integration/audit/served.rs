@@ -294,9 +294,39 @@ async fn an_auditor_with_a_url_and_a_key() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(why), "{said}");
     }
+    // Audits that go on with each other are about the whole log.
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("shop.audit").display().to_string();
+    let on = [&served.base, "--key", &key, "--state", &state, "--json"];
+    for receipts in [3, 4, 4] {
+        let (code, report) = told(&tallystick(&on).await);
+        assert_eq!(
+            (code, &report["entries"]["receipt"], &report["from"]),
+            (Some(0), &json!(receipts), &json!(0)),
+            "{report}"
+        );
+        let more = crate::http::client::receipt("one-more");
+        served
+            .post("/v1/receipts", &till, "one-more", &more)
+            .await
+            .created();
+    }
+    let mut bytes = std::fs::read(&state).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&state, bytes).unwrap();
+    let output = tallystick(&on).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("its checksum does not fit") && said.contains("--state FILE"),
+        "{said}"
+    );
     for args in [
         &[served.base.as_str(), "--from", "3", "--to", "3"][..],
         &[served.base.as_str(), "--guard", "x"][..],
+        &[served.base.as_str(), "--from", "3", "--state", &state][..],
+        &[served.base.as_str(), "--to", "3", "--state", &state][..],
+        &[&dir.path().display().to_string(), "--state", &state][..],
     ] {
         assert_eq!(tallystick(args).await.status.code(), Some(2));
     }
