@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::client::Client;
 use crate::node::access::Role;
 use crate::primitives::{Clock as _, OsEntropy, SystemClock};
+use crate::server::run::compare_before_work;
 use crate::server::{NodeDir, OpenedNode, Overrides, Passphrase, ServerError, Serving};
 use crate::store::StoreError;
 
@@ -89,7 +90,8 @@ impl NodeArgs {
 }
 
 /// Opens the node in a directory that no process has open; guard file and
-/// passphrase as the environment says.
+/// passphrase as the environment says. Its mirrors and witnesses are asked first, as
+/// before a node serves.
 ///
 /// # Errors
 /// A sentence that says what to do.
@@ -98,13 +100,12 @@ pub fn open_dir(path: &Path) -> anyhow::Result<OpenedNode> {
         guard: std::env::var_os("TALLYSTICK_GUARD").map(PathBuf::from),
         ..Overrides::default()
     };
-    open_with(
-        path,
-        &overrides,
-        &PassphraseArgs {
-            passphrase_file: None,
-        },
-    )
+    let passphrase = PassphraseArgs {
+        passphrase_file: None,
+    };
+    let opened = open_with(path, &overrides, &passphrase)?;
+    compare_before_work(&opened)?;
+    Ok(opened)
 }
 
 fn open_with(path: &Path, overrides: &Overrides, passphrase: &PassphraseArgs) -> anyhow::Result<OpenedNode> {

@@ -188,6 +188,31 @@ impl Drop for Serving {
     }
 }
 
+/// Learns from mirrors and witnesses that nothing was lost, before a node is worked on
+/// that is not served.
+///
+/// # Errors
+/// [`ServerError`] when one holds more of the log than the node, or another history;
+/// the node is closed then.
+pub fn compare_before_work(opened: &OpenedNode) -> Result<(), ServerError> {
+    let compare = || {
+        runtime()?.block_on(async {
+            compare_with_mirrors(opened).await?;
+            if let Some(policy) = &opened.policy {
+                submitter(opened, policy).await?;
+            }
+            Ok(())
+        })
+    };
+    // The caller may be in a runtime of its own.
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(compare);
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 /// What sends the node's checkpoints to its witnesses, after it has learnt from
 /// them that nothing was lost.
 async fn submitter(opened: &OpenedNode, policy: &Policy) -> Result<Submitter, ServerError> {

@@ -83,6 +83,11 @@ fn a_node_that_was_set_back_with_its_guard_learns_it_from_its_mirror() {
     first.refused(&SERVE, 1, &["over 3 entries", "the store holds 2", &recover]);
     // Commands that serve the directory for themselves are refused too.
     first.refused(&["campaign", "list", "--node", "shop"], 1, &[&recover]);
+    // And so is one that writes to it without serving it.
+    let products = first.dir.path().join("transactions.csv");
+    fs::write(&products, "datetime,store_id,register_no,emp_no,trans_no,upc,description,trans_type,trans_subtype,trans_status,department,quantity,scale,cost,unitPrice,total,regPrice,tax,foodstamp,discount,memDiscount,discountable,discounttype,voided,percentDiscount,ItemQtty,volDiscType,volume,VolSpecial,mixMatch,matched,memType,staff,numflag,charflag,card_no,trans_id\n").unwrap();
+    let import = ["import", "core-pos", "transactions.csv", "--node", "shop"];
+    first.refused(&import, 1, &[&recover]);
 
     // Nobody asked the mirror, and another history grew: as long, then longer.
     for (sales, held) in [(1, 3), (2, 3)] {
