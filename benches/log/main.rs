@@ -2,7 +2,7 @@
 //! of as many bytes, and proofs of inclusion, at several sizes of the log.
 //!
 //! `cargo bench --bench log -- [--entries N] [--requests N] [--rounds N]
-//! [--connections N] [--quick]`
+//! [--connections N] [--directory 0|1] [--quick]`
 //!
 //! The log is one of receipts, served by `tallystick serve` with two workers. Fixed
 //! bodies come from the same server, a file of its page of 8.7 KB, and from
@@ -10,11 +10,13 @@
 //! keep-alive connections by a generator on the same cores; full tiles and entries
 //! are picked all over the log, in no order. Proofs are asked for one by
 //! one, over one connection, when the log has a tenth, and when it has all of its
-//! entries. Last, the log is audited from outside and in its directory, for the
-//! memory that takes.
+//! entries. Last, for the memory that takes, the log is audited from outside, with a
+//! state too that is written on the way and then gone on with, as an export, and in its
+//! directory. `--rounds 0` leaves out tiles and proofs, `--directory 0` the last audit.
 //!
-//! 10,000,000 entries take some 8 GB where temporary files are made, twice that
-//! while the directory is audited, and half an hour on two cores.
+//! 10,000,000 entries take some 8 GB where temporary files are made, 6 GB more with the
+//! export, twice that while the directory is audited, and three quarters of an hour on
+//! two cores.
 
 // It posts for another bench.
 #[allow(dead_code)]
@@ -66,12 +68,14 @@ fn main() {
         return serve_fixed();
     }
     let (mut entries, mut requests, mut count, mut connections, mut quick) = (200_000, 20_000, 5, 64, false);
+    let mut with_directory = 1;
     rounds::read_arguments(
         &mut [
             ("--entries", &mut entries),
             ("--requests", &mut requests),
             ("--rounds", &mut count),
             ("--connections", &mut connections),
+            ("--directory", &mut with_directory),
         ],
         &mut quick,
     );
@@ -90,7 +94,9 @@ fn main() {
     };
     grow(&node, entries / 10);
     drop(node);
-    prove(&Served::node(&directory), entries / 10);
+    if count > 0 {
+        prove(&Served::node(&directory), entries / 10);
+    }
     let opened = NodeDir::at(&directory)
         .and_then(|node| node.open(&Overrides::default(), None))
         .expect("it was stopped")
@@ -99,7 +105,29 @@ fn main() {
     drop(opened);
     let key = program::auditor_key(&directory);
     let served = Served::node(&directory);
-    prove(&served, entries);
+    if count > 0 {
+        prove(&served, entries);
+        serve_tiles(&served, entries, requests, count, connections);
+    }
+    let url = format!("http://{}", served.address);
+    let from_outside = ["audit", &url, "--key", &key];
+    audit("from outside", &from_outside, place.path());
+    let on = [&from_outside[..], &["--state", "state"]].concat();
+    audit("from outside, with a state", &on, place.path());
+    let state = std::fs::metadata(place.path().join("state")).expect("it was written");
+    println!("the state has {} MB", state.len() / 1_000_000);
+    audit("once more, from the state", &on, place.path());
+    let export = ["export", "period", "--node", &url, "--key", &key];
+    measured("exported", &export, place.path());
+    drop(served);
+    audit("as an export", &["audit", "period"], place.path());
+    if with_directory > 0 {
+        audit("in its directory", &["audit", "node"], place.path());
+    }
+}
+
+/// Tiles beside fixed bodies.
+fn serve_tiles(served: &Served, entries: u64, requests: u64, count: u64, connections: u64) {
     let fixed = Served::fixed();
     let requests = usize::try_from(requests).expect("a count");
     let tiles: Vec<Vec<u8>> = walk(entries / TILE, requests)
@@ -114,16 +142,16 @@ fn main() {
     };
     let own = vec![get(OWN_FILE); requests];
     for (name, server, bodies) in [
-        ("the same server's page file", &served, &own),
+        ("the same server's page file", served, &own),
         ("actix-web alone, 8,192 bytes", &fixed, &bodies),
     ] {
         // Both warm up.
         ask(server, bodies);
-        ask(&served, &tiles);
+        ask(served, &tiles);
         let times = rounds::alternate(
             usize::try_from(count).expect("a count"),
             &mut || ask(server, bodies),
-            &mut || ask(&served, &tiles),
+            &mut || ask(served, &tiles),
         );
         rounds::report(
             &format!("full tiles of a log of {entries} entries, {connections} connections"),
@@ -132,17 +160,16 @@ fn main() {
             &times,
         );
     }
-    drop(fixed);
-    let url = format!("http://{}", served.address);
-    audit("from outside", &["audit", &url, "--key", &key], place.path());
-    drop(served);
-    audit("in its directory", &["audit", "node"], place.path());
 }
 
 fn audit(how: &str, arguments: &[&str], place: &Path) {
+    measured(&format!("audited {how}"), arguments, place);
+}
+
+fn measured(what: &str, arguments: &[&str], place: &Path) {
     let run = program::run(arguments, place);
     println!(
-        "audited {how}: {:.1} s, at most {} MB resident",
+        "{what}: {:.1} s, at most {} MB resident",
         run.elapsed.as_secs_f64(),
         run.peak_bytes / 1_000_000
     );
