@@ -158,6 +158,10 @@ impl From<NodeError> for Problem {
             )
             .with("entry", entry)
             .with("erased_at", rfc3339(at)),
+            NodeError::ErasedInPart { .. } => {
+                observe::span().in_scope(|| tracing::error!(%error, "an erasure met damaged rows"));
+                Self::new("erased_in_part", error.to_string())
+            }
             NodeError::NotFound(what) => Self::new("not_found", what),
             NodeError::Forbidden(why) => Self::new("register_mismatch", why),
             NodeError::Stopped(_) | NodeError::Store(StoreError::Fatal(_)) => {

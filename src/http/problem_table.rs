@@ -482,6 +482,14 @@ pub const TABLE: &[Row] = &[
     ),
     // The node itself.
     row(
+        "erased_in_part",
+        500,
+        false,
+        "Of this member's receipts some could not be looked at; all others were erased",
+        "The operator puts the store right (an audit names what is damaged); then send the same request again: it erases \
+         the rest. Single receipts can be erased by their id at once.",
+    ),
+    row(
         "internal",
         500,
         true,

@@ -65,8 +65,9 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError::NotFound`], [`NodeError::Erased`] for a receipt that was erased
-    /// before, [`Refusal::ErasureReasonInvalid`]; nothing has changed then. After
-    /// any other, a part of a member's receipts may be erased: the same request
+    /// before, [`Refusal::ErasureReasonInvalid`]; nothing has changed then.
+    /// [`NodeError::ErasedInPart`] where rows beside the log cannot be read: all
+    /// others were looked at. After any other, a part of a member's receipts may be erased: the same request
     /// again erases the rest.
     pub async fn erase(
         &self,
@@ -116,20 +117,33 @@ impl Node {
         answers: Answers,
     ) -> Result<ErasureAnswer, NodeError> {
         let (mut from, mut erased, member) = (0, 0, Arc::<str>::from(member));
+        let mut unread = Unread::default();
         loop {
             let (node, wanted) = (self.clone(), Arc::clone(&member));
             let looked = tokio::task::spawn_blocking(move || node.inner.shared.receipts_of(&wanted, from));
             let looked = looked
                 .await
                 .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
-            let Found { receipts, next } = looked?;
-            if receipts.is_empty() {
-                return Err(NOBODYS);
+            let found = looked?;
+            unread.add(found.unread);
+            let is_all = found.next.is_none() && unread.rows == 0;
+            if is_all || !found.receipts.is_empty() {
+                if found.receipts.is_empty() {
+                    return Err(NOBODYS);
+                }
+                // What is not done wholly is not answered, and may be asked for again.
+                let answers = is_all.then_some(answers);
+                let done = self.erase_some(found.receipts, reason, erased, answers).await?;
+                if is_all {
+                    return Ok(done);
+                }
+                erased = done.erased;
             }
-            let answers = if next.is_some() { None } else { Some(answers) };
-            let done = self.erase_some(receipts, reason, erased, answers).await?;
-            let Some(next) = next else { return Ok(done) };
-            (from, erased) = (next, done.erased);
+            let Some(next) = found.next else {
+                let Unread { rows, first } = unread;
+                return Err(NodeError::ErasedInPart { erased, rows, first });
+            };
+            from = next;
         }
     }
 
@@ -195,12 +209,41 @@ impl Drop for Turn {
     }
 }
 
+/// Rows beside the log that cannot be read.
+#[derive(Default)]
+struct Unread {
+    rows: u64,
+    /// The entries that some of them begin with.
+    first: Vec<u64>,
+}
+
+impl Unread {
+    fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.first.extend(other.first);
+        self.first.truncate(limits::ERASURE_ROWS_NAMED_MAX);
+    }
+
+    fn row(&mut self, first: u64) {
+        // A record in several rows is told of more than once.
+        if self.first.last() == Some(&first) {
+            return;
+        }
+        self.rows += 1;
+        if self.first.len() < limits::ERASURE_ROWS_NAMED_MAX {
+            self.first.push(first);
+        }
+    }
+}
+
 /// Some of a member's receipts.
 struct Found {
     /// At most `ERASED_PER_COMMIT`.
     receipts: Vec<(u64, Tag)>,
     /// The entry of the next one; `None` where these are all.
     next: Option<u64>,
+    /// What could not be looked at on the way.
+    unread: Unread,
 }
 
 impl Shared {
@@ -209,9 +252,10 @@ impl Shared {
         let mut found = Found {
             receipts: Vec::new(),
             next: None,
+            unread: Unread::default(),
         };
-        let wanted = member.as_bytes();
-        beside::scan(self.engine.as_ref(), from, &mut |index, record| {
+        let (wanted, mut unread) = (member.as_bytes(), Unread::default());
+        let mut look = |index: u64, record: &[u8]| {
             // Decoding all of them would take ten times as long.
             if !record.windows(wanted.len().max(1)).any(|bytes| bytes == wanted) {
                 return ControlFlow::Continue(());
@@ -229,7 +273,12 @@ impl Shared {
             }
             found.receipts.push((index, receipt_tag(&record.stub)));
             ControlFlow::Continue(())
+        };
+        beside::scan_past(self.engine.as_ref(), from, &mut look, &mut |first, _| {
+            unread.row(first);
+            ControlFlow::Continue(())
         })?;
+        found.unread = unread;
         Ok(found)
     }
 

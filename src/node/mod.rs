@@ -104,6 +104,21 @@ pub enum NodeError {
         /// Why.
         reason: String,
     },
+    /// A member's receipts were erased but for those that could not be looked at; the
+    /// same request may be sent again once the store was put right.
+    #[error(
+        "{erased} receipts of this member were erased, but whether there are more is not known: rows beside the log cannot \
+         be read, {rows} in all, such as begin with the entries {}",
+        named(first, *rows)
+    )]
+    ErasedInPart {
+        /// Receipts erased.
+        erased: u64,
+        /// Rows that cannot be read.
+        rows: u64,
+        /// The entries that the first of them begin with.
+        first: Vec<u64>,
+    },
     /// It was done, but what its answer is made from was lost with an earlier
     /// store: this one was recovered from the log alone.
     #[error(
@@ -138,6 +153,17 @@ pub enum NodeError {
     /// The node cannot start as things are.
     #[error("{0}")]
     Refuse(String),
+}
+
+/// Some of `all` numbers, the first ones.
+fn named(first: &[u64], all: u64) -> String {
+    let texts: Vec<String> = first.iter().map(u64::to_string).collect();
+    let more = if all > first.len() as u64 {
+        " and others"
+    } else {
+        ""
+    };
+    format!("{}{more}", texts.join(", "))
 }
 
 /// A running node. Cloning gives another handle to the same one.

@@ -442,6 +442,10 @@ pub const AUDIT_DAYS_MAX: usize = 36_600;
 /// Co-ops whose redemptions an audit tells apart: a tampered log may name any.
 pub const AUDIT_PARTNERS_MAX: usize = 1_000;
 
+/// Rows beside the log that an erasure names where it could not read them: an audit
+/// names them all.
+pub const ERASURE_ROWS_NAMED_MAX: usize = 20;
+
 /// Days and reasons of erasures that an audit tells apart; behind them it counts
 /// only entries.
 pub const AUDIT_ERASURES_MAX: usize = 1_000;

@@ -142,9 +142,27 @@ pub fn scan(
     from: u64,
     visit: &mut dyn FnMut(u64, &[u8]) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
+    let mut outcome = Ok(());
+    scan_past(engine, from, visit, &mut |_, error| {
+        outcome = Err(error);
+        ControlFlow::Break(())
+    })?;
+    outcome
+}
+
+/// As [`scan`]; `damaged` is told of each row that is not what was written, by the
+/// entry that it begins with, and says whether to go on behind it.
+///
+/// # Errors
+/// [`StoreError`] where the engine fails.
+pub fn scan_past(
+    engine: &dyn Engine,
+    from: u64,
+    visit: &mut dyn FnMut(u64, &[u8]) -> ControlFlow<()>,
+    damaged: &mut dyn FnMut(u64, StoreError) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
     let start = first_at(engine, from)?.unwrap_or(from);
     let mut joined = Joined::default();
-    let mut outcome = Ok(());
     engine.scan(
         &[BESIDE],
         &beside(start, 0),
@@ -156,16 +174,16 @@ pub fn scan(
                 ControlFlow::Continue(())
             }
             Err(error) => {
-                outcome = Err(error);
-                ControlFlow::Break(())
+                joined = Joined::default();
+                damaged(super::rows::number_of(key).unwrap_or(from), error)
             }
         },
     )?;
     // A break comes between records, never inside one.
-    match (outcome, joined.open) {
-        (Ok(()), Some((first, ..))) => Err(lacks_a_part(first)),
-        (outcome, _) => outcome,
+    if let Some((first, ..)) = joined.open {
+        let _ = damaged(first, lacks_a_part(first));
     }
+    Ok(())
 }
 
 /// The records that are rewritten together: those of one shared row, or the

@@ -141,7 +141,13 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
             NO_COUPON,
             &["target_unknown", "campaign_unknown", "revocation_final"],
         ],
-        "eraseReceipts" => &[KEY, BODY, INTENT, NODE, &["not_found", "erased"]],
+        "eraseReceipts" => &[
+            KEY,
+            BODY,
+            INTENT,
+            NODE,
+            &["not_found", "erased", "erased_in_part"],
+        ],
         "findReceipts" | "findRedemptions" => &[
             ANY_KEY,
             READ,

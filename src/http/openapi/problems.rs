@@ -164,6 +164,8 @@ fn samples() -> Vec<Problem> {
         reason: "request of the person concerned".to_owned(),
     };
     samples.push(erased.into());
+    let (erased, rows, first) = (12, 1, vec![40_961]);
+    samples.push(NodeError::ErasedInPart { erased, rows, first }.into());
     let (version, have, need) = (2, 2, 3);
     samples.push(RosterError::TooFewSigners { version, have, need }.into());
     samples.extend(refusals().into_iter().map(Problem::from));

@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::Digest as _;
+use tallystick::store::{Batch, Engine as _, rows};
 use tallystick::testkit::TestNode;
 
 use super::client::{Answer, Served, merge, receipt, send};
@@ -141,6 +142,53 @@ async fn a_members_receipts_are_erased_all_of_them_and_no_others() {
     erase(&served, "member", &other)
         .await
         .problem(422, "idempotency_key_reused");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_row_keeps_nothing_else_from_being_erased() {
+    let served = Served::start(TestNode::in_memory(20)).await;
+    for n in 0..40 {
+        sell(&served, &format!("a/{n}"), "4711").await.created();
+    }
+    let engine = served.node.memory_engine();
+    let put = |key: &[u8], row: Vec<u8>| {
+        let mut batch = Batch::default();
+        batch.put(key.to_vec(), row);
+        engine.commit(batch).unwrap();
+    };
+    let mut stored = Vec::new();
+    engine
+        .scan(&[rows::BESIDE], &[rows::BESIDE], &mut |key, row| {
+            stored.push((key.to_vec(), row.to_vec()));
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+    let (key, row) = &stored[2];
+    let mut damaged = row.clone();
+    damaged[100] ^= 1;
+    put(key, damaged);
+    let body = json!({"member": "4711", "reason": REASON});
+    let problem = erase(&served, "all", &body).await.problem(500, "erased_in_part");
+    let detail = problem["detail"].as_str().unwrap();
+    let erased: u64 = detail.split(' ').next().unwrap().parse().unwrap();
+    let first = rows::number_of(key).unwrap();
+    assert!((30..40).contains(&erased), "{detail}");
+    assert!(
+        detail.contains("1 in all") && detail.ends_with(&format!("the entries {first}")),
+        "{detail}"
+    );
+    // Nothing is left but there, and that was not answered as done.
+    let problem = erase(&served, "all", &body).await.problem(500, "erased_in_part");
+    assert!(
+        problem["detail"].as_str().unwrap().starts_with("0 receipts"),
+        "{problem}"
+    );
+    put(key, row.clone());
+    let done = erase(&served, "all", &body).await;
+    assert_eq!(done.created()["erased"], 40 - erased);
+    assert_eq!(erase(&served, "all", &body).await.body, done.body);
+    erase(&served, "another", &body).await.problem(404, "not_found");
     served.stop().await;
 }
 
