@@ -14,6 +14,7 @@
 //! | [`export`] | a stretch of a log as files: a period for an auditor |
 //! | [`follower`] | rounds of a monitor or mirror, and what they find |
 //! | [`audited`] | a log read from elsewhere, for an audit |
+//! | [`gossip`] | how news of coupons and logs reach every member, pure |
 //! | [`keeper`] | mirrors that a node keeps by itself |
 //! | [`peers`] | calling other members' nodes |
 //! | [`roster`] | who belongs to the federation, and who says so: formats and rules, pure |
@@ -37,6 +38,7 @@ pub mod dir_source;
 mod error;
 pub mod export;
 pub mod follower;
+pub mod gossip;
 pub mod http_source;
 pub mod keeper;
 pub mod message;

@@ -19,6 +19,7 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use sha2::{Digest as _, Sha256};
 
 use super::{LogError, cosignature};
+use crate::credential::PublicKey;
 use crate::primitives::UnixSeconds;
 use crate::primitives::limits::{NOTE_BYTES_MAX, NOTE_SIGNATURES_MAX};
 
@@ -75,6 +76,15 @@ impl VerifierKey {
             key,
             key_id,
         })
+    }
+
+    /// Names a key of a credential's kind.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of(name: impl Into<String>, kind: KeyKind, key: &PublicKey) -> Result<Self, LogError> {
+        let point = VerifyingKey::from_bytes(key.as_bytes());
+        Self::new(name, kind, point.expect("a public key is a point"))
     }
 
     /// Reads the form that [`fmt::Display`] prints: `name+key id+key`.

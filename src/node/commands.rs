@@ -16,6 +16,7 @@ use super::answers::{CampaignView, EntryRef};
 use super::batches::Reservation;
 use super::cosigned::CosignedCheckpoint;
 use super::erasure::Erasures;
+use super::gossiped::GossipedToKeep;
 use super::numbers::NumberGuess;
 use super::receipts::PreparedReceipt;
 use super::requests::Scope;
@@ -85,6 +86,8 @@ pub(super) enum Command {
     },
     /// A version of the federation's roster is to be kept.
     KeepRoster(Box<RosterCommand>),
+    /// What other members have signed is to be kept.
+    KeepGossiped(Box<GossipedToKeep>),
     /// Another log's checkpoint is to be cosigned.
     Witness(Box<ToWitness>),
     /// Writes everything that is kept in memory beside the log, and stops.

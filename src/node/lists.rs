@@ -8,10 +8,10 @@ use crate::credential::status_list::{Status, StatusList, Statuses};
 use crate::ledger::{Event, StatusFlags, StatusListSigned};
 use crate::primitives::{CouponName, UnixSeconds, limits};
 
-use super::NodeError;
 use super::find::sha256;
 use super::pending::Pending;
 use super::writer::Writer;
+use super::{Node, NodeError};
 
 /// A signed list as it is served.
 #[derive(Debug)]
@@ -66,6 +66,26 @@ impl Lists {
             self.due.remove(list);
         }
         due
+    }
+}
+
+impl Node {
+    /// The newest tokens of the node's own lists that were signed in this run: number,
+    /// version, bytes.
+    #[must_use]
+    pub fn signed_lists(&self) -> Vec<(u32, UnixSeconds, Vec<u8>)> {
+        let shared = &self.inner.shared;
+        let lists = shared.lists.read().expect("no holder of this lock panics");
+        let lists = lists.iter();
+        lists
+            .map(|(list, signed)| (*list, signed.issued_at, signed.token.clone()))
+            .collect()
+    }
+
+    /// Changes whenever lists were signed.
+    #[must_use]
+    pub fn lists_signed(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.inner.shared.lists_signed.subscribe()
     }
 }
 
@@ -155,6 +175,8 @@ impl Writer {
             };
             lists.insert(*list, Arc::new(signed));
         }
+        drop(lists);
+        self.shared.lists_signed.send_modify(|times| *times += 1);
     }
 }
 

@@ -274,6 +274,7 @@ impl Writer {
             }),
             campaigns: RwLock::default(),
             lists: RwLock::default(),
+            lists_signed: tokio::sync::watch::Sender::default(),
             next_numbers: Arc::default(),
             erasing: Erasing::default(),
             stopped: RwLock::default(),

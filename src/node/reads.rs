@@ -209,6 +209,12 @@ impl Node {
         *self.inner.shared.keyring.credential.public()
     }
 
+    /// The key that signs its messages to other nodes.
+    #[must_use]
+    pub fn messages_key(&self) -> &crate::credential::SecretKey {
+        &self.inner.shared.keyring.messages
+    }
+
     /// The key that its log's checkpoints are signed with, by the log's name.
     #[must_use]
     pub fn log_key(&self) -> VerifierKey {

@@ -5,25 +5,16 @@
 //! makes them durable with whatever else is in its batch, and the guard file holds
 //! the highest number ever kept, so that with an older store in the place of its own
 //! a node knows that it is behind.
-//!
-//! ```text
-//! value = length u32  sha256 [32]  bytes      (cut into rows of 6 KiB)
-//! ```
-
-use sha2::{Digest as _, Sha256};
 
 use crate::ledger::Refusal;
-use crate::primitives::limits::{ROSTER_BYTES_MAX, ROSTER_ROW_BYTES};
+use crate::primitives::limits::ROSTER_BYTES_MAX;
 use crate::store::{Batch, Engine, StoreError, rows};
 
 use super::commands::{Command, Reply};
 use super::pending::Pending;
 use super::requests::Caller;
 use super::writer::Writer;
-use super::{Node, NodeError};
-
-/// Length and hash before the bytes.
-const HEAD: usize = 36;
+use super::{Node, NodeError, pieces};
 
 /// A version to keep: its bytes were verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,39 +121,15 @@ fn known_request(engine: &dyn Engine, key: [u8; 16], request: [u8; 16]) -> Resul
 }
 
 fn put(batch: &mut Batch, keep: &RosterToKeep) {
-    let mut value = Vec::with_capacity(HEAD + keep.bytes.len());
-    let length = u32::try_from(keep.bytes.len()).expect("checked against ROSTER_BYTES_MAX");
-    value.extend(length.to_be_bytes());
-    value.extend(Sha256::digest(&keep.bytes));
-    value.extend(&keep.bytes);
-    for (part, piece) in (0_u16..).zip(value.chunks(ROSTER_ROW_BYTES)) {
-        batch.put(rows::roster(keep.is_second, keep.version, part), piece);
-    }
+    pieces::put(batch, &keep.bytes, |part| {
+        rows::roster(keep.is_second, keep.version, part)
+    });
 }
 
 fn read(engine: &dyn Engine, is_second: bool, version: u64) -> Result<Option<Vec<u8>>, StoreError> {
-    let row = |part| engine.get(&rows::roster(is_second, version, part));
-    let Some(mut value) = row(0)? else {
-        return Ok(None);
-    };
-    let damaged = || StoreError::Damaged(format!("the rows of the roster's version {version}"));
-    let head = value.first_chunk::<4>().ok_or_else(damaged)?;
-    let length = usize::try_from(u32::from_be_bytes(*head)).map_err(|_| damaged())?;
-    if length > ROSTER_BYTES_MAX {
-        return Err(damaged());
-    }
-    let mut part = 1;
-    while value.len() < HEAD + length {
-        value.extend(row(part)?.filter(|piece| !piece.is_empty()).ok_or_else(damaged)?);
-        part += 1;
-    }
-    // A longer one may have stood there before; its last rows are no part of this.
-    value.truncate(HEAD + length);
-    let bytes = value.split_off(HEAD);
-    if Sha256::digest(&bytes).as_slice() != &value[4..] {
-        return Err(damaged());
-    }
-    Ok(Some(bytes))
+    let key = |part| rows::roster(is_second, version, part);
+    let what = || format!("the rows of the roster's version {version}");
+    pieces::read(engine, ROSTER_BYTES_MAX, key, what)
 }
 
 /// The highest version that the store holds; 0 where there is none.

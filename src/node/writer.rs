@@ -80,6 +80,8 @@ pub(crate) struct Shared {
     pub(super) head: RwLock<Head>,
     pub(super) campaigns: RwLock<BTreeMap<CampaignId, Arc<CampaignView>>>,
     pub(super) lists: RwLock<BTreeMap<u32, Arc<super::lists::SignedList>>>,
+    /// Changes whenever lists were signed.
+    pub(super) lists_signed: tokio::sync::watch::Sender<u64>,
     pub(super) next_numbers: Arc<NextNumbers>,
     pub(super) erasing: Erasing,
     pub(super) stopped: RwLock<Option<String>>,
@@ -413,6 +415,7 @@ impl Writer {
             }
             Command::Erase(erasures) => self.erase(erasures, answers, pending)?,
             Command::KeepRoster(command) => return self.keep_roster(*command, pending),
+            Command::KeepGossiped(keep) => return self.keep_gossiped(*keep, pending),
             Command::Witness(asked) => return self.witness(*asked, pending),
             // They are taken apart before.
             Command::IssueReceipts(_) | Command::Shutdown => return Ok(Reply::Done),

@@ -549,8 +549,9 @@ pub const ANSWER_PIECE_BYTES: usize = 16 * 1024;
 /// take some 600 KB.
 pub const ROSTER_BYTES_MAX: usize = 1024 * 1024;
 
-/// Most bytes of a roster in one row: below [`VALUE_BYTES_MAX`].
-pub const ROSTER_ROW_BYTES: usize = 6 * 1024;
+/// Most bytes in one row of what takes several, as a roster does: below
+/// [`VALUE_BYTES_MAX`].
+pub const PIECE_ROW_BYTES: usize = 6 * 1024;
 
 /// Members of a federation, those that have left included: ten times the largest
 /// that the exchange between nodes is measured with.
@@ -590,9 +591,9 @@ pub const REDEMPTION_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// with its proof.
 pub const REDEMPTION_ANSWER_BYTES_MAX: usize = 256 * 1024;
 
-/// Longest message of gossip: the longest status list with room for its envelope. What
-/// is more goes in several.
-pub const GOSSIP_MESSAGE_BYTES_MAX: usize = 128 * 1024;
+/// Longest message of gossip: the longest item, two status lists that convict their
+/// author, with room for the envelope. What is more goes in several.
+pub const GOSSIP_MESSAGE_BYTES_MAX: usize = GOSSIPED_EVIDENCE_BYTES_MAX + 16 * 1024;
 
 /// Longest request for entries: a few numbers.
 pub const ENTRIES_REQUEST_BYTES_MAX: usize = 4 * 1024;
@@ -620,3 +621,67 @@ pub const CA_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Versions of a roster that are fetched in one go: a decade of monthly ones. The next
 /// go continues.
 pub const ROSTER_STEPS_MAX: usize = 128;
+
+/// Longest evidence that travels: two of the longest status lists.
+pub const GOSSIPED_EVIDENCE_BYTES_MAX: usize = 2 * STATUS_TOKEN_BYTES_MAX + 64;
+
+/// Cosignatures that travel with a checkpoint: as many as a note has signatures, with
+/// the log's own. Quorums of larger federations are policies over fewer witnesses.
+pub const GOSSIPED_COSIGNATURES_MAX: usize = NOTE_SIGNATURES_MAX - 1;
+
+/// Longest checkpoint that travels: all of its cosignatures, with the longest hosts for
+/// names.
+pub const GOSSIPED_CHECKPOINT_BYTES_MAX: usize = NOTE_SIGNATURES_MAX * 416;
+
+/// Items that are kept of one member: 256 status lists of 131,072 coupons, and many
+/// campaigns. What a member may fill others' stores with.
+pub const GOSSIPED_ITEMS_OF_ONE_MAX: usize = 2_048;
+
+/// Bytes of one member's items: as many of usual length, or the longest lists.
+pub const GOSSIPED_BYTES_OF_ONE_MAX: usize = 8 * 1024 * 1024;
+
+/// Kinds that one message of gossip speaks of: those there are, and some to come.
+pub const GOSSIP_KINDS_MAX: usize = 16;
+
+/// Items of one message of gossip: each costs a verification.
+pub const GOSSIP_ITEMS_MAX: usize = 256;
+
+/// Summaries of one message of gossip: of all buckets of two kinds.
+pub const GOSSIP_SUMMARIES_MAX: usize = 128;
+
+/// Items of a kind up to which all are summed up at once, 40 bytes each: above, nodes
+/// first compare the hashes of buckets.
+pub const GOSSIP_SUMMED_UP_MAX: usize = 64;
+
+/// Bytes of summaries in one message: some 1,600 items.
+pub const GOSSIP_SUMMARY_BYTES_MAX: usize = 64 * 1024;
+
+/// Items that are refused before the rest of a message is not looked at.
+pub const GOSSIP_BAD_ITEMS_MAX: usize = 4;
+
+/// Messages of one exchange: at the longest, 40 MB, a new node's first.
+pub const GOSSIP_STEPS_MAX: u32 = 256;
+
+/// Messages of gossip that one peer may send at once: a new node's first exchange.
+pub const GOSSIP_BURST: u32 = 2 * GOSSIP_STEPS_MAX;
+
+/// Messages of gossip that one peer may go on to send in a second: it has some rounds
+/// under way, and hears news.
+pub const GOSSIP_MESSAGES_PER_SECOND: u32 = 8;
+
+/// Peers that are told news at once.
+pub const GOSSIP_FANOUT: usize = 3;
+
+/// Seconds for which an item is news to be passed on at once; afterwards the rounds
+/// bring it.
+pub const GOSSIP_NEWS_SECONDS: u64 = 60;
+
+/// Failures in a row from which on a peer is left out of the choice, and only tried
+/// beside it.
+pub const GOSSIP_FAILURES_MAX: u32 = 2;
+
+/// Messages of gossip that wait to be sent: past it the rounds bring what they had.
+pub const GOSSIP_OUTBOX_MAX: usize = 1_024;
+
+/// Messages of gossip that are under way at a time.
+pub const GOSSIP_SENDS_MAX: usize = 32;

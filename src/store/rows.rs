@@ -14,6 +14,7 @@
 //! | `g` | tag tile number u64 | 128 coupon tags of 32 bytes |
 //! | `k` | which u8, part u8 | the node's own checkpoint with its cosignatures |
 //! | `n` | the register's name | a register's counters |
+//! | `o` | kind u8, id of 16 bytes, part u16 | what other members have signed, brought by gossip |
 //! | `r` | reservation number u64 | a position range reserved, not yet issued |
 //! | `s` | status list number u64, row u16 | status bits |
 //! | `t` | level u8, tile number u64, half u8 | 128 hashes of a Merkle tile |
@@ -53,6 +54,8 @@ pub const TAG_TILE: u8 = b'g';
 pub const COSIGNED: u8 = b'k';
 /// Registers.
 pub const REGISTER: u8 = b'n';
+/// What other members have signed, brought by gossip.
+pub const GOSSIPED: u8 = b'o';
 /// Reserved position ranges.
 pub const RESERVATION: u8 = b'r';
 /// Status bits.
@@ -175,6 +178,20 @@ pub fn roster_version(key: &[u8]) -> Option<u64> {
 #[must_use]
 pub fn roster_request(hash: &[u8; 16]) -> Vec<u8> {
     key(ROSTER, &[&[ROSTER_REQUEST], hash])
+}
+
+/// Key of part `part` of another member's item.
+#[must_use]
+pub fn gossiped(kind: u8, id: &[u8; 16], part: u16) -> Vec<u8> {
+    key(GOSSIPED, &[&[kind], id, &part.to_be_bytes()])
+}
+
+/// Kind, id and part that a key of [`gossiped`] is of; `None` for other keys.
+#[must_use]
+pub fn gossiped_place(key: &[u8]) -> Option<(u8, [u8; 16], u16)> {
+    let (kind, rest) = key.get(1..)?.split_first()?;
+    let (id, part) = rest.split_first_chunk::<16>()?;
+    Some((*kind, *id, u16::from_be_bytes(part.try_into().ok()?)))
 }
 
 /// Key of row `row` of index run `run` on `level`.

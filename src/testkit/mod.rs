@@ -1,5 +1,5 @@
 //! For tests and benches only: engines and disks that fail on demand, the suite that
-//! every engine must pass, and a node of its own. The program itself uses
+//! every engine must pass, a node of its own, and a network that a seed fixes. The program itself uses
 //! nothing of it.
 
 mod dice;
@@ -10,7 +10,9 @@ mod repeats;
 
 pub mod conformance;
 pub mod fuzz;
+pub mod gossip;
 pub mod log;
+pub mod network;
 pub mod node;
 pub mod roster;
 

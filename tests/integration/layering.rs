@@ -29,7 +29,7 @@ const BESIDE: &[(&str, &str)] = &[("http", "web"), ("cli", "server")];
 const PURE: &[&str] = &["encoding", "merkle", "credential", "ledger", "log"];
 
 /// Parts of other rooms that are as pure, and do not reach for rooms that are not.
-const PURE_PARTS: &[&str] = &["federation/roster", "federation/message"];
+const PURE_PARTS: &[&str] = &["federation/roster", "federation/message", "federation/gossip"];
 
 /// What a pure room must not name.
 const IMPURE: &[&str] = &[

@@ -11,6 +11,7 @@ mod erase;
 mod export;
 mod federation;
 mod fuzz;
+mod gossip;
 mod http;
 mod import;
 mod import_core_pos;

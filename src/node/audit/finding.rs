@@ -191,6 +191,8 @@ rules! {
     StoredCosigned = "stored_cosigned", "the node asks its witnesses again; find out what changed the store";
     /// The federation's roster, as this node follows it.
     StoredRoster = "stored_roster", "publish its versions to the node once more; find out what changed the store";
+    /// What gossip has brought of other members cannot be read.
+    StoredGossip = "stored_gossip", "the node fetches it again from other members when it is started; find out what changed the store";
     /// A checkpoint of another log, as this node cosigned it last.
     StoredWitness = "stored_witness", "the guard file counts, and the node goes on from what it says; find out whether the store was restored from a copy, or what changed it";
 }

@@ -64,6 +64,7 @@ use self::source::{Coverage, RawIndex, Source, Spool, StoreSource};
 use self::tags::TagSource;
 use self::workdir::{StoreLock, WorkDir, copy_store};
 use super::cosigned;
+use super::gossiped;
 use super::rosters;
 use super::witnessing::StoredLogs;
 
@@ -446,6 +447,9 @@ fn stored_of_others(
     }
     for wrong in rosters::examine(engine)? {
         findings.store(Rule::StoredRoster, wrong);
+    }
+    for wrong in gossiped::examine(engine)? {
+        findings.store(Rule::StoredGossip, wrong);
     }
     points.extend(own.into_iter().map(|own| SignedPoint {
         source: "a checkpoint in the store that witnesses have cosigned".to_owned(),

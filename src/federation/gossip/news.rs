@@ -1,0 +1,41 @@
+//! What is told at once rather than in the next round: what stops a coupon, and
+//! evidence. That a coupon was used up can wait: its issuer is asked anyway.
+
+use super::held::Stored;
+use super::item::Content;
+use crate::credential::status_list::{Status, StatusListToken};
+use crate::primitives::{UnixSeconds, limits};
+
+/// Whether an item that was new here, in the place of `before`, is news to others.
+pub(super) fn is_news(content: &Content, before: Option<&Stored>, now: UnixSeconds) -> bool {
+    let is_fresh = |at: UnixSeconds| at.distance(now) <= limits::GOSSIP_NEWS_SECONDS;
+    match content {
+        Content::StatusList(token) => {
+            is_fresh(token.list().issued_at) && {
+                let before = before.and_then(|before| StatusListToken::parse(&before.bytes).ok());
+                stops_other_coupons(token, before.as_ref())
+            }
+        }
+        Content::Campaign(campaign) => is_fresh(campaign.content().issued_at),
+        Content::Evidence(_) => true,
+        Content::Checkpoint(..) => false,
+    }
+}
+
+/// Whether a coupon is revoked or suspended that was not before, or the other way
+/// round.
+fn stops_other_coupons(token: &StatusListToken, before: Option<&StatusListToken>) -> bool {
+    let packed = token.list().statuses.packed();
+    let old = before.map_or(&[][..], |before| before.list().statuses.packed());
+    (0..).zip(packed).any(|(at, byte): (usize, &u8)| {
+        let old = old.get(at).copied().unwrap_or_default();
+        let differ = |place: &u8| {
+            let stops = |byte: u8| {
+                let status = byte >> (2 * place) & 3;
+                status == Status::Revoked.number() || status == Status::Suspended.number()
+            };
+            stops(*byte) != stops(old)
+        };
+        *byte != old && (0..4).any(|place| differ(&place))
+    })
+}

@@ -1,0 +1,4 @@
+//! Gossip: over a simulated network, from seeds; and what is kept of it.
+
+mod durable;
+mod simulated;
