@@ -1,6 +1,7 @@
 //! Coupon tags beside the log, and things that may stand in a log once only.
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
 use std::io;
 use std::ops::ControlFlow;
 
@@ -127,28 +128,46 @@ impl<'a> TagReader<'a> {
     }
 }
 
+/// Fingerprints that lie together: one vector of all of them would take twice their
+/// room whenever it grows.
+const PIECE_LEN: usize = 1 << 20;
+
 /// The first 8 bytes of what may stand only once: 8 bytes of memory each.
 /// What looks doubled is looked at again, whole.
 #[derive(Default)]
 pub(super) struct Fingerprints {
-    all: Vec<u64>,
+    /// All but the last one have `PIECE_LEN`.
+    pieces: Vec<Vec<u64>>,
 }
 
-keep!(Fingerprints { all });
+keep!(Fingerprints { pieces });
 
 impl Fingerprints {
     pub fn add(&mut self, bytes: &[u8]) {
-        self.all.push(fingerprint(bytes));
+        match self.pieces.last_mut().filter(|piece| piece.len() < PIECE_LEN) {
+            Some(piece) => piece.push(fingerprint(bytes)),
+            None => self.pieces.push(vec![fingerprint(bytes)]),
+        }
     }
 
     /// Those that stand more than once.
     pub fn doubled(mut self) -> HashSet<u64> {
-        self.all.sort_unstable();
-        self.all
-            .windows(2)
-            .filter(|pair| pair[0] == pair[1])
-            .map(|pair| pair[0])
-            .collect()
+        self.pieces.iter_mut().for_each(|piece| piece.sort_unstable());
+        let mut rests: Vec<_> = self.pieces.iter().map(|piece| piece.iter().copied()).collect();
+        let heads = rests.iter_mut().enumerate();
+        let mut heads: BinaryHeap<_> = heads
+            .filter_map(|(at, rest)| Some(Reverse((rest.next()?, at))))
+            .collect();
+        let (mut doubled, mut last) = (HashSet::new(), None);
+        while let Some(Reverse((least, at))) = heads.pop() {
+            if last.replace(least) == Some(least) {
+                doubled.insert(least);
+            }
+            if let Some(next) = rests[at].next() {
+                heads.push(Reverse((next, at)));
+            }
+        }
+        doubled
     }
 }
 
@@ -231,4 +250,25 @@ fn each(engine: &dyn Engine, mut visit: impl FnMut(u64, &Tag)) -> Result<(), Sto
         }
         ControlFlow::Continue(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_twice_is_found_within_a_piece_and_across_them() {
+        let mut seen = Fingerprints::default();
+        let len = PIECE_LEN as u64;
+        for n in 0..2 * len + 7 {
+            // Spread out, as hashes are.
+            seen.add(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+        }
+        for n in [0, 5, len - 1, 2 * len + 3] {
+            seen.add(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+        }
+        assert_eq!(seen.pieces.len(), 3);
+        assert_eq!(seen.doubled().len(), 4);
+        assert!(Fingerprints::default().doubled().is_empty());
+    }
 }
