@@ -8,6 +8,7 @@ use data_encoding::BASE64URL_NOPAD;
 use subtle::ConstantTimeEq as _;
 
 use crate::credential::{ReceiptStub, Signed};
+use crate::ledger::Place;
 use crate::node::Scope;
 use crate::node::access::{AccessKey, Role};
 use crate::primitives::Register;
@@ -95,6 +96,18 @@ impl Identity {
                 format!("this key is bound to register {own}, the call is about another"),
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses a till that reads a redemption of another register, or of a partner.
+    pub fn check_place(&self, place: &Place) -> Result<(), Problem> {
+        match (place, self.key.role.register()) {
+            (Place::Register(register), _) => self.check_register(register),
+            (Place::Partner { .. }, None) => Ok(()),
+            (Place::Partner { .. }, Some(own)) => Err(Problem::new(
+                "register_mismatch",
+                format!("this key is bound to register {own}, this redemption was made by a partner"),
+            )),
         }
     }
 

@@ -11,7 +11,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
 use crate::encoding::qr_text::QrTextError;
-use crate::ledger::Refusal;
+use crate::ledger::{Place, Refusal};
 use crate::node::NodeError;
 use crate::primitives::UnixSeconds;
 use crate::store::StoreError;
@@ -204,12 +204,14 @@ impl From<Refusal> for Problem {
             Refusal::CouponUsedUp(taken) => {
                 let used_at = rfc3339(taken.at);
                 let detail = format!(
-                    "this coupon is used up: last redeemed at {used_at} at register {}",
-                    taken.register
+                    "this coupon is used up: last redeemed at {used_at} at {}",
+                    taken.place_said()
                 );
-                Self::new(code, detail)
-                    .with("used_at", used_at)
-                    .with("used_register", taken.register.as_str())
+                let problem = Self::new(code, detail).with("used_at", used_at);
+                match &taken.place {
+                    Place::Register(register) => problem.with("used_register", register.as_str()),
+                    Place::Partner { .. } => problem.with("used_redeemer", taken.redeemer.as_str()),
+                }
             }
             Refusal::TermsNotSupported(numbers) => plain().with("terms", numbers.clone()),
             Refusal::BasketBelowMinimum { minimum, total } => plain()

@@ -52,7 +52,8 @@ fn a_used_coupon_says_when_and_where() {
         redemption: RedemptionId([1; 16]),
         entry: 9,
         at: UnixSeconds(1_772_896_869),
-        register: Register::new("shop1-lane3").unwrap(),
+        redeemer: "did:web:coop.example".to_owned(),
+        place: Place::Register(Register::new("shop1-lane3").unwrap()),
     };
     let problem = Problem::from(Refusal::CouponUsedUp(taken)).to_json();
     assert_eq!(problem["used_at"], "2026-03-07T15:21:09Z");

@@ -340,7 +340,7 @@ fn place(state: &HttpState, request: &HttpRequest, asked: Inclusion) -> Result<(
             let identity = Identity::of(state, request, May::Read)?;
             let id = RedemptionId::parse(&id).ok_or_else(|| absent("there is no such redemption"))?;
             let view = state.node.redemption(id)?;
-            identity.check_register(&view.register)?;
+            identity.check_place(&view.place)?;
             Ok((view.made.entry.index, true))
         }
         (None, None, None, Some(name)) => {

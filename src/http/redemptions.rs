@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, get, post};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::ledger::Place;
 use crate::node::{RedemptionAnswer, RedemptionRequest, RedemptionView, ReversalRequest};
 use crate::primitives::RedemptionId;
 
@@ -86,7 +87,14 @@ struct RedemptionViewBody {
     currency: Letters,
     /// What the customer's basket came to.
     basket_total: Money,
-    register: RegisterName,
+    /// The register that made it; absent where a partner did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    register: Option<RegisterName>,
+    /// `did:web` of the partner that made it, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    redeemer: Option<String>,
     redeemed_at: Time,
     /// How much of it has been reversed.
     reversed: Money,
@@ -104,7 +112,11 @@ impl From<RedemptionView> for RedemptionViewBody {
             campaign: CampaignRef(view.campaign),
             currency: Letters(view.currency),
             basket_total: Money(view.basket_total),
-            register: RegisterName(view.register),
+            redeemer: match &view.place {
+                Place::Register(_) => None,
+                Place::Partner { .. } => Some(view.redeemer),
+            },
+            register: view.place.register().cloned().map(RegisterName),
             redeemed_at: Time(view.at),
             reversed: Money(view.reversed),
             proof: None,
@@ -194,7 +206,7 @@ pub async fn get_redemption(
 ) -> Result<HttpResponse, Problem> {
     let identity = Identity::of(&state, &request, May::Read)?;
     let view = state.node.redemption(id_of(&id)?)?;
-    identity.check_register(&view.register)?;
+    identity.check_place(&view.place)?;
     let proof = WithProof::of(&state, &request, view.made.entry)?;
     let body = RedemptionViewBody { proof, ..view.into() };
     Ok(negotiate::json(StatusCode::OK, &body))

@@ -21,7 +21,10 @@ use super::event::{
     Answers, BatchIssued, CampaignSigned, Event, Genesis, Mark, ReceiptErased, ReceiptIssued, Redeemed,
     Reversed, StatusListSigned, StatusSet, StatusTarget,
 };
+use super::partner::Place;
 use super::revocation::NewStatus;
+
+mod partner;
 
 /// Why an entry's body is not an event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,8 +45,8 @@ const MARK_IMPORT: u8 = Mark::Import as u8;
 #[must_use]
 pub fn kind_has_tag(kind: u64) -> Option<bool> {
     match kind {
-        0 | 1 | 2 | 6 | 7 => Some(false),
-        3..=5 | 8 => Some(true),
+        0 | 1 | 2 | 6 | 7 | 15 => Some(false),
+        3..=5 | 8..=14 => Some(true),
         _ => None,
     }
 }
@@ -62,11 +65,20 @@ impl Event {
             Self::CampaignSigned(_) => 1,
             Self::BatchIssued(_) => 2,
             Self::ReceiptIssued(_) => ReceiptIssued::KIND,
-            Self::Redeemed(_) => 4,
-            Self::Reversed(_) => 5,
+            Self::Redeemed(redeemed) => match redeemed.place {
+                Place::Register(_) => 4,
+                Place::Partner { .. } => 13,
+            },
+            Self::Reversed(Reversed { partner: None, .. }) => 5,
+            Self::Reversed(_) => 14,
             Self::StatusSet(_) => 6,
             Self::StatusListSigned(_) => 7,
             Self::ReceiptErased(_) => 8,
+            Self::Intent(_) => 9,
+            Self::RedeemerHalf(_) => 10,
+            Self::IntentEnded(_) => 11,
+            Self::CancelWished(_) => 12,
+            Self::RequestCancelled(_) => 15,
         }
     }
 
@@ -110,8 +122,19 @@ impl Event {
                 write_optional(out, receipt.at, write_time);
                 write_answers(out, answers);
             }
-            Self::Redeemed(redeemed) => write_redeemed(out, redeemed, answers),
-            Self::Reversed(reversed) => write_reversed(out, reversed, answers),
+            Self::Redeemed(redeemed) => match &redeemed.place {
+                Place::Register(register) => write_redeemed(out, redeemed, register, answers),
+                Place::Partner { request_id } => partner::write_redeemed_for(out, redeemed, *request_id),
+            },
+            Self::Reversed(reversed) => match &reversed.partner {
+                None => write_reversed(out, reversed, answers),
+                Some(call) => partner::write_reversed_for(out, reversed, call),
+            },
+            Self::Intent(intent) => partner::write_intent(out, intent, answers),
+            Self::RedeemerHalf(half) => partner::write_half(out, half, answers),
+            Self::IntentEnded(ended) => partner::write_ended(out, ended, answers),
+            Self::CancelWished(wished) => partner::write_cancel_wished(out, wished, answers),
+            Self::RequestCancelled(cancelled) => partner::write_cancelled(out, cancelled, salt),
             Self::StatusSet(set) => {
                 write::head(out, write::ARRAY, 5);
                 write_target(out, &set.target);
@@ -169,6 +192,13 @@ impl Event {
             6 => status_set(body)?,
             7 => (status_list_signed(body)?, None),
             8 => receipt_erased(body)?,
+            9 => partner::intent(body)?,
+            10 => partner::half(body)?,
+            11 => partner::ended(body)?,
+            12 => partner::cancel_wished(body)?,
+            13 => (partner::redeemed_for(body)?, None),
+            14 => (partner::reversed_for(body)?, None),
+            15 => (partner::cancelled(body)?, None),
             _ => return Err(BodyError::UnknownKind(kind)),
         })
     }
@@ -189,7 +219,7 @@ fn write_batch(out: &mut Vec<u8>, batch: &BatchIssued, answers: Option<&Answers>
     write::bytes(out, &salt);
 }
 
-fn write_redeemed(out: &mut Vec<u8>, redeemed: &Redeemed, answers: Option<&Answers>) {
+fn write_redeemed(out: &mut Vec<u8>, redeemed: &Redeemed, register: &Register, answers: Option<&Answers>) {
     write::head(out, write::ARRAY, 18);
     write::bytes(out, &redeemed.id.0);
     write::bytes(out, &redeemed.tag.0);
@@ -201,7 +231,7 @@ fn write_redeemed(out: &mut Vec<u8>, redeemed: &Redeemed, answers: Option<&Answe
     write_amount(out, redeemed.basket_total);
     write::text(out, &redeemed.issuer);
     write::text(out, &redeemed.redeemer);
-    write::text(out, redeemed.register.as_str());
+    write::text(out, register.as_str());
     write::bytes(out, &redeemed.request.0);
     write::bytes(out, &redeemed.previous.0);
     write::uint(out, u64::from(redeemed.uses_after));
@@ -403,7 +433,7 @@ fn redeemed(body: &Value) -> Read<Answered> {
         basket_total: read_amount(basket_total)?,
         issuer: as_text(issuer, "redemption: issuer")?.to_owned(),
         redeemer: as_text(redeemer, "redemption: redeemer")?.to_owned(),
-        register: read_register(register)?,
+        place: Place::Register(read_register(register)?),
         request: Digest(as_byte_array(request, "redemption: request of 32 bytes")?),
         previous: Digest(as_byte_array(previous, "redemption: previous of 32 bytes")?),
         uses_after: as_int(uses, "redemption: uses")?,
@@ -445,6 +475,7 @@ fn reversed(body: &Value) -> Read<Answered> {
         reversed_after: read_amount(reversed)?,
         used_up: read_bool(used_up)?,
         at: as_optional(at, |value| read_time(value, "reversal: at"))?,
+        partner: None,
     };
     Ok((Event::Reversed(event), read_answers(answers)?))
 }

@@ -5,6 +5,7 @@ use crate::primitives::{
     Amount, CampaignId, CouponName, Digest, KeyId, Position, RedemptionId, Register, Tag, UnixSeconds,
 };
 
+use super::partner::{CancelWished, Intent, IntentEnded, Place, RedeemerHalf, RequestCancelled};
 use super::revocation::NewStatus;
 
 /// The three keyed hashes of an entry that answers a request (formats,
@@ -101,7 +102,8 @@ pub struct ReceiptIssued {
     pub at: Option<UnixSeconds>,
 }
 
-/// A coupon was redeemed at its issuer: both halves in one entry.
+/// A coupon was redeemed. At a register of its issuer's one entry is both halves;
+/// for a partner it is the issuer half, of a kind of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redeemed {
     /// The redemption's identity.
@@ -124,8 +126,8 @@ pub struct Redeemed {
     pub issuer: String,
     /// `did:web` of the co-op that redeemed it.
     pub redeemer: String,
-    /// Where it was redeemed.
-    pub register: Register,
+    /// Who asked.
+    pub place: Place,
     /// SHA-256 of the request.
     pub request: Digest,
     /// Hash of the coupon's latest earlier entry, zero for the first.
@@ -175,6 +177,19 @@ pub struct Reversed {
     pub used_up: bool,
     /// The time that counts, where it is not the entry's time.
     pub at: Option<UnixSeconds>,
+    /// The partner that asked, where it was one.
+    pub partner: Option<PartnerCall>,
+}
+
+/// A partner's request that an entry answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartnerCall {
+    /// `did:web` of the co-op that asked.
+    pub redeemer: String,
+    /// The request's identity, as that co-op drew it.
+    pub request_id: RedemptionId,
+    /// SHA-256 of the request.
+    pub request: Digest,
 }
 
 /// What a change of status is about.
@@ -237,9 +252,9 @@ pub enum Event {
     BatchIssued(BatchIssued),
     /// Kind 3.
     ReceiptIssued(ReceiptIssued),
-    /// Kind 4.
+    /// Kind 4; for a partner kind 13.
     Redeemed(Redeemed),
-    /// Kind 5.
+    /// Kind 5; for a partner kind 14.
     Reversed(Reversed),
     /// Kind 6.
     StatusSet(StatusSet),
@@ -247,6 +262,16 @@ pub enum Event {
     StatusListSigned(StatusListSigned),
     /// Kind 8.
     ReceiptErased(ReceiptErased),
+    /// Kind 9.
+    Intent(Intent),
+    /// Kind 10.
+    RedeemerHalf(RedeemerHalf),
+    /// Kind 11.
+    IntentEnded(IntentEnded),
+    /// Kind 12.
+    CancelWished(CancelWished),
+    /// Kind 15.
+    RequestCancelled(RequestCancelled),
 }
 
 /// An event in its place in the log.

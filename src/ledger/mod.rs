@@ -12,6 +12,7 @@
 mod body;
 mod campaign;
 mod event;
+mod partner;
 mod receipt;
 mod redemption;
 mod refusal;
@@ -25,11 +26,15 @@ mod model_tests;
 pub use body::{BodyError, kind_has_tag};
 pub use campaign::{BatchOrder, CampaignDraft};
 pub use event::{
-    Answers, BatchIssued, CampaignSigned, Event, Genesis, Mark, ReceiptErased, ReceiptIssued, Recorded,
-    Redeemed, Reversed, StatusListSigned, StatusSet, StatusTarget,
+    Answers, BatchIssued, CampaignSigned, Event, Genesis, Mark, PartnerCall, ReceiptErased, ReceiptIssued,
+    Recorded, Redeemed, Reversed, StatusListSigned, StatusSet, StatusTarget,
+};
+pub use partner::{
+    CancelWished, End, Intent, IntentEnded, IssuerHalf, Place, RedeemerHalf, RequestCancelled, Reverses,
+    Wish, half_id,
 };
 pub use receipt::{ReceiptDraft, WrittenDraft, check_line, own_time};
-pub use redemption::{Basket, Presented, Quote, RedemptionOrder, ReversalOrder};
+pub use redemption::{Asked, Basket, Presented, Quote, RedemptionOrder, ReversalOrder};
 pub use refusal::{Refusal, TakenBy};
 pub use revocation::{NewStatus, StatusDecision, StatusOrder};
 pub use state::{CampaignState, CouponState, RedemptionState, RegisterState, State, StatusFlags};

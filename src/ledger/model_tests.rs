@@ -319,7 +319,7 @@ impl Run {
         let order = RedemptionOrder {
             id: redemption_id(self.log.len()),
             coupon: issued.presented.clone(),
-            register: Register::new("lane").unwrap(),
+            asked: Asked::Here(Register::new("lane").unwrap()),
             basket: Basket {
                 total: cents(basket),
                 currency: euro(),
@@ -360,6 +360,7 @@ impl Run {
             amount: part.map(cents),
             give_back,
             at: None,
+            partner: None,
         };
         let granted = &self.granted[at];
         let terms = &self.terms[self.coupons[granted.coupon].campaign];
@@ -566,7 +567,8 @@ fn apply(
             name: redeemed.name,
             coupon_amount: own,
             campaign: redeemed.campaign,
-            register: redeemed.register.clone(),
+            redeemer: redeemed.redeemer.clone(),
+            place: redeemed.place.clone(),
             at: UnixSeconds(now),
             amount: redeemed.amount,
             reversed: Amount::ZERO,

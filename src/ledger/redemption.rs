@@ -6,7 +6,8 @@ use crate::primitives::{
     Amount, CampaignId, CouponName, Currency, Digest, RedemptionId, Register, Tag, UnixSeconds,
 };
 
-use super::event::{Mark, Redeemed, Reversed};
+use super::event::{Mark, PartnerCall, Redeemed, Reversed};
+use super::partner::Place;
 use super::refusal::Refusal;
 use super::state::{CampaignState, CouponState, State};
 
@@ -40,15 +41,29 @@ pub struct Basket {
     pub currency: Currency,
 }
 
-/// A redemption that a till asks for.
+/// Who asks for a redemption.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A register of this co-op.
+    Here(Register),
+    /// A partner.
+    By {
+        /// `did:web` of the co-op.
+        redeemer: String,
+        /// The request's identity, as that co-op drew it.
+        request_id: RedemptionId,
+    },
+}
+
+/// A redemption that a till or a partner asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RedemptionOrder {
     /// The redemption's identity.
     pub id: RedemptionId,
     /// The coupon.
     pub coupon: Presented,
-    /// The register that asks.
-    pub register: Register,
+    /// Who asks.
+    pub asked: Asked,
     /// The basket.
     pub basket: Basket,
     /// How much of a stored value; for other benefits what the till computed.
@@ -83,6 +98,8 @@ pub struct ReversalOrder {
     pub give_back: bool,
     /// The time that counts, where it is not now.
     pub at: Option<UnixSeconds>,
+    /// The partner that asks, if it is one.
+    pub partner: Option<PartnerCall>,
 }
 
 /// Uses a coupon has under `terms`; `None` where they are not limited.
@@ -139,7 +156,14 @@ impl State {
             });
         }
         let imported = order.at.is_some();
-        let quote = self.quote_at(&order.coupon, &order.basket, order.amount, at, imported)?;
+        let (redeemer, place) = match &order.asked {
+            Asked::Here(register) => (&self.did, Place::Register(register.clone())),
+            Asked::By { redeemer, request_id } => {
+                let request_id = *request_id;
+                (redeemer, Place::Partner { request_id })
+            }
+        };
+        let quote = self.quote_at(&order.coupon, &order.basket, order.amount, redeemer, at, imported)?;
         let uses_after = coupon.uses.saturating_add(1);
         let spent_after = coupon
             .spent
@@ -155,8 +179,8 @@ impl State {
             amount: quote.amount,
             basket_total: order.basket.total,
             issuer: self.did.clone(),
-            redeemer: self.did.clone(),
-            register: order.register.clone(),
+            redeemer: redeemer.clone(),
+            place,
             request: order.request,
             previous: coupon.last_entry,
             uses_after,
@@ -181,7 +205,7 @@ impl State {
         amount: Option<Amount>,
         at: UnixSeconds,
     ) -> Result<Quote, Refusal> {
-        self.quote_at(presented, basket, amount, at, false)
+        self.quote_at(presented, basket, amount, &self.did, at, false)
     }
 
     /// The same; `imported` for what has happened already.
@@ -190,6 +214,7 @@ impl State {
         presented: &Presented,
         basket: &Basket,
         amount: Option<Amount>,
+        redeemer: &str,
         at: UnixSeconds,
         imported: bool,
     ) -> Result<Quote, Refusal> {
@@ -198,7 +223,7 @@ impl State {
         self.check_status(presented, campaign, &coupon)?;
         check_dates(presented, campaign, at)?;
         campaign.check_enforced()?;
-        self.check_redeemer(campaign)?;
+        check_redeemer(campaign, redeemer)?;
         check_basket(campaign, basket)?;
         let benefit = match amount {
             // A till does not use up a coupon for nothing. Where it was done, the
@@ -247,13 +272,6 @@ impl State {
         }
     }
 
-    fn check_redeemer(&self, campaign: &CampaignState) -> Result<(), Refusal> {
-        match &campaign.terms.redeemers {
-            Some(redeemers) if !redeemers.contains(&self.did) => Err(Refusal::RedeemerNotAllowed),
-            _ => Ok(()),
-        }
-    }
-
     /// Decides a reversal.
     ///
     /// # Errors
@@ -264,6 +282,17 @@ impl State {
             .redemptions
             .get(&order.redemption)
             .ok_or(Refusal::RedemptionUnknown)?;
+        let asks = order
+            .partner
+            .as_ref()
+            .map_or(&self.did, |partner| &partner.redeemer);
+        if *asks != redemption.redeemer {
+            return Err(match &order.partner {
+                // To others it is not even there.
+                Some(_) => Refusal::RedemptionUnknown,
+                None => Refusal::MadeElsewhere(redemption.redeemer.clone()),
+            });
+        }
         let campaign = self.campaign(&redemption.campaign)?;
         let window = campaign.terms.reversal_window_seconds;
         if let Some(until) = window.map(|seconds| redemption.at.plus(seconds))
@@ -316,7 +345,17 @@ impl State {
             reversed_after: redemption.reversed.plus(amount).unwrap_or(redemption.amount),
             used_up: is_used_up(&campaign.terms, redemption.coupon_amount, uses_after, spent_after),
             at: order.at.filter(|at| *at != now),
+            partner: order.partner.clone(),
         })
+    }
+}
+
+fn check_redeemer(campaign: &CampaignState, did: &str) -> Result<(), Refusal> {
+    match &campaign.terms.redeemers {
+        Some(redeemers) if !redeemers.iter().any(|redeemer| redeemer == did) => {
+            Err(Refusal::RedeemerNotAllowed)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::encoding::cbor;
+use crate::ledger::Asked;
 use crate::ledger::{Event, Recorded, StatusFlags};
 
 const START: u64 = 1_000_000;
@@ -67,7 +68,7 @@ fn order(change: impl FnOnce(&mut RedemptionOrder)) -> RedemptionOrder {
             not_before: None,
             not_after: UnixSeconds(END),
         },
-        register: Register::new("lane-1").unwrap(),
+        asked: Asked::Here(Register::new("lane-1").unwrap()),
         basket: Basket {
             total: cents(1_000),
             currency: euro(),
@@ -263,7 +264,8 @@ fn redeemed(benefit: Benefit) -> State {
             name: event.name,
             coupon_amount: None,
             campaign: CAMPAIGN,
-            register: event.register.clone(),
+            redeemer: event.redeemer.clone(),
+            place: event.place.clone(),
             at: UnixSeconds(NOW),
             amount: event.amount,
             reversed: Amount::ZERO,
@@ -291,6 +293,7 @@ fn reversal(change: impl FnOnce(&mut ReversalOrder)) -> ReversalOrder {
         amount: None,
         give_back: false,
         at: None,
+        partner: None,
     };
     change(&mut order);
     order

@@ -1,7 +1,8 @@
 //! Why the domain says no. Each refusal has a stable code; what a till should
 //! do about it stands beside the code in the HTTP floor.
 
-use crate::primitives::{Amount, RedemptionId, Register, UnixSeconds, limits};
+use super::partner::Place;
+use crate::primitives::{Amount, RedemptionId, UnixSeconds, limits};
 
 /// The use that stands in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,8 +13,21 @@ pub struct TakenBy {
     pub entry: u64,
     /// When it was made.
     pub at: UnixSeconds,
-    /// At which register.
-    pub register: Register,
+    /// `did:web` of the co-op that redeemed it.
+    pub redeemer: String,
+    /// Who asked.
+    pub place: Place,
+}
+
+impl TakenBy {
+    /// Where it was, in words.
+    #[must_use]
+    pub fn place_said(&self) -> String {
+        match &self.place {
+            Place::Register(register) => format!("register {register}"),
+            Place::Partner { .. } => self.redeemer.clone(),
+        }
+    }
 }
 
 /// A well-formed request that breaks a rule of the domain.
@@ -67,7 +81,7 @@ pub enum Refusal {
     #[error("this coupon is suspended")]
     CouponSuspended,
     /// Nothing is left of it.
-    #[error("this coupon is used up: last redeemed at {at} (seconds since 1970) at register {register}", at = .0.at, register = .0.register)]
+    #[error("this coupon is used up: last redeemed at {at} (seconds since 1970) at {place}", at = .0.at, place = .0.place_said())]
     CouponUsedUp(TakenBy),
     /// The campaign names its redeemers, and this co-op is not among them.
     #[error("this campaign's coupons are not redeemable at this co-op")]
@@ -111,6 +125,24 @@ pub enum Refusal {
         /// What is left.
         left: Amount,
     },
+    /// A request first seen after its time.
+    #[error("this request came after its time, {0} (seconds since 1970), and has no effect")]
+    RequestExpired(UnixSeconds),
+    /// A request that was cancelled before it came.
+    #[error("this request was cancelled, and has no effect")]
+    RequestCancelled,
+    /// A partner used a request's identity for another request.
+    #[error("this request's identity belongs to another request of the same co-op")]
+    RequestReused,
+    /// Only who made a redemption reverses it.
+    #[error("this redemption was made by {0}, which alone can reverse it")]
+    MadeElsewhere(String),
+    /// An intent has ended, or is not there.
+    #[error("there is no redemption at a partner under way with this identity")]
+    NoIntent,
+    /// What the issuer recorded is not what was asked.
+    #[error("the issuer's half differs from what was asked, in {0}")]
+    HalfDiffers(&'static str),
     /// One sale, too many coupons.
     #[error("this sale has redeemed as many coupons as one sale may")]
     TooManyCoupons,
@@ -194,6 +226,12 @@ impl Refusal {
             Self::AmountDiffers { .. } => "amount_differs",
             Self::AmountTooLarge { .. } => "amount_too_large",
             Self::BudgetExhausted { .. } => "budget_exhausted",
+            Self::RequestExpired(_) => "request_expired",
+            Self::RequestCancelled => "request_cancelled",
+            Self::RequestReused => "request_id_reused",
+            Self::MadeElsewhere(_) => "made_elsewhere",
+            Self::NoIntent => "redemption_unknown",
+            Self::HalfDiffers(_) => "half_differs",
             Self::TooManyCoupons => "too_many_coupons",
             Self::RedemptionUnknown => "redemption_unknown",
             Self::ReversalTooLarge { .. } => "reversal_too_large",

@@ -8,6 +8,7 @@ use crate::primitives::{
 };
 
 use super::event::{BatchIssued, Event, Recorded, Redeemed, Reversed};
+use super::partner::Place;
 use super::refusal::{Refusal, TakenBy};
 use super::revocation::NewStatus;
 
@@ -137,8 +138,10 @@ pub struct RedemptionState {
     pub coupon_amount: Option<Amount>,
     /// The campaign.
     pub campaign: CampaignId,
-    /// The register that made it.
-    pub register: Register,
+    /// `did:web` of the co-op that made it.
+    pub redeemer: String,
+    /// Who asked for it.
+    pub place: Place,
     /// The time that counts.
     pub at: UnixSeconds,
     /// The benefit granted.
@@ -234,7 +237,13 @@ impl State {
     pub fn apply(&mut self, recorded: &Recorded, campaign: Option<CampaignState>) {
         let index = recorded.index;
         match &recorded.event {
-            Event::Genesis(_) | Event::ReceiptErased(_) => {}
+            Event::Genesis(_)
+            | Event::ReceiptErased(_)
+            | Event::Intent(_)
+            | Event::RedeemerHalf(_)
+            | Event::IntentEnded(_)
+            | Event::CancelWished(_)
+            | Event::RequestCancelled(_) => {}
             Event::CampaignSigned(signed) => {
                 if let Some(campaign) = campaign {
                     self.campaigns.entry(signed.id).or_insert(campaign);
@@ -299,7 +308,8 @@ impl State {
             redemption: redeemed.id,
             entry: recorded.index,
             at,
-            register: redeemed.register.clone(),
+            redeemer: redeemed.redeemer.clone(),
+            place: redeemed.place.clone(),
         };
         self.coupons.insert(
             redeemed.name,

@@ -89,7 +89,7 @@ fn redeemed(amount: i64) -> Event {
         basket_total: cents(1_000),
         issuer: String::new(),
         redeemer: String::new(),
-        register: Register::new("lane-1").unwrap(),
+        place: Place::Register(Register::new("lane-1").unwrap()),
         request: Digest::default(),
         previous: Digest::default(),
         uses_after: 1,
@@ -117,6 +117,7 @@ fn reversed(amount: i64) -> Event {
         reversed_after: cents(amount),
         used_up: false,
         at: None,
+        partner: None,
     })
 }
 
@@ -258,7 +259,8 @@ fn a_redemption_is_known_by_its_coupon_until_it_is_reversed() {
             name: at,
             coupon_amount: None,
             campaign: CAMPAIGN,
-            register: Register::new("lane-1").unwrap(),
+            redeemer: String::new(),
+            place: Place::Register(Register::new("lane-1").unwrap()),
             at: NOW,
             amount: cents(100),
             reversed: Amount::ZERO,

@@ -6,7 +6,7 @@ use crate::credential::Terms;
 use crate::credential::details::ReceiptDetails;
 use crate::encoding::cbor_read::Reader;
 use crate::encoding::cbor_write;
-use crate::ledger::{Event, Mark, Quote, Recorded};
+use crate::ledger::{Event, Mark, Place, Quote, Recorded};
 use crate::primitives::{
     Amount, CampaignId, CouponName, Currency, Digest, RedemptionId, Register, Tag, UnixSeconds, limits,
 };
@@ -142,8 +142,10 @@ pub struct RedemptionView {
     pub currency: Currency,
     /// The basket's total.
     pub basket_total: Amount,
-    /// Where it was made.
-    pub register: Register,
+    /// Who asked for it.
+    pub place: Place,
+    /// `did:web` of the co-op that made it.
+    pub redeemer: String,
     /// When it was made.
     pub at: UnixSeconds,
     /// How much of it has been reversed.

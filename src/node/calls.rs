@@ -8,8 +8,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::credential::{Campaign, Content};
 use crate::ledger::{
-    Answers, Basket, BatchOrder, CampaignDraft, Event, NewStatus, Quote, Recorded, RedemptionOrder, Refusal,
-    ReversalOrder, StatusTarget,
+    Answers, Asked, Basket, BatchOrder, CampaignDraft, Event, NewStatus, Place, Quote, Recorded,
+    RedemptionOrder, Refusal, ReversalOrder, StatusTarget,
 };
 use crate::primitives::{
     Amount, CampaignId, CouponName, Digest, RedemptionId, Register, UnixSeconds, limits,
@@ -376,7 +376,7 @@ impl Node {
         let order = RedemptionOrder {
             id: RedemptionId(shared.entropy.bytes()),
             coupon,
-            register: request.register,
+            asked: Asked::Here(request.register),
             basket: request.basket,
             amount: request.amount,
             request: caller.request,
@@ -398,15 +398,16 @@ impl Node {
         let (redemption, _) = shared
             .redemption(request.redemption)?
             .ok_or(NodeError::NotFound("there is no such redemption"))?;
-        if matches!(&caller.scope, Scope::Register(own) if *own != redemption.register) {
+        let Place::Register(register) = &redemption.place else {
+            return Err(Refusal::MadeElsewhere(redemption.redeemer).into());
+        };
+        if matches!(&caller.scope, Scope::Register(own) if own != register) {
             return Err(NodeError::Forbidden(
                 "a till reverses redemptions of its own register; the office reverses any",
             ));
         }
         let call = Call::Reversal(request.redemption);
-        let reference = shared
-            .hasher
-            .reference(&redemption.register, &call, &request.till_reference);
+        let reference = shared.hasher.reference(register, &call, &request.till_reference);
         let answers = shared.hasher.answers(caller, Some(reference));
         let order = ReversalOrder {
             id: RedemptionId(shared.entropy.bytes()),
@@ -414,6 +415,7 @@ impl Node {
             amount: request.amount,
             give_back: request.give_back,
             at: None,
+            partner: None,
         };
         let command = Command::Reverse {
             order,

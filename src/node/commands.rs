@@ -9,7 +9,7 @@ use crate::ledger::{
     Answers, BatchOrder, Mark, Presented, Quote, Recorded, RedemptionOrder, ReversalOrder, StatusTarget,
 };
 use crate::log::NoteSignature;
-use crate::primitives::{Amount, Digest, Tag, UnixSeconds};
+use crate::primitives::{Amount, Digest, RedemptionId, Tag, UnixSeconds};
 
 use super::NodeError;
 use super::answers::{CampaignView, EntryRef};
@@ -17,6 +17,8 @@ use super::batches::Reservation;
 use super::cosigned::CosignedCheckpoint;
 use super::erasure::Erasures;
 use super::gossiped::GossipedToKeep;
+use super::halves::{PartnerOutcome, ServeCommand};
+use super::intents::{BeginIntent, Ending};
 use super::numbers::NumberGuess;
 use super::receipts::PreparedReceipt;
 use super::requests::Scope;
@@ -67,6 +69,17 @@ pub(super) enum Command {
         amount: Option<Amount>,
     },
     Redeem(RedemptionOrder),
+    /// A redemption at a partner, or its reversal, begins.
+    BeginIntent(Box<BeginIntent>),
+    /// Issuers have answered.
+    EndIntents(Vec<(RedemptionId, Ending)>),
+    /// A sale was given up whose outcome is not known.
+    WishCancel {
+        id: RedemptionId,
+        scope: Scope,
+    },
+    /// Requests of a partner.
+    Serve(Vec<ServeCommand>),
     Reverse {
         order: ReversalOrder,
         scope: Scope,
@@ -136,6 +149,8 @@ pub(crate) enum Reply {
     Reserved(Box<Reservation>),
     /// What became of each of several commands.
     Several(Vec<Reply>),
+    /// What a partner's request came to.
+    Served(PartnerOutcome),
     /// What a redemption would give.
     Quoted(Quote),
     /// The line that cosigns another log's checkpoint.

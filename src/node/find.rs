@@ -1,6 +1,6 @@
 //! Reading events back: by index, by key, by what they are about.
 
-use crate::ledger::{CouponState, Event, Recorded, RedemptionState, TakenBy};
+use crate::ledger::{CouponState, Event, Recorded, RedemptionState, TakenBy, Wish, half_id};
 use crate::log::{Entry, entry_hash};
 use crate::primitives::{Amount, CouponName, Digest, RedemptionId, Tag};
 use crate::store::{Engine, rows};
@@ -113,7 +113,8 @@ pub(super) trait Lookup {
             name: redeemed.name,
             coupon_amount,
             campaign: redeemed.campaign,
-            register: redeemed.register.clone(),
+            redeemer: redeemed.redeemer.clone(),
+            place: redeemed.place.clone(),
             at: redeemed.at.unwrap_or(original.time),
             amount: redeemed.amount,
             reversed,
@@ -128,7 +129,8 @@ fn taken_by(recorded: &Recorded) -> Option<TakenBy> {
             redemption: redeemed.id,
             entry: recorded.index,
             at: redeemed.at.unwrap_or(recorded.time),
-            register: redeemed.register.clone(),
+            redeemer: redeemed.redeemer.clone(),
+            place: redeemed.place.clone(),
         }),
         _ => None,
     }
@@ -145,10 +147,22 @@ pub(super) fn committed_entry(engine: &dyn Engine, index: u64) -> Result<Recorde
     recorded(index, &bytes)
 }
 
+/// Whether several events may be found under one till reference: a sale redeems
+/// several coupons, each in an entry of its own.
+pub(super) fn shares_reference(event: &Event) -> bool {
+    match event {
+        Event::Redeemed(_) => true,
+        Event::Intent(intent) => matches!(intent.wish, Wish::Redeem { .. }),
+        _ => false,
+    }
+}
+
 /// The keys under which an event is found again, for the index.
 pub(super) fn keys_of(recorded: &Recorded, reference_occurrence: u32) -> Vec<[u8; 16]> {
     let mut keys = Vec::with_capacity(4);
-    if let Some(answers) = &recorded.answers {
+    // An intent is found by its request and reference, and through it what it came to.
+    let ends = matches!(recorded.event, Event::RedeemerHalf(_) | Event::IntentEnded(_));
+    if let Some(answers) = recorded.answers.as_ref().filter(|_| !ends) {
         keys.push(answers.key);
         if let Some(reference) = answers.reference {
             keys.push(super::requests::occurrence(reference, reference_occurrence));
@@ -161,6 +175,16 @@ pub(super) fn keys_of(recorded: &Recorded, reference_occurrence: u32) -> Vec<[u8
         Event::Redeemed(redeemed) => keys.extend([redeemed.id.0, coupon_key(redeemed.name)]),
         Event::Reversed(reversed) => {
             keys.extend([reversed.id.0, reversed.redemption.0, coupon_key(reversed.name)]);
+        }
+        Event::Intent(intent) => keys.extend([intent.id.0, receipt_key(&intent.tag)]),
+        Event::CancelWished(wished) => keys.push(wished.id.0),
+        Event::IntentEnded(ended) => keys.push(ended.id.0),
+        Event::RedeemerHalf(half) => {
+            keys.extend([half.id.0, receipt_key(&half.tag)]);
+            keys.extend(half.reverses.map(|reverses| reverses.redemption.0));
+        }
+        Event::RequestCancelled(cancelled) => {
+            keys.push(half_id(&cancelled.redeemer, cancelled.request_id).0);
         }
         _ => {}
     }

@@ -89,6 +89,11 @@ impl NodeMetrics {
             Event::StatusSet(_) => "revocation",
             Event::StatusListSigned(_) => "status_list",
             Event::ReceiptErased(_) => "erasure",
+            Event::Intent(_) => "intent",
+            Event::RedeemerHalf(_) => "redeemer_half",
+            Event::IntentEnded(_) => "intent_ended",
+            Event::CancelWished(_) => "cancel_wished",
+            Event::RequestCancelled(_) => "request_cancelled",
         };
         self.recorded_total.with_label_values(&[kind]).inc();
     }

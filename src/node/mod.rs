@@ -20,7 +20,9 @@ mod damage;
 mod erasure;
 mod find;
 mod gossiped;
+mod halves;
 pub mod index;
+mod intents;
 pub mod keyring;
 mod lists;
 mod metrics;
@@ -61,6 +63,8 @@ pub use calls::{CouponStream, RedemptionRequest, ReversalRequest, RevocationTarg
 pub use cosigned::CosignedCheckpoint;
 pub use erasure::{ErasureAnswer, ErasureTarget};
 pub use gossiped::GossipedToKeep;
+pub use halves::{PartnerOutcome, PartnerRequest, PartnerWish};
+pub use intents::{Ending, IntentState, IntentView, NewIntent, OpenIntent};
 pub use metrics::NodeMetrics;
 pub use open::{NewNode, NodeOptions, NodeParts, OpenReport, create_log};
 pub use paths::{BatchView, TagPath};

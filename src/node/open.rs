@@ -25,7 +25,9 @@ use super::coupons::Permutations;
 use super::damage;
 use super::erasure::Erasing;
 use super::find::recorded;
+use super::halves::KeptRefusals;
 use super::index::Index;
+use super::intents;
 use super::keyring::Keyring;
 use super::lists::Lists;
 use super::pending::BatchRow;
@@ -277,6 +279,7 @@ impl Writer {
             lists_signed: tokio::sync::watch::Sender::default(),
             next_numbers: Arc::default(),
             erasing: Erasing::default(),
+            intents: RwLock::default(),
             stopped: RwLock::default(),
             metrics: NodeMetrics::new(&parts.registry),
             roster_floor: rosters.max(signed.roster_version),
@@ -305,6 +308,8 @@ impl Writer {
             upkeep,
             applied: 0,
             reservations: BTreeMap::new(),
+            intents: intents::load(shared.engine.as_ref())?,
+            refusals: KeptRefusals::load(shared.engine.as_ref())?,
             lists: Lists::default(),
             snapshot,
             body: Vec::new(),
@@ -566,6 +571,7 @@ impl Writer {
             .log_entries
             .set(i64::try_from(size).unwrap_or(i64::MAX));
         self.publish_campaigns()?;
+        self.settle_intents()?;
         for (register, state) in &self.state.registers {
             shared
                 .next_numbers

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::ledger::{Event, Recorded};
-use crate::primitives::{CampaignId, limits};
+use crate::primitives::{CampaignId, RedemptionId, limits};
 use crate::store::Batch;
 
 use super::commands::Reply;
@@ -68,6 +68,8 @@ pub(super) struct Pending {
     pub commands: usize,
     /// Who waits for what.
     pub replies: Vec<(oneshot::Sender<Reply>, Reply)>,
+    /// Intents that this batch begins, changes or ends.
+    pub intents: Vec<RedemptionId>,
     /// Batches issued in this batch.
     pub batches: Vec<BatchRow>,
     /// Campaigns signed in this batch.

@@ -104,7 +104,8 @@ impl Node {
             campaign: redeemed.campaign,
             currency: shared.campaign(&redeemed.campaign)?.terms.currency,
             basket_total: redeemed.basket_total,
-            register: state.register,
+            place: state.place,
+            redeemer: state.redeemer,
             at: state.at,
             reversed: state.reversed,
         })

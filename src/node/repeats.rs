@@ -12,6 +12,7 @@ use crate::store::{Engine, beside};
 use super::NodeError;
 use super::answers::ReceiptRecord;
 use super::commands::{Command, ReceiptCommand};
+use super::intents::same_intent;
 use super::pending::Pending;
 
 /// Whether `command` asks for just what `first` records.
@@ -43,6 +44,7 @@ pub(super) fn same_content(
             reversed.give_back == order.give_back
                 && order.amount.is_none_or(|amount| amount == reversed.amount)
         }
+        (Event::Intent(first), Command::BeginIntent(new)) => same_intent(first, &new.intent),
         _ => false,
     })
 }

@@ -10,7 +10,7 @@ use crate::store::scan_entries;
 
 use super::NodeError;
 use super::coupons::Covered;
-use super::find::{keys_of, linked};
+use super::find::{keys_of, linked, shares_reference};
 use super::open::{OpenReport, all_batches, campaign_state, campaign_view};
 use super::pending::BatchRow;
 use super::requests::occurrence;
@@ -120,6 +120,7 @@ impl Writer {
         }
         self.state.apply(&recorded, campaign);
         self.snapshot.touch(&recorded);
+        self.replay_intent(&recorded);
         self.cover(&recorded.event, &covered);
         self.applied = index + 1;
         Ok(())
@@ -128,7 +129,7 @@ impl Writer {
     fn index_again(&mut self, recorded: &Recorded) -> Result<(), NodeError> {
         let mut nth = 0;
         let reference = recorded.answers.and_then(|answers| answers.reference);
-        if let (Event::Redeemed(_), Some(reference)) = (&recorded.event, reference) {
+        if let (true, Some(reference)) = (shares_reference(&recorded.event), reference) {
             let shared = Arc::clone(&self.shared);
             let lookup = |key| {
                 let found = self.index.lookup(shared.engine.as_ref(), key);

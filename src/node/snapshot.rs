@@ -78,7 +78,14 @@ impl Snapshot {
     pub fn touch(&mut self, recorded: &Recorded) {
         let changed = &mut self.changed;
         match &recorded.event {
-            Event::Genesis(_) | Event::StatusListSigned(_) | Event::ReceiptErased(_) => {}
+            Event::Genesis(_)
+            | Event::StatusListSigned(_)
+            | Event::ReceiptErased(_)
+            | Event::Intent(_)
+            | Event::RedeemerHalf(_)
+            | Event::IntentEnded(_)
+            | Event::CancelWished(_)
+            | Event::RequestCancelled(_) => {}
             Event::CampaignSigned(signed) => {
                 changed.campaigns.insert(signed.id);
             }

@@ -14,10 +14,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::ledger::{Answers, CampaignState, Event, Recorded, State};
+use crate::ledger::{Answers, CampaignState, Event, Place, Recorded, State};
 use crate::log::{self, Checkpoint, VerifierKey};
 use crate::merkle::TileBuilder;
-use crate::primitives::{CampaignId, Clock, Digest, Entropy, Register, UnixSeconds, limits};
+use crate::primitives::{CampaignId, Clock, Digest, Entropy, UnixSeconds, limits};
 use crate::store::{Engine, GuardFile, GuardState, StoreError, beside, rows};
 
 use super::answers::CampaignView;
@@ -27,8 +27,10 @@ use super::cosigned::CosignedHeads;
 use super::coupons::{Covered, Permutations};
 use super::damage::IndexDamage;
 use super::erasure::Erasing;
-use super::find::{self, Lookup, keys_of};
+use super::find::{self, Lookup, keys_of, shares_reference};
+use super::halves::KeptRefusals;
 use super::index::{Index, IndexReader};
+use super::intents::{OpenIntents, other_coupon};
 use super::keyring::Keyring;
 use super::lists::Lists;
 use super::numbers::NextNumbers;
@@ -84,6 +86,7 @@ pub(crate) struct Shared {
     pub(super) lists_signed: tokio::sync::watch::Sender<u64>,
     pub(super) next_numbers: Arc<NextNumbers>,
     pub(super) erasing: Erasing,
+    pub(super) intents: RwLock<OpenIntents>,
     pub(super) stopped: RwLock<Option<String>>,
     pub(super) metrics: NodeMetrics,
     /// The highest version of the roster that was known when the node was opened.
@@ -156,6 +159,10 @@ pub(super) struct Writer {
     /// Entries that state and index include: the log's size, but while replaying.
     pub applied: u64,
     pub reservations: BTreeMap<u64, Reservation>,
+    /// Redemptions at partners that have not ended, in the batch under way too.
+    pub intents: OpenIntents,
+    /// Partners' requests that were refused, until their time is over.
+    pub refusals: KeptRefusals,
     pub lists: Lists,
     pub snapshot: Snapshot,
     /// The body under way: kept for its memory.
@@ -163,7 +170,7 @@ pub(super) struct Writer {
 }
 
 /// The writer together with its unfinished batch: what a decision may look at.
-struct Sight<'a> {
+pub(super) struct Sight<'a> {
     writer: &'a Writer,
     pending: &'a Pending,
 }
@@ -184,6 +191,14 @@ impl Lookup for Sight<'_> {
 }
 
 impl Writer {
+    /// What a decision may look at: the store and the batch under way.
+    pub(super) fn sight<'a>(&'a self, pending: &'a Pending) -> Sight<'a> {
+        Sight {
+            writer: self,
+            pending,
+        }
+    }
+
     /// Works until the last handle is gone or a `Shutdown` arrives.
     pub fn run(mut self, jobs: &Receiver<Job>) {
         let alarm = StopOnPanic(Arc::clone(&self.shared));
@@ -301,10 +316,7 @@ impl Writer {
         {
             return Err(NodeError::InProgress);
         }
-        let sight = Sight {
-            writer: self,
-            pending,
-        };
+        let sight = self.sight(pending);
         let same = |first: &Recorded| first.answers.is_some_and(|a| a.request == answers.request);
         if let Some(index) = sight.newest(answers.key)? {
             let first = sight.entry(index)?;
@@ -326,11 +338,14 @@ impl Writer {
             if same(&first) || same_content(engine, pending, &first, command)? {
                 return Ok(Some(first));
             }
-            let other_coupon = match (&first.event, command) {
+            let is_other = match (&first.event, command) {
                 (Event::Redeemed(redeemed), Command::Redeem(order)) => redeemed.name != order.coupon.name,
+                // A coupon of another co-op.
+                (Event::Intent(_), Command::Redeem(_)) => true,
+                (first, Command::BeginIntent(new)) => other_coupon(first, &new.intent.tag),
                 _ => false,
             };
-            if !other_coupon {
+            if !is_other {
                 return Err(Refusal::ReferenceReused.into());
             }
         }
@@ -387,9 +402,13 @@ impl Writer {
                 self.plan_list(name, used_up);
                 self.record(Event::Redeemed(redeemed), answers, pending)?
             }
+            Command::BeginIntent(new) => self.begin_intent(*new, answers, pending)?,
+            Command::EndIntents(endings) => return self.end_intents(endings, pending),
+            Command::WishCancel { id, scope } => self.wish_cancel(id, &scope, answers, pending)?,
+            Command::Serve(commands) => return self.serve(commands, pending),
             Command::Reverse { order, scope } => {
-                let register = self.hydrate_redemption(order.redemption, pending)?;
-                if matches!(scope, Scope::Register(own) if own != register) {
+                let place = self.hydrate_redemption(order.redemption, pending)?;
+                if matches!(&scope, Scope::Register(own) if place.register() != Some(own)) {
                     return Err(NodeError::Forbidden(
                         "a till reverses redemptions of its own register; the office reverses any",
                     ));
@@ -453,11 +472,8 @@ impl Writer {
         covered: &Covered,
     ) -> Result<Arc<Recorded>, NodeError> {
         let mut nth = 0;
-        if let (Event::Redeemed(_), Some(reference)) = (&event, answers.and_then(|a| a.reference)) {
-            let sight = Sight {
-                writer: self,
-                pending,
-            };
+        if let (true, Some(reference)) = (shares_reference(&event), answers.and_then(|a| a.reference)) {
+            let sight = self.sight(pending);
             while sight.newest(occurrence(reference, nth))?.is_some() {
                 nth += 1;
             }
@@ -524,7 +540,7 @@ impl Writer {
         Ok(recorded)
     }
 
-    fn hydrate_coupon(
+    pub(super) fn hydrate_coupon(
         &mut self,
         name: crate::primitives::CouponName,
         pending: &Pending,
@@ -532,36 +548,27 @@ impl Writer {
         if self.state.coupons.contains_key(&name) {
             return Ok(());
         }
-        if let Some(coupon) = (Sight {
-            writer: self,
-            pending,
-        })
-        .coupon(name)?
-        {
+        if let Some(coupon) = self.sight(pending).coupon(name)? {
             self.state.coupons.insert(name, coupon);
         }
         Ok(())
     }
 
-    /// Puts a redemption and its coupon into the state; its register comes back.
-    fn hydrate_redemption(
+    /// Puts a redemption and its coupon into the state; who asked for it comes back.
+    pub(super) fn hydrate_redemption(
         &mut self,
         id: crate::primitives::RedemptionId,
         pending: &Pending,
-    ) -> Result<Register, NodeError> {
+    ) -> Result<Place, NodeError> {
         if !self.state.redemptions.contains_key(&id) {
-            let found = (Sight {
-                writer: self,
-                pending,
-            })
-            .redemption(id)?;
+            let found = self.sight(pending).redemption(id)?;
             let (redemption, _) = found.ok_or(crate::ledger::Refusal::RedemptionUnknown)?;
             self.state.redemptions.insert(id, redemption);
         }
         let redemption = &self.state.redemptions[&id];
-        let (name, register) = (redemption.name, redemption.register.clone());
+        let (name, place) = (redemption.name, redemption.place.clone());
         self.hydrate_coupon(name, pending)?;
-        Ok(register)
+        Ok(place)
     }
 
     /// Everything that must hold before an answer goes out, in its order. Says
@@ -569,6 +576,7 @@ impl Writer {
     fn finish(&mut self, pending: &mut Pending) -> Result<bool, NodeError> {
         self.tick();
         self.sign_due_lists(pending)?;
+        self.forget_refusals(pending);
         self.add_upkeep(pending)?;
         self.shared.mark_index_damage(&mut pending.batch);
         let committed = !pending.is_empty();
@@ -647,6 +655,7 @@ impl Writer {
         self.publish_lists(pending);
         self.publish_witnessed(pending);
         self.publish_cosigned(pending);
+        self.publish_intents(pending);
     }
 
     /// Stops for good and tells everyone who waits.

@@ -83,6 +83,9 @@ pub const CORS_ORIGINS_MAX: usize = 64;
 /// Longest host and port: a DNS name is at most 253, a port adds 6.
 pub const AUTHORITY_CHARS_MAX: usize = 253;
 
+/// Longest `did:web`: the authority behind `did:web:`, a port's colon as `%3A`.
+pub const DID_CHARS_MAX: usize = 8 + AUTHORITY_CHARS_MAX + 2;
+
 /// Largest amount: 2^53 - 1, what a JSON number carries exactly everywhere.
 pub const AMOUNT_MAX: i64 = 9_007_199_254_740_991;
 
@@ -685,3 +688,19 @@ pub const GOSSIP_OUTBOX_MAX: usize = 1_024;
 
 /// Messages of gossip that are under way at a time.
 pub const GOSSIP_SENDS_MAX: usize = 32;
+/// Longest time that a request to an issuer may be valid: beyond a day nobody waits
+/// for a sale, and each refusal is remembered that long.
+pub const REQUEST_SECONDS_MAX: u64 = 86_400;
+
+/// Intents that are open at once: some 1 KB each in memory. More means that issuers
+/// have been out of reach for a day of a busy shop, and tills are told to wait.
+pub const INTENTS_OPEN_MAX: usize = 20_000;
+
+/// Refusals of partners' requests that are remembered at once: some 300 bytes each.
+pub const REFUSALS_KEPT_MAX: usize = 100_000;
+
+/// Refusals that are forgotten in one batch: it keeps the batch short.
+pub const REFUSALS_FORGOTTEN_AT_ONCE: usize = 64;
+
+/// Longest sentence of a refusal that is kept and passed on, in bytes.
+pub const PARTNER_DETAIL_BYTES_MAX: usize = 300;

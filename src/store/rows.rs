@@ -12,9 +12,11 @@
 //! | `f` | which u8, then version u64 and part u16, or 16 bytes of a request | rosters of the federation |
 //! | `format` | nothing | the number of this layout |
 //! | `g` | tag tile number u64 | 128 coupon tags of 32 bytes |
+//! | `i` | identity, 16 bytes | an intent that has not ended: its entry, and what the issuer is sent |
 //! | `k` | which u8, part u8 | the node's own checkpoint with its cosignatures |
 //! | `n` | the register's name | a register's counters |
 //! | `o` | kind u8, id of 16 bytes, part u16 | what other members have signed, brought by gossip |
+//! | `q` | scoped identity, 16 bytes | a partner's request that was refused, until its time is over |
 //! | `r` | reservation number u64 | a position range reserved, not yet issued |
 //! | `s` | status list number u64, row u16 | status bits |
 //! | `t` | level u8, tile number u64, half u8 | 128 hashes of a Merkle tile |
@@ -27,7 +29,7 @@ use std::ops::ControlFlow;
 
 use super::pack::Packed;
 use super::{Batch, Engine, StoreError};
-use crate::primitives::CampaignId;
+use crate::primitives::{CampaignId, RedemptionId};
 
 /// The number of the layout that this code writes and reads.
 pub const FORMAT: u8 = 2;
@@ -50,12 +52,16 @@ pub const ENTRY: u8 = b'e';
 pub const ROSTER: u8 = b'f';
 /// Tiles of coupon tags.
 pub const TAG_TILE: u8 = b'g';
+/// Intents that have not ended.
+pub const INTENT: u8 = b'i';
 /// Own checkpoints with cosignatures.
 pub const COSIGNED: u8 = b'k';
 /// Registers.
 pub const REGISTER: u8 = b'n';
 /// What other members have signed, brought by gossip.
 pub const GOSSIPED: u8 = b'o';
+/// Partners' requests that were refused.
+pub const REFUSAL: u8 = b'q';
 /// Reserved position ranges.
 pub const RESERVATION: u8 = b'r';
 /// Status bits.
@@ -157,6 +163,18 @@ pub fn witnessed(origin_hash: &[u8; 32]) -> Vec<u8> {
 const ROSTER_FOLLOWED: u8 = 0;
 const ROSTER_SECOND: u8 = 1;
 const ROSTER_REQUEST: u8 = 2;
+
+/// Key of an open intent.
+#[must_use]
+pub fn intent(id: &RedemptionId) -> Vec<u8> {
+    key(INTENT, &[&id.0])
+}
+
+/// Key of a partner's request that was refused, by its scoped identity.
+#[must_use]
+pub fn partner_refusal(id: &RedemptionId) -> Vec<u8> {
+    key(REFUSAL, &[&id.0])
+}
 
 /// Key of part `part` of a version of the roster: of the one that is followed, or of a
 /// second one of its number.

@@ -66,7 +66,7 @@ fn redeemed(world: &World) -> Vec<(Mark, Option<UnixSeconds>, i64, i64, bool, St
                 r.amount.minor_units(),
                 r.basket_total.minor_units(),
                 r.used_up,
-                r.register.to_string(),
+                r.place.register().expect("one of the shop's own").to_string(),
             )),
             _ => None,
         })

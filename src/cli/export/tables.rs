@@ -14,7 +14,7 @@ use crate::cli::audit::show_time;
 use crate::credential::{Campaign, ReceiptStub, Signed};
 use crate::federation::export::Exported;
 use crate::federation::{LogSource, VerifiedTree};
-use crate::ledger::{Event, Mark, ReceiptIssued, Recorded, Redeemed, Reversed};
+use crate::ledger::{Event, Mark, ReceiptIssued, Recorded, Redeemed, RedeemerHalf, Reversed};
 use crate::log::{Entry, TlogProof, entry_hash};
 use crate::primitives::{Amount, CampaignId, Currency, RedemptionId, UnixSeconds, limits};
 
@@ -148,8 +148,16 @@ impl<'a> Tables<'a> {
             Event::CampaignSigned(signed) => {
                 self.campaign(signed.id, Some(&signed.credential))?;
             }
+            Event::RedeemerHalf(half) => self.redeemer_half(&recorded, half)?,
             Event::ReceiptErased(_) => self.counted.erasures += 1,
-            Event::Genesis(_) | Event::BatchIssued(_) | Event::StatusSet(_) | Event::StatusListSigned(_) => {}
+            Event::Genesis(_)
+            | Event::BatchIssued(_)
+            | Event::StatusSet(_)
+            | Event::StatusListSigned(_)
+            | Event::Intent(_)
+            | Event::IntentEnded(_)
+            | Event::CancelWished(_)
+            | Event::RequestCancelled(_) => {}
         }
         match recorded.event {
             Event::ReceiptIssued(_) | Event::StatusListSigned(_) => Ok(()),
@@ -218,7 +226,10 @@ impl<'a> Tables<'a> {
             money(&campaign, redeemed.amount),
             money(&campaign, redeemed.basket_total),
             String::new(),
-            cell(redeemed.register.as_str()),
+            redeemed
+                .place
+                .register()
+                .map_or_else(String::new, |register| cell(register.as_str())),
             cell(&redeemed.issuer),
             cell(&redeemed.redeemer),
         ];
@@ -245,7 +256,48 @@ impl<'a> Tables<'a> {
             if reversed.give_back { "yes" } else { "no" }.to_owned(),
             String::new(),
             String::new(),
+            reversed
+                .partner
+                .as_ref()
+                .map_or_else(String::new, |call| cell(&call.redeemer)),
+        ];
+        Ok(self.redemptions.write_record(&row)?)
+    }
+
+    /// A redemption at this co-op of another's coupon, or the reversal of one.
+    fn redeemer_half(&mut self, recorded: &Recorded, half: &RedeemerHalf) -> anyhow::Result<()> {
+        let known = Known {
+            name: String::new(),
+            currency: Some(half.currency),
+        };
+        let (kind, reversed, amount) = match half.reverses {
+            None => {
+                self.counted.redemptions += 1;
+                ("redemption", String::new(), half.amount)
+            }
+            Some(reverses) => {
+                self.counted.reversals += 1;
+                let taken_back = Amount::ZERO.minus(half.amount).unwrap_or(half.amount);
+                ("reversal", id(reverses.redemption), taken_back)
+            }
+        };
+        let row = [
+            recorded.index.to_string(),
+            show_time(recorded.time),
+            show_time(recorded.time),
+            kind.to_owned(),
+            id(half.id),
+            reversed,
+            cell(&half.campaign.to_string()),
             String::new(),
+            String::new(),
+            letters(&known),
+            money(&known, amount),
+            String::new(),
+            String::new(),
+            String::new(),
+            cell(&half.issuer),
+            cell(&did_web(&self.tree.signed().checkpoint.origin)),
         ];
         Ok(self.redemptions.write_record(&row)?)
     }
@@ -335,6 +387,11 @@ fn mark(mark: Mark) -> &'static str {
         Mark::Offline => "offline",
         Mark::Import => "import",
     }
+}
+
+/// The `did:web` of the co-op whose log has this origin.
+fn did_web(origin: &str) -> String {
+    format!("did:web:{}", origin.replace(':', "%3A"))
 }
 
 fn letters(campaign: &Known) -> String {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::encoding::qr_text::QrTextError;
 use crate::federation::roster::RosterError;
 use crate::http::problem::{PROBLEM_JSON, Problem, Row, TABLE};
-use crate::ledger::{Refusal, TakenBy};
+use crate::ledger::{Place, Refusal, TakenBy};
 use crate::node::NodeError;
 use crate::primitives::{Amount, RedemptionId, Register, UnixSeconds};
 
@@ -311,7 +311,8 @@ fn refusals() -> Vec<Refusal> {
             redemption: RedemptionId([0; 16]),
             entry: 43,
             at: time,
-            register,
+            redeemer: "did:web:coop.example".to_owned(),
+            place: Place::Register(register),
         }));
     }
     refusals

@@ -2,12 +2,13 @@
 //! claims is decided again by the ledger's own rules.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::credential::{Campaign, KnownKey, Signed};
 use crate::ledger::{
-    Basket, BatchIssued, BatchOrder, CampaignDraft, CampaignSigned, CouponState, Presented, ReceiptIssued,
-    Recorded, Redeemed, RedemptionOrder, RedemptionState, Refusal, ReversalOrder, Reversed, State,
-    StatusFlags, TakenBy,
+    Asked, Basket, BatchIssued, BatchOrder, CampaignDraft, CampaignSigned, CouponState, Place, Presented,
+    ReceiptIssued, Recorded, Redeemed, RedemptionOrder, RedemptionState, Refusal, ReversalOrder, Reversed,
+    State, StatusFlags, TakenBy,
 };
 use crate::node::answers::EntryRef;
 use crate::node::open::{campaign_state, view_of};
@@ -16,6 +17,7 @@ use crate::primitives::{
 };
 
 use super::finding::{Findings, Rule};
+use super::halves::Halves;
 use super::judge::{judge_redemption, judge_reversal};
 use super::saved::keep;
 use super::statuses::Changes;
@@ -63,6 +65,8 @@ struct Redemption {
     at: UnixSeconds,
     amount: Amount,
     reversed: Amount,
+    /// The partner that made it, if it was one.
+    partner: Option<Arc<str>>,
 }
 
 /// What the log says, as far as it has been read.
@@ -89,6 +93,8 @@ pub(super) struct Books {
     /// Registers whose numbers may have a gap because entries were missing.
     uncertain: bool,
     settled: std::collections::HashSet<Register>,
+    /// Redemptions at partners, and their requests.
+    halves: Halves,
 }
 
 keep!(Batch {
@@ -325,6 +331,14 @@ impl Books {
         Some(format!("campaign {}: {refusal}", batch.campaign))
     }
 
+    /// An entry about a redemption at a partner, or of a request for one.
+    pub fn partner(&mut self, recorded: &Recorded, findings: &mut Findings) {
+        let known = &self.redemptions;
+        let is_known = |id| known.contains_key(&id);
+        self.halves.record(recorded, self.whole, is_known, findings);
+        self.state.apply(recorded, None);
+    }
+
     pub fn redeemed(
         &mut self,
         recorded: &Recorded,
@@ -342,6 +356,7 @@ impl Books {
                 format!("the identity {} was used before", redeemed.id),
             );
         }
+        self.halves.served(recorded, findings);
         self.hydrate(redeemed.name, redeemed.batch_entry, coupon.as_ref());
         let mut counted = redeemed.clone();
         if self.whole
@@ -376,6 +391,10 @@ impl Books {
             at: redeemed.at.unwrap_or(recorded.time),
             amount: redeemed.amount,
             reversed: Amount::ZERO,
+            partner: match redeemed.place {
+                Place::Register(_) => None,
+                Place::Partner { .. } => Some(self.halves.partner(&redeemed.redeemer)),
+            },
         });
     }
 
@@ -469,7 +488,13 @@ impl Books {
                 not_before: batch.not_before,
                 not_after: batch.not_after,
             },
-            register: redeemed.register.clone(),
+            asked: match &redeemed.place {
+                Place::Register(register) => Asked::Here(register.clone()),
+                Place::Partner { request_id } => Asked::By {
+                    redeemer: redeemed.redeemer.clone(),
+                    request_id: *request_id,
+                },
+            },
             basket: Basket {
                 total: redeemed.basket_total,
                 currency,
@@ -491,6 +516,7 @@ impl Books {
                 format!("the identity {} was used before", reversed.id),
             );
         }
+        self.halves.served(recorded, findings);
         let coupon = self.coupons.get(&reversed.name).cloned();
         let mut counted = reversed.clone();
         match self.redemptions.get(&reversed.redemption).cloned() {
@@ -551,7 +577,11 @@ impl Books {
             name: redemption.name,
             coupon_amount: self.batches.get(&redemption.batch).and_then(|batch| batch.amount),
             campaign: campaign.unwrap_or(reversed.campaign),
-            register: nowhere(),
+            redeemer: match &redemption.partner {
+                Some(partner) => partner.to_string(),
+                None => self.state.did.clone(),
+            },
+            place: nowhere(),
             at: redemption.at,
             amount: redemption.amount,
             reversed: redemption.reversed,
@@ -565,6 +595,7 @@ impl Books {
             amount: Some(reversed.amount),
             give_back: reversed.give_back,
             at: reversed.at,
+            partner: reversed.partner.clone(),
         };
         self.state.decide_reversal(&order, recorded.time)
     }
@@ -581,7 +612,8 @@ impl Books {
                 redemption: RedemptionId([0; 16]),
                 entry: coupon.last_use,
                 at: UnixSeconds(0),
-                register: nowhere(),
+                redeemer: String::new(),
+                place: nowhere(),
             };
             self.state.coupons.insert(
                 name,
@@ -605,7 +637,9 @@ impl Books {
     }
 }
 
-/// The ledger asks for a register where an audit has none to tell.
-fn nowhere() -> Register {
-    Register::new("-").expect("one printable character")
+/// The ledger asks for a place where an audit has none to tell.
+fn nowhere() -> Place {
+    Place::Partner {
+        request_id: RedemptionId([0; 16]),
+    }
 }

@@ -9,9 +9,9 @@ use std::ops::ControlFlow;
 use std::panic::resume_unwind;
 use std::thread::ScopedJoinHandle;
 
-use crate::ledger::{Event, Recorded, State, StatusFlags};
+use crate::ledger::{Recorded, State, StatusFlags};
 use crate::node::batches::{Reservation, left_reservations};
-use crate::node::find::keys_of;
+use crate::node::find::{keys_of, shares_reference};
 use crate::node::index::{Index, IndexReader};
 use crate::node::pending::BatchRow;
 use crate::node::snapshot::{CampaignRow, campaign_row, load_state_row, register_row};
@@ -150,8 +150,8 @@ impl<'a> Derived<'a> {
         let Some((_, covers)) = &self.index else { return };
         let covers = *covers;
         let mut nth = 0;
-        if let (Event::Redeemed(_), Some(reference)) = (
-            &recorded.event,
+        if let (true, Some(reference)) = (
+            shares_reference(&recorded.event),
             recorded.answers.and_then(|answers| answers.reference),
         ) {
             let seen = self.occurrences.entry(fingerprint(&reference)).or_default();

@@ -169,6 +169,14 @@ rules! {
     ReversalRefused = "reversal_refused", KEEP;
     /// A reversal whose numbers are wrong.
     ReversalWrong = "reversal_wrong", KEEP;
+    /// A half, an end or a cancellation of an intent that is not open.
+    IntentUnknown = "intent_unknown", KEEP;
+    /// A redeemer half that differs from what was asked for.
+    HalfDiffers = "half_differs", KEEP;
+    /// An issuer half under another identity than its request gives.
+    HalfIdentity = "half_identity", KEEP;
+    /// A request that was cancelled and has an effect all the same.
+    CancelledHonoured = "cancelled_honoured", KEEP;
     /// A change of status of what does not exist, or after a revocation.
     StatusTarget = "status_target", KEEP;
     /// A number of changed coupons that cannot be.

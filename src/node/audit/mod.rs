@@ -36,6 +36,7 @@ mod books;
 mod derived;
 mod erasures;
 mod finding;
+mod halves;
 mod judge;
 mod outside;
 mod pass;

@@ -8,7 +8,7 @@ use crossbeam_channel::Sender;
 use serde_cbor::Value;
 
 use crate::credential::{KnownKey, PublicKey};
-use crate::ledger::{Event, Genesis, Mark, Recorded, kind_has_tag};
+use crate::ledger::{Event, Genesis, Mark, Recorded, Wish, kind_has_tag};
 use crate::log::{Entry, KeyKind, VerifierKey, entry_hash};
 use crate::merkle::TileBuilder;
 use crate::primitives::{CouponName, Digest, Origin, UnixSeconds};
@@ -441,7 +441,9 @@ impl<'a> Pass<'a> {
 
     fn check_event(&mut self, recorded: &Recorded) {
         let index = recorded.index;
-        if let Some(answers) = &recorded.answers {
+        // What an intent came to answers the same request.
+        let ends = matches!(recorded.event, Event::RedeemerHalf(_) | Event::IntentEnded(_));
+        if let Some(answers) = recorded.answers.as_ref().filter(|_| !ends) {
             self.keys_seen.add(&answers.key);
             if let Some(reference) = unique_reference(recorded) {
                 self.references_seen.add(&reference);
@@ -476,10 +478,17 @@ impl<'a> Pass<'a> {
             Event::StatusSet(set) => books.status(recorded, set, findings),
             Event::StatusListSigned(signed) => books.list(recorded, signed, findings),
             Event::ReceiptErased(erased) => self.erasures.add(recorded, erased, findings),
+            Event::Intent(_)
+            | Event::RedeemerHalf(_)
+            | Event::IntentEnded(_)
+            | Event::CancelWished(_)
+            | Event::RequestCancelled(_) => books.partner(recorded, findings),
         }
         if !matches!(recorded.event, Event::ReceiptIssued(_)) {
-            self.desk
-                .other(index, matches!(recorded.event, Event::StatusSet(_)));
+            self.desk.other(
+                index,
+                matches!(recorded.event, Event::StatusSet(_) | Event::RedeemerHalf(_)),
+            );
         }
         self.summary.count(recorded);
         if let Some(derived) = &mut self.derived {
@@ -733,8 +742,12 @@ impl<'a> Pass<'a> {
 /// many of which may be made in one sale, with the coupon's name.
 fn unique_reference(recorded: &Recorded) -> Option<Vec<u8>> {
     let mut reference = recorded.answers?.reference?.to_vec();
-    if let Event::Redeemed(redeemed) = &recorded.event {
-        let CouponName { list, index } = redeemed.name;
+    let name = match &recorded.event {
+        Event::Redeemed(redeemed) => Some(redeemed.name),
+        Event::Intent(intent) if matches!(intent.wish, Wish::Redeem { .. }) => Some(intent.name),
+        _ => None,
+    };
+    if let Some(CouponName { list, index }) = name {
         // Into the first bytes: they are the fingerprint.
         for (byte, name) in reference
             .iter_mut()

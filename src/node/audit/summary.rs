@@ -214,5 +214,10 @@ fn kind_word(event: &Event) -> &'static str {
         Event::StatusSet(_) => "status_change",
         Event::StatusListSigned(_) => "status_list",
         Event::ReceiptErased(_) => "erasure",
+        Event::Intent(_) => "intent",
+        Event::RedeemerHalf(_) => "redeemer_half",
+        Event::IntentEnded(_) => "intent_ended",
+        Event::CancelWished(_) => "cancel_wished",
+        Event::RequestCancelled(_) => "request_cancelled",
     }
 }

@@ -9,8 +9,9 @@ use super::{Target, take, texts};
 use crate::credential::{Algorithm, SecretKey};
 use crate::encoding::cbor;
 use crate::ledger::{
-    Answers, BatchIssued, CampaignSigned, Event, Genesis, Mark, NewStatus, ReceiptErased, ReceiptIssued,
-    Redeemed, Reversed, StatusListSigned, StatusSet, StatusTarget, kind_has_tag,
+    Answers, BatchIssued, CampaignSigned, CancelWished, End, Event, Genesis, Intent, IntentEnded, Mark,
+    NewStatus, PartnerCall, Place, ReceiptErased, ReceiptIssued, Redeemed, RedeemerHalf, RequestCancelled,
+    Reversed, Reverses, StatusListSigned, StatusSet, StatusTarget, Wish, half_id, kind_has_tag,
 };
 use crate::log::evidence::OtherHistory;
 use crate::log::tile_path::{read_bundle, write_bundle_entry};
@@ -20,7 +21,8 @@ use crate::log::{
 };
 use crate::merkle::{self, Hash};
 use crate::primitives::{
-    Amount, CampaignId, CouponName, Digest, KeyId, Position, RedemptionId, Register, Tag, UnixSeconds, limits,
+    Amount, CampaignId, CouponName, Currency, Digest, KeyId, Position, RedemptionId, Register, Tag,
+    UnixSeconds, limits,
 };
 
 pub(super) const TARGETS: &[Target] = &[
@@ -451,7 +453,7 @@ fn events() -> Vec<Event> {
             basket_total: cents(1_250),
             issuer: "did:web:coop.example".to_owned(),
             redeemer: "did:web:coop.example".to_owned(),
-            register,
+            place: Place::Register(register.clone()),
             request: Digest([2; 32]),
             previous: Digest::ZERO,
             uses_after: 1,
@@ -476,6 +478,7 @@ fn events() -> Vec<Event> {
             reversed_after: cents(300),
             used_up: false,
             at: Some(UnixSeconds(1_772_896_870)),
+            partner: None,
         }),
         Event::StatusSet(StatusSet {
             target: StatusTarget::Coupon(name),
@@ -503,6 +506,133 @@ fn events() -> Vec<Event> {
             receipt_entry: 2,
             reason: "at the member's request".to_owned(),
             erased: 1,
+        }),
+    ]
+    .into_iter()
+    .chain(partner_events(register, name))
+    .collect()
+}
+
+/// One of each kind about redemptions between co-ops.
+fn partner_events(register: Register, name: CouponName) -> Vec<Event> {
+    let (campaign, tag, id) = (CampaignId([5; 16]), Tag([6; 32]), RedemptionId([1; 16]));
+    let (issuer, redeemer) = ("did:web:north.example", "did:web:south.example");
+    let request = Digest([2; 32]);
+    let currency = Currency::from_letters("EUR").expect("a currency");
+    let intent = Intent {
+        id,
+        tag,
+        name,
+        issuer: issuer.to_owned(),
+        campaign,
+        currency,
+        register,
+        wish: Wish::Redeem {
+            basket_total: cents(1_250),
+            amount: Some(cents(300)),
+        },
+        not_after: UnixSeconds(1_790_000_900),
+        request,
+    };
+    let half = RedeemerHalf {
+        id,
+        tag,
+        intent_entry: 9,
+        issuer: issuer.to_owned(),
+        issuer_entry: 43,
+        issuer_hash: Digest([8; 32]),
+        campaign,
+        currency,
+        amount: cents(300),
+        remaining_uses: Some(0),
+        remaining_value: None,
+        reverses: None,
+    };
+    let ended = |end| {
+        Event::IntentEnded(IntentEnded {
+            id,
+            tag,
+            intent_entry: 9,
+            end,
+        })
+    };
+    vec![
+        Event::Intent(intent.clone()),
+        Event::Intent(Intent {
+            wish: Wish::Reverse {
+                redemption: id,
+                redemption_entry: 10,
+                amount: None,
+                give_back: true,
+            },
+            ..intent
+        }),
+        Event::RedeemerHalf(half.clone()),
+        Event::RedeemerHalf(RedeemerHalf {
+            remaining_uses: None,
+            remaining_value: Some(cents(700)),
+            reverses: Some(Reverses {
+                redemption: id,
+                entry: 10,
+                reversed_after: cents(300),
+            }),
+            ..half
+        }),
+        ended(End::Refused {
+            code: "coupon_used_up".to_owned(),
+            detail: "this coupon is used up".to_owned(),
+        }),
+        ended(End::Cancelled),
+        Event::CancelWished(CancelWished {
+            id,
+            tag,
+            intent_entry: 9,
+        }),
+        Event::Redeemed(Redeemed {
+            id: half_id(redeemer, id),
+            tag,
+            name,
+            batch_entry: 3,
+            leaf: 9,
+            campaign,
+            amount: cents(300),
+            basket_total: cents(1_250),
+            issuer: issuer.to_owned(),
+            redeemer: redeemer.to_owned(),
+            place: Place::Partner { request_id: id },
+            request,
+            previous: Digest::ZERO,
+            uses_after: 1,
+            spent_after: cents(300),
+            used_up: true,
+            mark: Mark::Live,
+            at: None,
+        }),
+        Event::Reversed(Reversed {
+            id: half_id(redeemer, RedemptionId([2; 16])),
+            redemption: half_id(redeemer, id),
+            redemption_entry: 4,
+            tag,
+            name,
+            campaign,
+            amount: cents(300),
+            give_back: true,
+            previous: Digest([3; 32]),
+            latest_redemption_entry: 4,
+            uses_after: 0,
+            spent_after: Amount::ZERO,
+            reversed_after: cents(300),
+            used_up: false,
+            at: None,
+            partner: Some(PartnerCall {
+                redeemer: redeemer.to_owned(),
+                request_id: RedemptionId([2; 16]),
+                request,
+            }),
+        }),
+        Event::RequestCancelled(RequestCancelled {
+            request_id: id,
+            redeemer: redeemer.to_owned(),
         }),
     ]
 }

@@ -42,7 +42,10 @@ async fn of_64_tills_with_one_coupon_one_redeems_it_and_all_others_learn_where()
             };
             assert_eq!(lost.len(), 63);
             for taken in lost {
-                assert_eq!((taken.redemption, &taken.register), (redeemed.id, lane));
+                assert_eq!(
+                    (taken.redemption, taken.place.register()),
+                    (redeemed.id, Some(lane))
+                );
                 assert_eq!((taken.entry, taken.at.0), (redeemed.entry.index, START));
             }
         }

@@ -143,7 +143,7 @@ async fn coupons_are_refused_for_what_they_are() {
     let Refusal::CouponUsedUp(taken) = redeem(coupon(2)).await.unwrap_err() else {
         panic!("used up")
     };
-    assert_eq!((taken.redemption, taken.register), (used.id, lane.clone()));
+    assert_eq!((taken.redemption, taken.place.register()), (used.id, Some(&lane)));
     assert_eq!(taken.entry, used.entry.index);
 
     let campaign = RevocationTarget::Campaign(first.campaign.id);
