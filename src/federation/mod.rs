@@ -17,6 +17,7 @@
 //! | [`gossip`] | how news of coupons and logs reach every member, pure |
 //! | [`keeper`] | mirrors that a node keeps by itself |
 //! | [`peers`] | calling other members' nodes |
+//! | [`redemption`] | coupons of one co-op redeemed at another |
 //! | [`roster`] | who belongs to the federation, and who says so: formats and rules, pure |
 //! | [`rosters`] | the roster that a node follows, kept in its store |
 //! | [`mirrored`] | what mirrors hold of the own log, asked before a node serves |
@@ -45,6 +46,7 @@ pub mod message;
 pub mod metrics;
 pub mod mirrored;
 pub mod peers;
+pub mod redemption;
 pub mod roster;
 pub mod rosters;
 pub mod source;

@@ -83,6 +83,9 @@ pub enum Refusal {
     /// Nothing is left of it.
     #[error("this coupon is used up: last redeemed at {at} (seconds since 1970) at {place}", at = .0.at, place = .0.place_said())]
     CouponUsedUp(TakenBy),
+    /// Its issuer's status list says that nothing is left of it.
+    #[error("this coupon is used up, as its issuer's status list says")]
+    CouponUsedUpElsewhere,
     /// The campaign names its redeemers, and this co-op is not among them.
     #[error("this campaign's coupons are not redeemable at this co-op")]
     RedeemerNotAllowed,
@@ -218,7 +221,7 @@ impl Refusal {
             Self::CouponExpired(_) => "coupon_expired",
             Self::CouponRevoked => "coupon_revoked",
             Self::CouponSuspended => "coupon_suspended",
-            Self::CouponUsedUp(_) => "coupon_used_up",
+            Self::CouponUsedUp(_) | Self::CouponUsedUpElsewhere => "coupon_used_up",
             Self::RedeemerNotAllowed => "redeemer_not_allowed",
             Self::CurrencyDiffers { .. } => "currency_differs",
             Self::BasketBelowMinimum { .. } => "basket_below_minimum",

@@ -160,10 +160,32 @@ pub fn key_id(receipt: &[u8]) -> Result<KeyId, LogError> {
 /// the path does not fit, [`LogError::NotSigned`] when the key has not signed
 /// the root that the path leads to.
 pub fn verify(receipt: &[u8], entry_hash: &Digest, key: &VerifyingKey) -> Result<Included, LogError> {
+    verify_with(receipt, entry_hash, key, &mut LastSignature::default())
+}
+
+/// The signature that was verified last. Receipts of one tree bear the same one, since
+/// it covers the root alone: of many only the first is verified.
+#[derive(Clone, Debug, Default)]
+pub struct LastSignature(Option<(Vec<u8>, Hash, [u8; 64])>);
+
+/// As [`verify`], for several receipts under one key.
+///
+/// # Errors
+/// As of [`verify`].
+pub fn verify_with(
+    receipt: &[u8],
+    entry_hash: &Digest,
+    key: &VerifyingKey,
+    last: &mut LastSignature,
+) -> Result<Included, LogError> {
     let parts = Parts::read_as(receipt, VDP_INCLUSION, "it is no receipt of inclusion")?;
     let (size, index) = parts.proof.numbers;
     let root = root_of_path(&entry_hash.0, index, size, &parts.proof.path)?;
-    parts.check_signature(&root, key)?;
+    let (protected, signature) = (&parts.protected, parts.signature);
+    if !matches!(&last.0, Some(good) if good.0 == *protected && good.1 == root && good.2 == signature) {
+        parts.check_signature(&root, key)?;
+        last.0 = Some((protected.clone(), root, signature));
+    }
     let path = parts.proof.path;
     Ok(Included {
         inclusion: Inclusion { size, index, path },

@@ -11,7 +11,7 @@ use crate::log::{TilePath, TlogProof, entry_hash};
 use crate::merkle::{
     TreeError, TreeView, consistency_proof, inclusion_proof, root_of_path, verify_consistency,
 };
-use crate::primitives::{CouponName, Digest};
+use crate::primitives::{CouponName, Digest, KeyId};
 use crate::store::{StoreError, rows};
 
 use super::answers::EntryRef;
@@ -248,6 +248,40 @@ impl Node {
             path: path.into_iter().map(Digest).collect(),
             checkpoint: self.inner.shared.note_of(&head),
         })
+    }
+
+    /// That each of `indices` is in the tree of the published checkpoint, and that this
+    /// tree continues the one of `first` entries, or itself where it is not that large.
+    ///
+    /// # Errors
+    /// As [`inclusion`](Self::inclusion).
+    pub fn partner_proofs(
+        &self,
+        indices: &[u64],
+        first: u64,
+    ) -> Result<(Vec<InclusionProof>, ConsistencyProof), NodeError> {
+        let consistency = self.consistency(first.min(self.size()), None)?;
+        let proofs = indices
+            .iter()
+            .map(|index| self.inclusion(*index, Some(consistency.second)))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok((proofs, consistency))
+    }
+
+    /// The kid of the log's key, and the algorithm that its COSE receipts name.
+    #[must_use]
+    pub fn log_key_id(&self) -> (KeyId, i64) {
+        let shared = &self.inner.shared;
+        (
+            shared.keyring.log.public().kid(),
+            shared.options.algorithm.number(),
+        )
+    }
+
+    /// Signs the root of a tree of this log, as a COSE receipt has it.
+    #[must_use]
+    pub fn sign_tree(&self, text: &[u8]) -> [u8; 64] {
+        self.inner.shared.keyring.log.sign(text)
     }
 
     /// `proof` as a COSE receipt (RFC 9942), signed with the log's key; `None`

@@ -704,3 +704,44 @@ pub const REFUSALS_FORGOTTEN_AT_ONCE: usize = 64;
 
 /// Longest sentence of a refusal that is kept and passed on, in bytes.
 pub const PARTNER_DETAIL_BYTES_MAX: usize = 300;
+
+/// Longest request within such a message: a coupon of the longest credential's length,
+/// and two dids.
+pub const REDEMPTION_REQUEST_BYTES_MAX: usize = CREDENTIAL_BYTES_MAX + 2 * DID_CHARS_MAX + 256;
+
+/// Requests in one message: at 400 bytes each they fill less than half of it, and their
+/// halves an answer.
+pub const REQUESTS_PER_MESSAGE_MAX: usize = 64;
+
+/// Longest code of a refusal that another node gives.
+pub const PARTNER_CODE_BYTES_MAX: usize = 64;
+
+/// Messages of one redeemer that an issuer works on at a time: as many as its
+/// connections, and twice that for those that it has given up waiting for.
+pub const PARTNER_MESSAGES_UNDER_WAY_MAX: usize = 16;
+
+/// Messages to one issuer that are under way at a time: enough to fill a long line,
+/// few enough that under load each carries many requests.
+pub const ISSUER_MESSAGES_UNDER_WAY_MAX: usize = 3;
+
+/// Seconds that a till waits for another co-op's answer before it is told that the
+/// outcome is not known yet.
+pub const TILL_WAITS_SECONDS: u64 = 5;
+
+/// Seconds for which a request to an issuer is valid: longer than a customer waits, and
+/// than a node takes to start again.
+pub const REQUEST_SECONDS: u64 = 900;
+
+/// Longest pause before an issuer that does not answer is asked again, in seconds.
+pub const ISSUER_PAUSE_SECONDS_MAX: u64 = 60;
+
+/// Campaigns of other co-ops that are held in memory: some 1 KB each.
+pub const PARTNER_CAMPAIGNS_MAX: usize = 10_000;
+
+/// Longest answer that shows a campaign: a credential in base64url, and its terms in
+/// JSON beside it.
+pub const CAMPAIGN_ANSWER_BYTES_MAX: usize = 8 * CREDENTIAL_BYTES_MAX;
+
+/// Longest answer that proves two trees of a log consistent: 128 hashes, and a signed
+/// note.
+pub const CONSISTENCY_ANSWER_BYTES_MAX: usize = 64 * 1024;

@@ -1,0 +1,312 @@
+//! What the redeemer believes of an issuer's answer: nothing before it is verified.
+//! Pure.
+//!
+//! A half counts when its entry is in the tree of a checkpoint that the issuer's log
+//! key has signed, that checkpoint continues the one which the request named, and the
+//! entry answers just the request that was made.
+
+use ed25519_dalek::VerifyingKey;
+use serde_cbor::Value;
+
+use super::wire::LogState;
+use crate::credential::{Coupon, Terms};
+use crate::encoding::cbor;
+use crate::federation::roster::Member;
+use crate::ledger::{Event, IssuerHalf, Place, Quote, Redeemed, Reversed, Wish, half_id};
+use crate::log::cose_receipt::{self, LastSignature};
+use crate::log::{Checkpoint, Entry, KeyKind, VerifierKey, entry_hash};
+use crate::merkle::{Hash, verify_consistency};
+use crate::node::OpenIntent;
+use crate::primitives::{Amount, Digest};
+
+/// Why an answer is not believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// No key that is listed for the issuer's log has signed the checkpoint.
+    #[error("its checkpoint is signed with no key that the roster lists for the issuer's log: {0}")]
+    Checkpoint(String),
+    /// The log is shorter than it was.
+    #[error("its log has {now} entries, and had {before} before: it went back")]
+    WentBack {
+        /// Entries that were verified before.
+        before: u64,
+        /// Entries that the answer proves.
+        now: u64,
+    },
+    /// The checkpoint does not continue what was verified before.
+    #[error("its log does not continue the one that was verified before, of {0} entries")]
+    NotContinued(u64),
+    /// The half is not in the tree.
+    #[error("its half is not in the tree of its checkpoint: {0}")]
+    NotIncluded(String),
+    /// The half is another's.
+    #[error("its half does not answer the request, in {0}")]
+    OtherHalf(&'static str),
+    /// It has a half without a log.
+    #[error("it has a half and no checkpoint")]
+    NoCheckpoint,
+}
+
+/// A log's size with the root of its tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tree {
+    /// Entries.
+    pub size: u64,
+    /// The root of their tree.
+    pub root: Hash,
+}
+
+impl Tree {
+    /// The tree of nothing: what every log continues.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            size: 0,
+            root: Checkpoint::empty("").root.0,
+        }
+    }
+}
+
+/// A checkpoint that continues a tree which was verified before.
+#[derive(Clone, Debug)]
+pub struct VerifiedLog {
+    /// The checkpoint.
+    pub checkpoint: Checkpoint,
+    /// The note that it came in.
+    pub note: String,
+    /// The key that signed it.
+    pub key: VerifierKey,
+}
+
+impl VerifiedLog {
+    /// Its tree.
+    #[must_use]
+    pub fn tree(&self) -> Tree {
+        Tree {
+            size: self.checkpoint.size,
+            root: self.checkpoint.root.0,
+        }
+    }
+}
+
+/// The keys that the roster lists for a member's log, as they sign checkpoints now.
+pub fn log_keys(
+    directory: &crate::federation::roster::Directory,
+    member: &Member,
+    now: crate::primitives::UnixSeconds,
+) -> Vec<VerifierKey> {
+    let origin = member.log_origin();
+    directory
+        .keys(member, crate::federation::roster::Role::Log, now)
+        .filter_map(|key| {
+            let key = VerifyingKey::from_bytes(key.key.as_bytes()).ok()?;
+            VerifierKey::new(origin, KeyKind::Ed25519, key).ok()
+        })
+        .collect()
+}
+
+/// Verifies the log of an answer: that one of `keys` has signed its checkpoint, and
+/// that it continues `named`, which the request named.
+///
+/// # Errors
+/// [`AnswerError`].
+pub fn verify_log(log: &LogState, keys: &[VerifierKey], named: &Tree) -> Result<VerifiedLog, AnswerError> {
+    let mut why = "the roster lists none".to_owned();
+    let mut opened = None;
+    for key in keys {
+        match Checkpoint::open(log.checkpoint.as_bytes(), key) {
+            Ok(checkpoint) => opened = Some((checkpoint, key.clone())),
+            Err(error) => why = error.to_string(),
+        }
+    }
+    let (checkpoint, key) = opened.ok_or(AnswerError::Checkpoint(why))?;
+    if checkpoint.size < named.size || log.old_size != named.size {
+        return Err(AnswerError::WentBack {
+            before: named.size,
+            now: checkpoint.size,
+        });
+    }
+    verify_consistency(
+        named.size,
+        checkpoint.size,
+        &named.root,
+        &checkpoint.root.0,
+        &log.proof,
+    )
+    .map_err(|_| AnswerError::NotContinued(named.size))?;
+    Ok(VerifiedLog {
+        checkpoint,
+        note: log.checkpoint.clone(),
+        key,
+    })
+}
+
+/// What is known of the coupon that an open intent is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// This co-op.
+    pub own_did: &'a str,
+    /// The campaign's terms, where they are known: they say what is left.
+    pub terms: Option<&'a Terms>,
+    /// The coupon's own amount.
+    pub coupon_amount: Option<Amount>,
+}
+
+/// Verifies that `entry` with `receipt` is the issuer half of `open`.
+///
+/// # Errors
+/// [`AnswerError`].
+pub fn verify_half(
+    open: &OpenIntent,
+    known: &Known<'_>,
+    (entry, receipt): (&[u8], &[u8]),
+    log: &VerifiedLog,
+    last: &mut LastSignature,
+) -> Result<IssuerHalf, AnswerError> {
+    let hash = entry_hash(entry);
+    let included = cose_receipt::verify_with(receipt, &hash, log.key.key(), last)
+        .map_err(|error| AnswerError::NotIncluded(error.to_string()))?;
+    if included.inclusion.size != log.checkpoint.size || included.root != log.checkpoint.root {
+        return Err(AnswerError::NotIncluded(
+            "its receipt is about another tree".to_owned(),
+        ));
+    }
+    let decoded = Entry::decode(entry).map_err(|_| AnswerError::OtherHalf("its form"))?;
+    if decoded.index != included.inclusion.index {
+        return Err(AnswerError::OtherHalf("its index"));
+    }
+    let (event, _) =
+        Event::from_body(decoded.kind, &decoded.body).map_err(|_| AnswerError::OtherHalf("its form"))?;
+    let said = match (&event, open.intent.wish) {
+        (Event::Redeemed(redeemed), Wish::Redeem { basket_total, .. }) => {
+            check_redeemed(open, known, redeemed, basket_total)?;
+            let left = known.terms.map(|terms| {
+                Quote::after(
+                    terms,
+                    known.coupon_amount,
+                    redeemed.amount,
+                    redeemed.uses_after,
+                    redeemed.spent_after,
+                )
+            });
+            let used_up = redeemed.used_up.then_some(0);
+            (
+                redeemed.amount,
+                left.map_or(used_up, |left| left.remaining_uses),
+                left.and_then(|left| left.remaining_value),
+                None,
+            )
+        }
+        (Event::Reversed(reversed), Wish::Reverse { redemption, .. }) => {
+            check_reversed(open, known, reversed, half_id(known.own_did, redemption))?;
+            (reversed.amount, None, None, Some(reversed.reversed_after))
+        }
+        _ => return Err(AnswerError::OtherHalf("what was asked for")),
+    };
+    Ok(IssuerHalf {
+        entry: decoded.index,
+        hash,
+        amount: said.0,
+        remaining_uses: said.1,
+        remaining_value: said.2,
+        reversed_after: said.3,
+    })
+}
+
+fn check_redeemed(
+    open: &OpenIntent,
+    known: &Known<'_>,
+    half: &Redeemed,
+    basket_total: Amount,
+) -> Result<(), AnswerError> {
+    let intent = &open.intent;
+    let request_id = intent.id;
+    let checks = [
+        (half.place == Place::Partner { request_id }, "its request"),
+        (half.id == half_id(known.own_did, request_id), "its identity"),
+        (half.request == intent.request, "its request's hash"),
+        (half.redeemer == known.own_did, "its redeemer"),
+        (half.issuer == intent.issuer, "its issuer"),
+        (half.tag == intent.tag && half.name == intent.name, "its coupon"),
+        (half.campaign == intent.campaign, "its campaign"),
+        (half.basket_total == basket_total, "its basket"),
+    ];
+    all_hold(&checks)
+}
+
+fn check_reversed(
+    open: &OpenIntent,
+    known: &Known<'_>,
+    half: &Reversed,
+    redemption: crate::primitives::RedemptionId,
+) -> Result<(), AnswerError> {
+    let intent = &open.intent;
+    let call = half
+        .partner
+        .as_ref()
+        .ok_or(AnswerError::OtherHalf("its redeemer"))?;
+    let give_back = matches!(intent.wish, Wish::Reverse { give_back, .. } if give_back == half.give_back);
+    let checks = [
+        (call.request_id == intent.id, "its request"),
+        (half.id == half_id(known.own_did, intent.id), "its identity"),
+        (call.request == intent.request, "its request's hash"),
+        (call.redeemer == known.own_did, "its redeemer"),
+        (half.redemption == redemption, "the redemption"),
+        (half.tag == intent.tag && half.name == intent.name, "its coupon"),
+        (half.campaign == intent.campaign, "its campaign"),
+        (give_back, "whether the use returns"),
+    ];
+    all_hold(&checks)
+}
+
+fn all_hold(checks: &[(bool, &'static str)]) -> Result<(), AnswerError> {
+    match checks.iter().find(|(holds, _)| !holds) {
+        Some((_, what)) => Err(AnswerError::OtherHalf(what)),
+        None => Ok(()),
+    }
+}
+
+/// What is kept beside the redeemer half: `[entry, COSE receipt, checkpoint]`, which
+/// prove the issuer half to anyone who has the key of the issuer's log.
+#[must_use]
+pub fn proof_to_keep(entry: &[u8], receipt: &[u8], log: &VerifiedLog) -> Vec<u8> {
+    cbor::encode(&Value::Array(vec![
+        cbor::bytes(entry),
+        cbor::bytes(receipt),
+        cbor::text(log.note.clone()),
+    ]))
+}
+
+/// The coupon's own amount, out of the request that is open.
+#[must_use]
+pub fn coupon_amount(request: &[u8]) -> Option<Amount> {
+    match super::wire::Request::decode(request).ok()?.wanted {
+        super::wire::Wanted::Redeem { coupon, .. } => Coupon::parse_unverified(&coupon).ok()?.amount,
+        _ => None,
+    }
+}
+
+/// The tree of a checkpoint that a witness holds of the issuer's log, if it is signed.
+#[must_use]
+pub fn tree_of(note: &str, keys: &[VerifierKey]) -> Option<Tree> {
+    let opened = keys
+        .iter()
+        .find_map(|key| Checkpoint::open(note.as_bytes(), key).ok())?;
+    Some(Tree {
+        size: opened.size,
+        root: Digest::from(opened.root).0,
+    })
+}
+
+/// The hashes in a node's answer about the consistency of two trees (JSON).
+#[must_use]
+pub fn read_consistency(answer: &[u8]) -> Option<Vec<Hash>> {
+    let answer: serde_json::Value = serde_json::from_slice(answer).ok()?;
+    let hash = |text: &serde_json::Value| {
+        let bytes = data_encoding::BASE64URL_NOPAD
+            .decode(text.as_str()?.as_bytes())
+            .ok()?;
+        Hash::try_from(bytes.as_slice()).ok()
+    };
+    answer["path"].as_array()?.iter().map(hash).collect()
+}

@@ -1,0 +1,471 @@
+//! Requests on their way to one issuer. What waits is taken together into a message;
+//! a few messages are under way at a time; what is not answered goes again, after
+//! pauses that grow.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::answers::{self, Known, Tree, VerifiedLog};
+use super::redeemer::Redeemer;
+use super::wire::{self, Answer, Outcome, Request, Wanted};
+use crate::federation::catch_up::catch_up;
+use crate::federation::message::{self, Head, MessageName};
+use crate::federation::peers::PeerError;
+use crate::federation::roster::{Directory, Member};
+use crate::log::VerifierKey;
+use crate::log::cose_receipt::LastSignature;
+use crate::merkle::verify_consistency;
+use crate::node::{Ending, OpenIntent};
+use crate::primitives::{RedemptionId, limits};
+
+/// The shortest pause after a failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The line to one issuer.
+pub(super) struct Desk {
+    issuer: String,
+    state: Mutex<State>,
+    work: Notify,
+    under_way: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What waits to be sent, in order.
+    line: VecDeque<RedemptionId>,
+    /// What waits or is under way.
+    in_hand: BTreeSet<RedemptionId>,
+    /// Failures since the last answer, and until when nothing is sent.
+    failures: u32,
+    pause_until: Option<Instant>,
+    /// The issuer's log as it was verified last.
+    log: Option<Tree>,
+}
+
+/// Why a message brought no end of its requests.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    #[error("{0} is no member of the federation any more")]
+    NotAMember(String),
+    #[error("its answer is refused: {0}")]
+    Message(#[from] message::MessageError),
+    #[error("its answer is refused: {0}")]
+    Answer(#[from] answers::AnswerError),
+    #[error("its answer answers another message")]
+    OtherMessage,
+    #[error("its answer is not of the form: {0}")]
+    Form(#[from] crate::encoding::cbor::GateError),
+    #[error(transparent)]
+    Node(#[from] crate::node::NodeError),
+}
+
+impl Failure {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Peer(error) => error.word(),
+            Self::NotAMember(_) => "not_a_member",
+            Self::Message(error) => error.reason(),
+            Self::Answer(_) => "answer_not_believed",
+            Self::OtherMessage => "other_message",
+            Self::Form(_) => "malformed",
+            Self::Node(_) => "node_failed",
+        }
+    }
+}
+
+impl Desk {
+    /// Opens the line; it is worked at until the redeemer is gone.
+    pub fn open(redeemer: &Arc<Redeemer>, issuer: &str) -> Arc<Self> {
+        let desk = Arc::new(Self {
+            issuer: issuer.to_owned(),
+            state: Mutex::default(),
+            work: Notify::new(),
+            under_way: Arc::new(Semaphore::new(limits::ISSUER_MESSAGES_UNDER_WAY_MAX)),
+        });
+        let (line, redeemer) = (Arc::clone(&desk), Arc::downgrade(redeemer));
+        tokio::spawn(async move { line.work(redeemer).await });
+        desk
+    }
+
+    /// Puts a request in line, unless it is in hand already.
+    pub fn put(&self, id: RedemptionId) {
+        let mut state = self.state();
+        if state.in_hand.insert(id) {
+            state.line.push_back(id);
+            drop(state);
+            self.work.notify_one();
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn work(self: Arc<Self>, redeemer: Weak<Redeemer>) {
+        loop {
+            let permit = Arc::clone(&self.under_way).acquire_owned().await;
+            let Ok(permit) = permit else { return };
+            let ids = self.next_batch().await;
+            let Some(redeemer) = redeemer.upgrade() else {
+                return;
+            };
+            let desk = Arc::clone(&self);
+            tokio::spawn(async move { desk.send(&redeemer, ids, permit).await });
+        }
+    }
+
+    /// Waits until something may be sent, and takes it.
+    async fn next_batch(&self) -> Vec<RedemptionId> {
+        loop {
+            let pause = {
+                let mut state = self.state();
+                let pause = state.pause_until.filter(|until| *until > Instant::now());
+                if pause.is_none() && !state.line.is_empty() {
+                    let count = state.line.len().min(limits::REQUESTS_PER_MESSAGE_MAX);
+                    return state.line.drain(..count).collect();
+                }
+                pause
+            };
+            match pause {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => self.work.notified().await,
+            }
+        }
+    }
+
+    async fn send(&self, redeemer: &Arc<Redeemer>, ids: Vec<RedemptionId>, permit: OwnedSemaphorePermit) {
+        let mut open: Vec<Arc<OpenIntent>> = Vec::with_capacity(ids.len());
+        for id in ids {
+            match redeemer.node.open_intent(id) {
+                Some(intent) => open.push(intent),
+                None => {
+                    self.let_go(&[id]);
+                    redeemer.tell(id);
+                }
+            }
+        }
+        if open.is_empty() {
+            return;
+        }
+        let timer = redeemer.metrics.answer_seconds.start_timer();
+        let outcome = self.ask(redeemer, &open).await;
+        drop(permit);
+        let all: Vec<RedemptionId> = open.iter().map(|intent| intent.intent.id).collect();
+        let word = match &outcome {
+            Ok(()) => {
+                timer.observe_duration();
+                let mut state = self.state();
+                state.failures = 0;
+                state.pause_until = None;
+                "answered"
+            }
+            Err(failure) => {
+                timer.stop_and_discard();
+                let word = failure.word();
+                redeemer.metrics.messages_total.with_label_values(&[word]).inc();
+                if self.is_mended(redeemer, failure).await {
+                    let mut state = self.state();
+                    state.line.extend(all);
+                    drop(state);
+                    return self.work.notify_one();
+                }
+                self.pause(redeemer, failure);
+                return self.end(redeemer, &all);
+            }
+        };
+        redeemer.metrics.messages_total.with_label_values(&[word]).inc();
+        self.end(redeemer, &all);
+    }
+
+    /// Lets go of these, and tells whoever waits for them.
+    fn end(&self, redeemer: &Redeemer, all: &[RedemptionId]) {
+        self.let_go(all);
+        // What has not ended stands in line again with the next round.
+        for id in all {
+            redeemer.tell(*id);
+        }
+    }
+
+    fn let_go(&self, ids: &[RedemptionId]) {
+        let mut state = self.state();
+        for id in ids {
+            state.in_hand.remove(id);
+        }
+    }
+
+    /// Whether the reason of a failure is gone: an older roster, once it has caught up.
+    async fn is_mended(&self, redeemer: &Redeemer, failure: &Failure) -> bool {
+        let is_behind = matches!(failure, Failure::Peer(error) if error.code() == Some("roster_outdated"));
+        let chain = redeemer.rosters.chain();
+        let member = chain
+            .directory()
+            .and_then(|directory| directory.by_did(&self.issuer));
+        let (true, Some(member)) = (is_behind, member) else {
+            return false;
+        };
+        let reached = catch_up(&redeemer.peers, &redeemer.rosters, member).await;
+        reached.is_ok_and(|version| version > chain.version())
+    }
+
+    fn pause(&self, redeemer: &Redeemer, failure: &Failure) {
+        let mut state = self.state();
+        state.failures = state.failures.saturating_add(1);
+        let most = Duration::from_secs(limits::ISSUER_PAUSE_SECONDS_MAX);
+        let doubled = FIRST_PAUSE.saturating_mul(1 << state.failures.min(10).saturating_sub(1));
+        // Between half and whole, so that those whom one failure held up do not all
+        // come back at once.
+        let share = u32::from(redeemer.entropy.bytes::<1>()[0]) + 256;
+        let pause = doubled.min(most) * share / 512;
+        state.pause_until = Some(Instant::now() + pause);
+        let failures = state.failures;
+        drop(state);
+        match failure {
+            Failure::Answer(_) => {
+                tracing::error!(issuer = self.issuer, %failure, "an issuer is not believed")
+            }
+            _ if failures == 1 => tracing::warn!(issuer = self.issuer, %failure, "an issuer did not answer"),
+            _ => tracing::debug!(issuer = self.issuer, %failure, failures, "an issuer did not answer"),
+        }
+    }
+
+    async fn ask(&self, redeemer: &Arc<Redeemer>, open: &[Arc<OpenIntent>]) -> Result<(), Failure> {
+        let chain = redeemer.rosters.chain();
+        let not_a_member = || Failure::NotAMember(self.issuer.clone());
+        let directory = chain.directory().ok_or_else(not_a_member)?;
+        let member = directory
+            .by_did(&self.issuer)
+            .filter(|member| member.is_active())
+            .ok_or_else(not_a_member)?;
+        let now = redeemer.node.now();
+        let keys = answers::log_keys(directory, member, now);
+        let named = self.named(redeemer, member, &keys);
+        let own_did = redeemer.own_did();
+        let requests: Vec<Vec<u8>> = open.iter().map(|intent| request_of(intent, &own_did)).collect();
+        let head = Head {
+            sender: own_did,
+            audience: self.issuer.clone(),
+            time: now,
+            id: redeemer.entropy.bytes(),
+            roster_version: chain.version(),
+        };
+        let body = wire::requests_body(named.size, requests.iter().map(Vec::as_slice));
+        let message = message::seal(
+            redeemer.node.messages_key(),
+            MessageName::Redemption,
+            &head,
+            &body,
+        );
+        let most = MessageName::RedemptionAnswer.most();
+        let bytes = redeemer
+            .peers
+            .post(&member.base_url, super::PATH, message, most)
+            .await?;
+        let answer = self.open_answer(redeemer, directory, &head, &bytes)?;
+        self.take(redeemer, member, open, answer, &keys, &named).await
+    }
+
+    /// The state of the issuer's log that a request names: the newest one that was
+    /// verified, or else that this node has cosigned.
+    fn named(&self, redeemer: &Redeemer, member: &Member, keys: &[VerifierKey]) -> Tree {
+        let mut state = self.state();
+        if let Some(held) = state.log {
+            return held;
+        }
+        let origin: [u8; 32] = Sha256::digest(member.log_origin()).into();
+        let cosigned = redeemer.node.witnessed(&origin);
+        let held = cosigned.and_then(|note| answers::tree_of(&note, keys));
+        state.log = held;
+        held.unwrap_or_else(Tree::empty)
+    }
+
+    fn open_answer(
+        &self,
+        redeemer: &Redeemer,
+        directory: &Directory,
+        asked: &Head,
+        bytes: &[u8],
+    ) -> Result<Answer, Failure> {
+        let now = redeemer.node.now();
+        let name = MessageName::RedemptionAnswer;
+        let (head, body) = message::open(bytes, name, directory, &asked.sender, now)?;
+        if head.id != asked.id || head.sender != self.issuer {
+            return Err(Failure::OtherMessage);
+        }
+        Ok(Answer::decode(&body)?)
+    }
+
+    /// Verifies what came, and makes each end durable.
+    async fn take(
+        &self,
+        redeemer: &Arc<Redeemer>,
+        member: &Member,
+        open: &[Arc<OpenIntent>],
+        answer: Answer,
+        keys: &[VerifierKey],
+        named: &Tree,
+    ) -> Result<(), Failure> {
+        let log = match &answer.log {
+            Some(log) => Some(answers::verify_log(log, keys, named)?),
+            None => None,
+        };
+        if let Some(log) = &log {
+            redeemer.knowledge.saw(&log.note);
+            self.continue_held(redeemer, member, log).await?;
+        }
+        let own_did = redeemer.own_did();
+        let mut last = LastSignature::default();
+        let mut endings = Vec::with_capacity(answer.outcomes.len());
+        for (id, outcome) in answer.outcomes {
+            let Some(intent) = open.iter().find(|intent| intent.intent.id == id) else {
+                continue;
+            };
+            let ending = match outcome {
+                Outcome::Half { entry, receipt } => {
+                    let log = log.as_ref().ok_or(answers::AnswerError::NoCheckpoint)?;
+                    let campaign = redeemer.campaigns.known(&intent.intent.campaign);
+                    let known = Known {
+                        own_did: &own_did,
+                        terms: campaign.as_ref().map(|known| &known.campaign.terms),
+                        coupon_amount: answers::coupon_amount(&intent.request),
+                    };
+                    let half = match answers::verify_half(intent, &known, (&entry, &receipt), log, &mut last)
+                    {
+                        Ok(half) => half,
+                        // It says nothing of the others.
+                        Err(error) => {
+                            self.not_believed(redeemer, id, &error);
+                            continue;
+                        }
+                    };
+                    let proof = answers::proof_to_keep(&entry, &receipt, log);
+                    Ending::Half { half, proof }
+                }
+                // Only who asked for that is told so.
+                Outcome::Cancelled if wants_cancel(intent) => Ending::Cancelled,
+                Outcome::Refused { code, .. } if wants_cancel(intent) && code == "request_cancelled" => {
+                    Ending::Cancelled
+                }
+                Outcome::Refused { code, detail } if !wants_cancel(intent) => {
+                    Ending::Refused { code, detail }
+                }
+                Outcome::Cancelled | Outcome::Refused { .. } | Outcome::NotNow => continue,
+            };
+            endings.push((id, ending));
+        }
+        if endings.is_empty() {
+            return Ok(());
+        }
+        let words: Vec<_> = endings.iter().map(|(_, ending)| ending_word(ending)).collect();
+        for (recorded, word) in redeemer.node.end_intents(endings).await?.into_iter().zip(words) {
+            match recorded {
+                Ok(_) => redeemer.metrics.outcomes_total.with_label_values(&[word]).inc(),
+                Err(error) => {
+                    tracing::error!(issuer = self.issuer, %error, "an issuer's answer cannot be recorded")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn not_believed(&self, redeemer: &Redeemer, id: RedemptionId, error: &answers::AnswerError) {
+        tracing::error!(issuer = self.issuer, redemption = %id, %error, "an issuer half is not believed");
+        let outcomes = &redeemer.metrics.outcomes_total;
+        outcomes.with_label_values(&["half_not_believed"]).inc();
+    }
+
+    /// Holds a verified log against the newest one that was verified before: answers
+    /// may overtake each other.
+    async fn continue_held(
+        &self,
+        redeemer: &Redeemer,
+        member: &Member,
+        log: &VerifiedLog,
+    ) -> Result<(), Failure> {
+        let new = log.tree();
+        loop {
+            let held = self.state().log;
+            let Some(held) = held.filter(|held| *held != new) else {
+                break;
+            };
+            let (first, second) = if held.size <= new.size {
+                (held, new)
+            } else {
+                (new, held)
+            };
+            self.prove_continued(redeemer, member, &first, &second).await?;
+            let mut state = self.state();
+            if state.log == Some(held) {
+                if new.size > held.size {
+                    state.log = Some(new);
+                }
+                return Ok(());
+            }
+            // Another answer came in between: once more against that one.
+        }
+        self.state().log = Some(new);
+        Ok(())
+    }
+
+    /// Asks the issuer for the proof that one of its trees continues another.
+    async fn prove_continued(
+        &self,
+        redeemer: &Redeemer,
+        member: &Member,
+        first: &Tree,
+        second: &Tree,
+    ) -> Result<(), Failure> {
+        let not_continued = || answers::AnswerError::NotContinued(first.size);
+        if first.size == second.size {
+            return Err(not_continued().into());
+        }
+        if first.size == 0 {
+            return Ok(());
+        }
+        let path = format!(
+            "/v1/log/proofs/consistency?first={}&second={}",
+            first.size, second.size
+        );
+        let most = limits::CONSISTENCY_ANSWER_BYTES_MAX;
+        let answer = redeemer.peers.get(&member.base_url, &path, most).await?;
+        let proof = answer
+            .and_then(|answer| answers::read_consistency(&answer))
+            .ok_or_else(not_continued)?;
+        verify_consistency(first.size, second.size, &first.root, &second.root, &proof)
+            .map_err(|_| not_continued())?;
+        Ok(())
+    }
+}
+
+/// What the issuer is sent: the request as it was made durable, or that it be
+/// cancelled. One that was lost with an earlier store can only be cancelled.
+fn request_of(open: &OpenIntent, own_did: &str) -> Vec<u8> {
+    if wants_cancel(open) {
+        let cancel = Request {
+            redeemer: own_did.to_owned(),
+            issuer: open.intent.issuer.clone(),
+            id: open.intent.id,
+            wanted: Wanted::Cancel,
+        };
+        return cancel.encode();
+    }
+    open.request.to_vec()
+}
+
+fn wants_cancel(open: &OpenIntent) -> bool {
+    open.is_cancelling || open.request.is_empty()
+}
+
+fn ending_word(ending: &Ending) -> &'static str {
+    match ending {
+        Ending::Half { .. } => "made",
+        Ending::Refused { .. } => "refused",
+        Ending::Cancelled => "cancelled",
+    }
+}

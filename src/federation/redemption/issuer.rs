@@ -1,0 +1,349 @@
+//! The issuer's side: a partner's signed requests in, the issuer halves out.
+//!
+//! What a message does is harmless twice: its requests are known by their identities,
+//! and each gets its first answer again. So replays need not be remembered here.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
+
+use super::wire::{self, Answer, LogState, Outcome, Request, Wanted};
+use crate::federation::message::{self, Head, MessageError, MessageName};
+use crate::federation::roster::NotRedeeming;
+use crate::federation::rosters::Rosters;
+use crate::ledger::Recorded;
+use crate::log::cose_receipt::{self, Inclusion};
+use crate::node::{EntryRef, InclusionProof, Node, NodeError, PartnerOutcome, PartnerRequest, PartnerWish};
+use crate::primitives::limits;
+
+/// Why a message gets no answer; nothing has been recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum IssuerError {
+    /// It is refused as a message.
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    /// This node may not redeem for others now.
+    #[error("this node redeems nothing for other co-ops now: {0}")]
+    NotRedeeming(#[from] NotRedeeming),
+    /// The sender follows an older roster.
+    #[error("its sender follows version {theirs} of the roster, version {ours} is in force: fetch it first")]
+    SenderBehind {
+        /// The sender's.
+        theirs: u64,
+        /// This node's.
+        ours: u64,
+    },
+    /// Too many messages of this member are being worked on.
+    #[error("too many messages of this co-op are being worked on: send the same requests again in a moment")]
+    Busy,
+    /// The node failed.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+}
+
+impl IssuerError {
+    /// The reason as a word, for metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Message(error) => error.reason(),
+            Self::NotRedeeming(_) => "not_redeeming",
+            Self::SenderBehind { .. } => "roster_behind",
+            Self::Busy | Self::Node(NodeError::Busy) => "busy",
+            Self::Node(_) => "node_failed",
+        }
+    }
+}
+
+/// Answers partners' requests.
+pub struct Issuer {
+    node: Node,
+    rosters: Arc<Rosters>,
+    under_way: Mutex<HashMap<String, usize>>,
+    messages_total: IntCounterVec,
+    requests_total: IntCounterVec,
+    seconds: Histogram,
+}
+
+impl Issuer {
+    /// The issuer's side of `node`, for the members of the roster that is followed.
+    ///
+    /// # Panics
+    /// When `registry` has its metrics already.
+    #[must_use]
+    pub fn new(node: Node, rosters: Arc<Rosters>, registry: &Registry) -> Arc<Self> {
+        let counter = |name: &str, help: &str, label: &str| {
+            IntCounterVec::new(Opts::new(name, help), &[label]).expect("constants that fit")
+        };
+        let messages_total = counter(
+            "tallystick_partner_messages_total",
+            "Messages of partners that ask for redemptions, by what became of them",
+            "result",
+        );
+        let requests_total = counter(
+            "tallystick_partner_requests_total",
+            "Requests of partners in them, by what became of them",
+            "result",
+        );
+        let seconds = Histogram::with_opts(HistogramOpts::new(
+            "tallystick_partner_message_seconds",
+            "Time that an answered message of a partner took",
+        ))
+        .expect("constants that fit");
+        let collectors: [Box<dyn prometheus::core::Collector>; 3] = [
+            Box::new(messages_total.clone()),
+            Box::new(requests_total.clone()),
+            Box::new(seconds.clone()),
+        ];
+        for collector in collectors {
+            registry
+                .register(collector)
+                .expect("a registry without these names");
+        }
+        Arc::new(Self {
+            node,
+            rosters,
+            under_way: Mutex::default(),
+            messages_total,
+            requests_total,
+            seconds,
+        })
+    }
+
+    /// Answers a message. Whatever it came to is durable when this returns.
+    ///
+    /// # Errors
+    /// [`IssuerError`].
+    pub async fn answer(&self, bytes: &[u8]) -> Result<Vec<u8>, IssuerError> {
+        let timer = self.seconds.start_timer();
+        let answered = self.answer_counted(bytes).await;
+        let result = match &answered {
+            Ok(_) => {
+                timer.observe_duration();
+                "answered"
+            }
+            Err(error) => {
+                timer.stop_and_discard();
+                error.reason()
+            }
+        };
+        self.messages_total.with_label_values(&[result]).inc();
+        answered
+    }
+
+    async fn answer_counted(&self, bytes: &[u8]) -> Result<Vec<u8>, IssuerError> {
+        let now = self.node.now();
+        let chain = self.rosters.chain();
+        let directory = chain.directory().ok_or(MessageError::NotAMember)?;
+        let own_did = self.node.options().origin.did_web();
+        let (head, body) = message::open(bytes, MessageName::Redemption, directory, &own_did, now)?;
+        let ours = chain.version();
+        if head.roster_version < ours {
+            let theirs = head.roster_version;
+            return Err(IssuerError::SenderBehind { theirs, ours });
+        }
+        chain.may_redeem(now)?;
+        let (known_size, requests) = wire::read_requests(&body).map_err(MessageError::Malformed)?;
+        let is_theirs =
+            |(_, request): &(_, Request)| request.redeemer == head.sender && request.issuer == own_did;
+        if !requests.iter().all(is_theirs) {
+            let what = "each request names the message's sender as redeemer, and its audience as issuer";
+            return Err(MessageError::Malformed(crate::encoding::cbor::GateError::Shape(what)).into());
+        }
+        let _turn = Turn::take(self, &head.sender)?;
+        let ids: Vec<_> = requests.iter().map(|(_, request)| request.id).collect();
+        let requests = requests
+            .into_iter()
+            .map(|(digest, request)| for_node(digest, request))
+            .collect();
+        let outcomes = self.node.serve_partner(requests).await?;
+        let answer = self.prove(known_size, ids.into_iter().zip(outcomes).collect())?;
+        let answer_head = Head {
+            sender: own_did,
+            audience: head.sender,
+            time: self.node.now(),
+            id: head.id,
+            roster_version: ours,
+        };
+        let key = self.node.messages_key();
+        Ok(message::seal(
+            key,
+            MessageName::RedemptionAnswer,
+            &answer_head,
+            &answer.encode(),
+        ))
+    }
+
+    /// Adds to each half what proves that it is in the log: one checkpoint and one
+    /// signature for all of them.
+    fn prove(
+        &self,
+        known_size: u64,
+        outcomes: Vec<(crate::primitives::RedemptionId, Result<PartnerOutcome, NodeError>)>,
+    ) -> Result<Answer, NodeError> {
+        let halves: Vec<&Recorded> = outcomes
+            .iter()
+            .filter_map(|(_, outcome)| match outcome {
+                Ok(PartnerOutcome::Half(recorded)) => Some(recorded.as_ref()),
+                _ => None,
+            })
+            .collect();
+        let count = |result: &str| self.requests_total.with_label_values(&[result]).inc();
+        let entries: Vec<EntryRef> = halves.iter().map(|recorded| (*recorded).into()).collect();
+        let (proofs, log) = if entries.is_empty() {
+            (Vec::new(), None)
+        } else {
+            let indices: Vec<u64> = entries.iter().map(|entry| entry.index).collect();
+            let (proofs, consistency) = self.node.partner_proofs(&indices, known_size)?;
+            let log = LogState {
+                checkpoint: consistency.checkpoint.to_string(),
+                old_size: consistency.first,
+                proof: consistency.path.iter().map(|hash| hash.0).collect(),
+            };
+            (proofs, Some(log))
+        };
+        let mut receipts = self.receipts(&proofs)?.into_iter();
+        let mut proven = entries.iter();
+        let mut answered = Vec::with_capacity(outcomes.len());
+        for (id, outcome) in outcomes {
+            let outcome = match outcome {
+                Ok(PartnerOutcome::Half(_)) => {
+                    count("half");
+                    let entry = proven.next().expect("one for each half");
+                    Outcome::Half {
+                        entry: self.node.log_entry(entry.index)?.bytes,
+                        receipt: receipts.next().expect("one for each half"),
+                    }
+                }
+                Ok(PartnerOutcome::Cancelled) => {
+                    count("cancelled");
+                    Outcome::Cancelled
+                }
+                Ok(PartnerOutcome::Refused { code, detail }) => {
+                    count(&code);
+                    Outcome::Refused { code, detail }
+                }
+                Err(error) => {
+                    count("not_now");
+                    tracing::warn!(%error, "a partner's request could not be decided");
+                    Outcome::NotNow
+                }
+            };
+            answered.push((id, outcome));
+        }
+        Ok(Answer {
+            outcomes: answered,
+            log,
+        })
+    }
+
+    /// Their COSE receipts: the signature covers the root alone, so it is made once.
+    fn receipts(&self, proofs: &[InclusionProof]) -> Result<Vec<Vec<u8>>, NodeError> {
+        let mut signed: Option<(Vec<u8>, [u8; 64])> = None;
+        let (kid, algorithm) = self.node.log_key_id();
+        let mut receipts = Vec::with_capacity(proofs.len());
+        for proof in proofs {
+            let inclusion = Inclusion {
+                size: proof.tree_size,
+                index: proof.entry.index,
+                path: proof.path.iter().map(|hash| hash.0).collect(),
+            };
+            let receipt =
+                cose_receipt::issue(
+                    &proof.entry.hash,
+                    &inclusion,
+                    algorithm,
+                    kid,
+                    |text| match &signed {
+                        Some((known, signature)) if known == text => *signature,
+                        _ => {
+                            let signature = self.node.sign_tree(text);
+                            signed = Some((text.to_vec(), signature));
+                            signature
+                        }
+                    },
+                );
+            receipts.push(receipt.map_err(|error| NodeError::Inconsistent(error.to_string()))?);
+        }
+        Ok(receipts)
+    }
+}
+
+fn for_node(digest: crate::primitives::Digest, request: Request) -> PartnerRequest {
+    let (not_after, wanted) = match request.wanted {
+        Wanted::Redeem {
+            not_after,
+            coupon,
+            basket,
+            amount,
+            ..
+        } => (
+            not_after,
+            PartnerWish::Redeem {
+                coupon,
+                basket,
+                amount,
+            },
+        ),
+        Wanted::Reverse {
+            not_after,
+            redemption,
+            amount,
+            give_back,
+            ..
+        } => (
+            not_after,
+            PartnerWish::Reverse {
+                redemption,
+                amount,
+                give_back,
+            },
+        ),
+        Wanted::Cancel => (crate::primitives::UnixSeconds(0), PartnerWish::Cancel),
+    };
+    PartnerRequest {
+        redeemer: request.redeemer,
+        id: request.id,
+        request: digest,
+        not_after,
+        wanted,
+    }
+}
+
+/// A member's place among the messages that are being worked on.
+struct Turn<'a> {
+    issuer: &'a Issuer,
+    member: String,
+}
+
+impl<'a> Turn<'a> {
+    fn take(issuer: &'a Issuer, member: &str) -> Result<Self, IssuerError> {
+        let mut under_way = issuer.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = under_way.entry(member.to_owned()).or_default();
+        if *count >= limits::PARTNER_MESSAGES_UNDER_WAY_MAX {
+            return Err(IssuerError::Busy);
+        }
+        *count += 1;
+        Ok(Self {
+            issuer,
+            member: member.to_owned(),
+        })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self
+            .issuer
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = under_way.get_mut(&self.member) {
+            *count -= 1;
+            if *count == 0 {
+                under_way.remove(&self.member);
+            }
+        }
+    }
+}

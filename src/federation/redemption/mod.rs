@@ -1,0 +1,26 @@
+//! Redemption between nodes (protocol, section 2).
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`wire`] | requests and answers: their bytes, pure |
+//! | [`answers`] | what a redeemer verifies of an answer, pure |
+//! | [`campaigns`] | the terms of other co-ops' campaigns |
+//! | [`issuer`] | a partner's requests in, issuer halves out |
+//! | [`redeemer`] | a till's call in, both halves in two logs, or the truth about why not |
+//! | [`desk`] | requests on their way to one issuer: batched, pipelined, repeated |
+//!
+//! An intent is durable before the issuer is asked and ends once. Whatever gets lost,
+//! the same request is sent again until its outcome is known; nothing is guessed.
+
+pub mod answers;
+pub mod campaigns;
+mod desk;
+pub mod issuer;
+pub mod redeemer;
+pub mod wire;
+
+pub use issuer::{Issuer, IssuerError};
+pub use redeemer::{Knowledge, RedeemError, Redeemer, Status};
+
+/// Where an issuer takes requests.
+pub const PATH: &str = "/federation/redemptions";

@@ -1,0 +1,627 @@
+//! The redeemer's side: a till's call becomes an intent, the intent a request, its
+//! answer the redeemer half, and the till is told the truth at every moment.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
+use tokio::sync::oneshot;
+
+use super::campaigns::{CampaignError, Campaigns, PartnerCampaign};
+use super::desk::Desk;
+use super::wire::{Request, Wanted, request_digest};
+use crate::credential::{Coupon, Signed};
+use crate::federation::peers::Peers;
+use crate::federation::roster::{Directory, Member, NotRedeeming, Role, Standing};
+use crate::federation::rosters::Rosters;
+use crate::ledger::{
+    Basket, CampaignState, End, Intent, Presented, Quote, Refusal, State, StatusFlags, Wish,
+};
+use crate::node::{
+    Caller, IntentState, IntentView, NewIntent, Node, NodeError, RedemptionRequest, ReversalRequest,
+};
+use crate::primitives::{Amount, CouponName, Entropy, RedemptionId, Tag, UnixSeconds, limits};
+
+/// What this node knows of other co-ops' coupons besides what they show themselves.
+pub trait Knowledge: Send + Sync + 'static {
+    /// The status of the coupon called `name` of the co-op `issuer`.
+    fn status(&self, issuer: &str, name: CouponName, now: UnixSeconds) -> Status;
+    /// What convicts the log of the co-op `did`, in a sentence, if something does and
+    /// nobody has decided yet.
+    fn forked(&self, did: &str) -> Option<String>;
+    /// A checkpoint that a member's log has signed was shown to this node.
+    fn saw(&self, checkpoint: &str);
+}
+
+/// What the status lists say of a coupon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Valid.
+    Valid,
+    /// Revoked.
+    Revoked,
+    /// Suspended.
+    Suspended,
+    /// Used up.
+    UsedUp,
+    /// No list that is new enough is held. The issuer knows.
+    Undetermined,
+}
+
+/// Knows nothing: what the issuer says counts anyway.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoKnowledge;
+
+impl Knowledge for NoKnowledge {
+    fn status(&self, _issuer: &str, _name: CouponName, _now: UnixSeconds) -> Status {
+        Status::Undetermined
+    }
+
+    fn forked(&self, _did: &str) -> Option<String> {
+        None
+    }
+
+    fn saw(&self, _checkpoint: &str) {}
+}
+
+/// Why a till's call did not end with a redemption.
+#[derive(Debug, thiserror::Error)]
+pub enum RedeemError {
+    /// Refused by this node, or it failed; nothing has changed.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// This node may not redeem for others now.
+    #[error("this node redeems no other co-op's coupons now: {0}")]
+    NotRedeeming(#[from] NotRedeeming),
+    /// The campaign's terms could not be had, so nothing was begun.
+    #[error(transparent)]
+    Campaign(#[from] CampaignError),
+    /// The issuer was removed, or its key no longer counts for itself.
+    #[error("{0}")]
+    IssuerNotGood(String),
+    /// The issuer's log is convicted of a fork.
+    #[error(
+        "the log of {issuer} is convicted of a fork, so its halves are refused until a person decides: {why}"
+    )]
+    IssuerForked {
+        /// `did:web` of the issuer.
+        issuer: String,
+        /// What convicts it.
+        why: String,
+    },
+    /// What became of it is not known yet; it is asked for again in the background.
+    #[error(
+        "the issuing co-op {issuer} has not answered yet: whether the coupon was redeemed is not known. It is asked \
+         again until it is known"
+    )]
+    Unknown {
+        /// The redemption's identity.
+        id: RedemptionId,
+        /// `did:web` of the issuer.
+        issuer: String,
+    },
+    /// The issuer refused.
+    #[error("{detail}")]
+    Refused {
+        /// The redemption's identity.
+        id: RedemptionId,
+        /// Its code.
+        code: String,
+        /// Its words.
+        detail: String,
+    },
+    /// It was cancelled.
+    #[error("this redemption was cancelled before it was made, and has no effect")]
+    Cancelled {
+        /// The redemption's identity.
+        id: RedemptionId,
+    },
+    /// It was made before it could be cancelled.
+    #[error("this redemption was made before it could be cancelled: reverse it")]
+    Made {
+        /// The redemption's identity.
+        id: RedemptionId,
+    },
+}
+
+impl From<Refusal> for RedeemError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Node(refusal.into())
+    }
+}
+
+/// A partner's coupon, looked at without asking anybody.
+struct LookedAt {
+    issuer: String,
+    name: CouponName,
+    tag: Tag,
+    coupon: Coupon,
+}
+
+/// What is counted.
+#[derive(Clone, Debug)]
+pub(super) struct RedeemerMetrics {
+    pub outcomes_total: IntCounterVec,
+    pub messages_total: IntCounterVec,
+    pub answer_seconds: Histogram,
+    pub open: IntGauge,
+}
+
+/// Redeems coupons of other co-ops.
+pub struct Redeemer {
+    pub(super) node: Node,
+    pub(super) rosters: Arc<Rosters>,
+    pub(super) peers: Peers,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) campaigns: Campaigns,
+    pub(super) knowledge: Arc<dyn Knowledge>,
+    pub(super) metrics: RedeemerMetrics,
+    desks: Mutex<HashMap<String, Arc<Desk>>>,
+    waiting: Mutex<HashMap<RedemptionId, Vec<oneshot::Sender<()>>>>,
+    waits: Duration,
+}
+
+impl Redeemer {
+    /// The redeemer's side of `node`. A till is kept waiting for at most `waits`.
+    ///
+    /// # Panics
+    /// When `registry` has its metrics already.
+    #[must_use]
+    pub fn new(
+        node: Node,
+        rosters: Arc<Rosters>,
+        peers: Peers,
+        knowledge: Arc<dyn Knowledge>,
+        entropy: Arc<dyn Entropy>,
+        waits: Duration,
+        registry: &Registry,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            node,
+            rosters,
+            peers,
+            entropy,
+            campaigns: Campaigns::default(),
+            knowledge,
+            metrics: RedeemerMetrics::new(registry),
+            desks: Mutex::default(),
+            waiting: Mutex::default(),
+            waits,
+        })
+    }
+
+    /// Redeems a partner's coupon.
+    ///
+    /// # Errors
+    /// [`RedeemError`]; of [`RedeemError::Unknown`] only does something follow.
+    pub async fn redeem(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: RedemptionRequest,
+    ) -> Result<IntentView, RedeemError> {
+        if let Some(id) = self.node.begun_intent(caller)? {
+            return self.outcome(id).await;
+        }
+        let now = self.node.now();
+        let chain = self.rosters.chain();
+        chain.may_redeem(now)?;
+        let directory = chain.directory().ok_or(Refusal::CouponForeign)?;
+        let looked = self.look_at(directory, &request.coupon, now)?;
+        self.check_fork(&looked.issuer)?;
+        let member = directory.by_did(&looked.issuer).ok_or(Refusal::CouponForeign)?;
+        let campaign = self
+            .campaigns
+            .of(&self.peers, directory, member, looked.coupon.campaign, now)
+            .await?;
+        let amount = self.benefit(&looked, &campaign, &request.basket, request.amount, now)?;
+        let id = RedemptionId(self.entropy.bytes());
+        let not_after = now.plus(limits::REQUEST_SECONDS);
+        let asked = Request {
+            redeemer: self.own_did(),
+            issuer: looked.issuer.clone(),
+            id,
+            wanted: Wanted::Redeem {
+                not_after,
+                reference: self
+                    .node
+                    .own_reference(&request.register, &request.till_reference),
+                coupon: request.coupon,
+                basket: request.basket,
+                amount,
+            },
+        };
+        let bytes = asked.encode();
+        let intent = Intent {
+            id,
+            tag: looked.tag,
+            name: looked.name,
+            issuer: looked.issuer,
+            campaign: looked.coupon.campaign,
+            currency: campaign.campaign.terms.currency,
+            register: request.register,
+            wish: Wish::Redeem {
+                basket_total: request.basket.total,
+                amount,
+            },
+            not_after,
+            request: request_digest(&bytes),
+        };
+        self.begin(caller, intent, bytes, request.till_reference).await
+    }
+
+    /// Reverses a redemption that was made at a partner.
+    ///
+    /// # Errors
+    /// As [`redeem`](Self::redeem).
+    pub async fn reverse(
+        self: &Arc<Self>,
+        caller: &Caller,
+        request: ReversalRequest,
+    ) -> Result<IntentView, RedeemError> {
+        if let Some(id) = self.node.begun_intent(caller)? {
+            return self.outcome(id).await;
+        }
+        let view = self.node.intent(request.redemption)?;
+        let IntentState::Made { entry, .. } = view.state else {
+            return Err(Refusal::RedemptionUnknown.into());
+        };
+        let now = self.node.now();
+        self.rosters.chain().may_redeem(now)?;
+        self.check_fork(&view.intent.issuer)?;
+        let id = RedemptionId(self.entropy.bytes());
+        let not_after = now.plus(limits::REQUEST_SECONDS);
+        let first = view.intent;
+        let asked = Request {
+            redeemer: self.own_did(),
+            issuer: first.issuer.clone(),
+            id,
+            wanted: Wanted::Reverse {
+                not_after,
+                reference: self.node.own_reference(&first.register, &request.till_reference),
+                redemption: request.redemption,
+                amount: request.amount,
+                give_back: request.give_back,
+            },
+        };
+        let bytes = asked.encode();
+        let intent = Intent {
+            id,
+            wish: Wish::Reverse {
+                redemption: request.redemption,
+                redemption_entry: entry.index,
+                amount: request.amount,
+                give_back: request.give_back,
+            },
+            not_after,
+            request: request_digest(&bytes),
+            ..first
+        };
+        self.begin(caller, intent, bytes, request.till_reference).await
+    }
+
+    /// Says what redeeming a partner's coupon would give, without asking its issuer;
+    /// what is left of it is not known here.
+    ///
+    /// # Errors
+    /// As [`redeem`](Self::redeem).
+    pub async fn validate(
+        &self,
+        coupon: &[u8],
+        basket: Basket,
+        amount: Option<Amount>,
+    ) -> Result<Quote, RedeemError> {
+        let now = self.node.now();
+        let chain = self.rosters.chain();
+        chain.may_redeem(now)?;
+        let directory = chain.directory().ok_or(Refusal::CouponForeign)?;
+        let looked = self.look_at(directory, coupon, now)?;
+        self.check_fork(&looked.issuer)?;
+        let member = directory.by_did(&looked.issuer).ok_or(Refusal::CouponForeign)?;
+        let campaign = self
+            .campaigns
+            .of(&self.peers, directory, member, looked.coupon.campaign, now)
+            .await?;
+        let quote = self.quote(&looked, &campaign, &basket, amount, now)?;
+        Ok(Quote {
+            amount: quote.amount,
+            remaining_uses: None,
+            remaining_value: None,
+        })
+    }
+
+    /// Makes sure that a redemption whose outcome is not known has no effect.
+    ///
+    /// # Errors
+    /// [`RedeemError::Unknown`] while the issuer does not answer,
+    /// [`RedeemError::Made`] where it was too late.
+    pub async fn cancel(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: RedemptionId,
+    ) -> Result<IntentView, RedeemError> {
+        let view = self.node.intent(id)?;
+        if let IntentState::Open { is_cancelling: false } = view.state {
+            match self.node.wish_cancel(caller, id).await {
+                // It ended in this moment: what it came to is what counts.
+                Ok(()) | Err(NodeError::Refused(Refusal::NoIntent)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        match self.outcome(id).await {
+            Err(RedeemError::Cancelled { .. }) => Ok(self.node.intent(id)?),
+            Ok(_) => Err(RedeemError::Made { id }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What became of a redemption, now.
+    ///
+    /// # Errors
+    /// As [`redeem`](Self::redeem).
+    pub fn state(&self, id: RedemptionId) -> Result<IntentView, RedeemError> {
+        let view = self.node.intent(id)?;
+        match &view.state {
+            IntentState::Made { .. } => Ok(view),
+            IntentState::Open { .. } => Err(RedeemError::Unknown {
+                id,
+                issuer: view.intent.issuer,
+            }),
+            IntentState::Ended { end, .. } => Err(match end.clone() {
+                End::Cancelled => RedeemError::Cancelled { id },
+                End::Refused { code, detail } => RedeemError::Refused { id, code, detail },
+            }),
+        }
+    }
+
+    /// Asks all issuers again whose answers are lacking; ends when the node does.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            let open = self.node.open_intents();
+            self.metrics
+                .open
+                .set(i64::try_from(open.len()).unwrap_or(i64::MAX));
+            for intent in open {
+                self.desk(&intent.intent.issuer).put(intent.intent.id);
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn begin(
+        self: &Arc<Self>,
+        caller: &Caller,
+        intent: Intent,
+        request: Vec<u8>,
+        till_reference: String,
+    ) -> Result<IntentView, RedeemError> {
+        let new = NewIntent {
+            intent,
+            request,
+            till_reference,
+        };
+        let id = self.node.begin_intent(caller, new).await?;
+        self.outcome(id).await
+    }
+
+    /// Waits for the end of an intent, for a while.
+    async fn outcome(self: &Arc<Self>, id: RedemptionId) -> Result<IntentView, RedeemError> {
+        let (done, ended) = oneshot::channel();
+        {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.entry(id).or_default().push(done);
+        }
+        if let Some(open) = self.node.open_intent(id) {
+            self.desk(&open.intent.issuer).put(id);
+            // Told at its end, or when the issuer could not be reached at all.
+            let _ = tokio::time::timeout(self.waits, ended).await;
+        }
+        self.forget_waiting(id);
+        let outcome = self.state(id);
+        if let Err(RedeemError::Unknown { .. }) = &outcome {
+            self.metrics.outcomes_total.with_label_values(&["unknown"]).inc();
+        }
+        outcome
+    }
+
+    /// Takes out those that nobody waits for any more.
+    fn forget_waiting(&self, id: RedemptionId) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(all) = waiting.get_mut(&id) {
+            all.retain(|done| !done.is_closed());
+            if all.is_empty() {
+                waiting.remove(&id);
+            }
+        }
+    }
+
+    /// Tells whoever waits for `id` to look again.
+    pub(super) fn tell(&self, id: RedemptionId) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        for done in waiting.remove(&id).into_iter().flatten() {
+            let _ = done.send(());
+        }
+    }
+
+    pub(super) fn own_did(&self) -> String {
+        self.node.options().origin.did_web()
+    }
+
+    fn desk(self: &Arc<Self>, issuer: &str) -> Arc<Desk> {
+        let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
+        match desks.get(issuer) {
+            Some(desk) => Arc::clone(desk),
+            None => {
+                let desk = Desk::open(self, issuer);
+                desks.insert(issuer.to_owned(), Arc::clone(&desk));
+                desk
+            }
+        }
+    }
+
+    fn check_fork(&self, issuer: &str) -> Result<(), RedeemError> {
+        match self.knowledge.forked(issuer) {
+            None => Ok(()),
+            Some(why) => Err(RedeemError::IssuerForked {
+                issuer: issuer.to_owned(),
+                why,
+            }),
+        }
+    }
+
+    /// Everything about a coupon that can be told without asking (protocol, section
+    /// 2, step 2): gate, signature, whose it is, status.
+    fn look_at(
+        &self,
+        directory: &Directory,
+        bytes: &[u8],
+        now: UnixSeconds,
+    ) -> Result<LookedAt, RedeemError> {
+        let forged = |why: String| Refusal::CouponForged(why);
+        let signed = Signed::<Coupon>::parse(bytes).map_err(|error| forged(error.to_string()))?;
+        let mut listed = directory.by_kid(signed.kid()).peekable();
+        if listed.peek().is_none() {
+            return Err(Refusal::CouponForeign.into());
+        }
+        let known = listed
+            .find(|known| known.key.role == Role::Credentials && signed.verify(&known.key.key).is_ok())
+            .ok_or_else(|| forged("its signature does not fit".to_owned()))?;
+        check_issuer(known.member, known.standing(now))?;
+        let tag = signed.tag();
+        let coupon = signed.into_content();
+        let name = coupon
+            .status
+            .name(&known.member.base_url)
+            .ok_or_else(|| forged("its status list is not its issuer's".to_owned()))?;
+        if coupon.holder.is_some() {
+            return Err(Refusal::HolderSignatureMissing.into());
+        }
+        let issuer = known.member.did();
+        match self.knowledge.status(&issuer, name, now) {
+            Status::Valid | Status::Undetermined => {}
+            Status::Revoked => return Err(Refusal::CouponRevoked.into()),
+            Status::Suspended => return Err(Refusal::CouponSuspended.into()),
+            Status::UsedUp => return Err(Refusal::CouponUsedUpElsewhere.into()),
+        }
+        Ok(LookedAt {
+            issuer,
+            name,
+            tag,
+            coupon,
+        })
+    }
+
+    /// What the terms give, as if nothing of the coupon were used.
+    fn quote(
+        &self,
+        looked: &LookedAt,
+        campaign: &PartnerCampaign,
+        basket: &Basket,
+        amount: Option<Amount>,
+        now: UnixSeconds,
+    ) -> Result<Quote, RedeemError> {
+        if campaign.author != looked.issuer {
+            return Err(Refusal::CouponForged("its campaign is another co-op's".to_owned()).into());
+        }
+        let id = looked.coupon.campaign;
+        let terms = &campaign.campaign;
+        let counted = CampaignState {
+            terms: terms.terms.clone(),
+            issued_at: terms.issued_at,
+            not_before: terms.not_before,
+            not_after: terms.not_after,
+            entry: 0,
+            issued: 0,
+            redemptions: 0,
+            spent: Amount::ZERO,
+            flags: StatusFlags::default(),
+            as_of: 0,
+        };
+        let state = State {
+            did: self.own_did(),
+            campaigns: [(id, counted)].into(),
+            ..State::default()
+        };
+        let presented = Presented {
+            name: looked.name,
+            tag: looked.tag,
+            batch_entry: 0,
+            leaf: 0,
+            campaign: id,
+            amount: looked.coupon.amount,
+            not_before: looked.coupon.not_before,
+            not_after: looked.coupon.not_after,
+        };
+        Ok(state.quote(&presented, basket, amount, now)?)
+    }
+
+    /// What the issuer is asked for: of a stored value what the till wants, since only
+    /// the issuer knows what is left.
+    fn benefit(
+        &self,
+        looked: &LookedAt,
+        campaign: &PartnerCampaign,
+        basket: &Basket,
+        asked: Option<Amount>,
+        now: UnixSeconds,
+    ) -> Result<Option<Amount>, RedeemError> {
+        let quote = self.quote(looked, campaign, basket, asked, now)?;
+        Ok(match campaign.campaign.terms.benefit {
+            crate::credential::Benefit::StoredValue { .. } => asked,
+            _ => Some(quote.amount),
+        })
+    }
+}
+
+fn check_issuer(member: &Member, standing: Standing) -> Result<(), RedeemError> {
+    let did = member.did();
+    match standing {
+        _ if !member.is_active() => Err(RedeemError::IssuerNotGood(format!(
+            "{did}, which issued this coupon, has left the federation"
+        ))),
+        Standing::Good => Ok(()),
+        Standing::Frozen { .. } | Standing::Void => Err(RedeemError::IssuerNotGood(format!(
+            "the key of {did} that signed this coupon is retired or compromised: the co-op has to issue it anew"
+        ))),
+    }
+}
+
+impl RedeemerMetrics {
+    fn new(registry: &Registry) -> Self {
+        let counter = |name: &str, help: &str| {
+            IntCounterVec::new(Opts::new(name, help), &["result"]).expect("constants that fit")
+        };
+        let metrics = Self {
+            outcomes_total: counter(
+                "tallystick_partner_redemptions_total",
+                "Redemptions of other co-ops' coupons and their reversals, by what became of them",
+            ),
+            messages_total: counter(
+                "tallystick_issuer_messages_total",
+                "Messages to the issuers of coupons, by what became of them",
+            ),
+            answer_seconds: Histogram::with_opts(HistogramOpts::new(
+                "tallystick_issuer_answer_seconds",
+                "Time until an issuer's answer was there and verified",
+            ))
+            .expect("constants that fit"),
+            open: IntGauge::new(
+                "tallystick_intents_open",
+                "Redemptions at partners whose outcome is not known yet",
+            )
+            .expect("constants that fit"),
+        };
+        let collectors: [Box<dyn prometheus::core::Collector>; 4] = [
+            Box::new(metrics.outcomes_total.clone()),
+            Box::new(metrics.messages_total.clone()),
+            Box::new(metrics.answer_seconds.clone()),
+            Box::new(metrics.open.clone()),
+        ];
+        for collector in collectors {
+            registry
+                .register(collector)
+                .expect("a registry without these names");
+        }
+        metrics
+    }
+}

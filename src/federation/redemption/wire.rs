@@ -1,0 +1,393 @@
+//! Requests and answers of a redemption between nodes: bodies of the messages
+//! `redemption` and `redemption-answer` (`schemas/redemption.cddl`). Pure.
+//!
+//! ```text
+//! redemption        = [ issuer-log-size, [+ bstr .cbor request] ]
+//! redemption-answer = [ [+ outcome], log / null ]
+//! ```
+//!
+//! A request's identity is bound to the SHA-256 of its own bytes, whichever message
+//! carries them: it may be signed again, with others, as often as it takes.
+
+use serde_cbor::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::encoding::cbor::{
+    self, GateError, as_array, as_byte_array, as_bytes, as_int, as_optional, as_text, as_tuple,
+};
+use crate::encoding::cbor_write as write;
+use crate::ledger::Basket;
+use crate::merkle::Hash;
+use crate::primitives::{Amount, Currency, Digest, RedemptionId, UnixSeconds, limits};
+
+/// One request of a redeemer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// `did:web` of the co-op that asks.
+    pub redeemer: String,
+    /// `did:web` of the co-op that is asked.
+    pub issuer: String,
+    /// Its identity, drawn by the redeemer.
+    pub id: RedemptionId,
+    /// What is wanted.
+    pub wanted: Wanted,
+}
+
+/// What is wanted of the issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// To redeem a coupon.
+    Redeem {
+        /// It has no effect when it is first seen later than this.
+        not_after: UnixSeconds,
+        /// The redeemer's own reference: by it the redeemer finds the sale, and
+        /// nobody else.
+        reference: [u8; 16],
+        /// The coupon, whole: to name it is no proof of having seen it.
+        coupon: Vec<u8>,
+        /// The customer's basket.
+        basket: Basket,
+        /// The benefit; of a stored value `None` for as much as there is.
+        amount: Option<Amount>,
+    },
+    /// To reverse a redemption.
+    Reverse {
+        /// It has no effect when it is first seen later than this.
+        not_after: UnixSeconds,
+        /// The redeemer's own reference.
+        reference: [u8; 16],
+        /// The identity of the request that redeemed.
+        redemption: RedemptionId,
+        /// How much; `None` for all that is left.
+        amount: Option<Amount>,
+        /// Whether the use, or of a stored value the amount, returns to the coupon.
+        give_back: bool,
+    },
+    /// That the request of this identity has no effect, if it has none yet.
+    Cancel,
+}
+
+/// What the issuer says of one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is done: the issuer half.
+    Half {
+        /// The half: an entry of the issuer's log.
+        entry: Vec<u8>,
+        /// The COSE receipt of that entry (RFC 9942).
+        receipt: Vec<u8>,
+    },
+    /// It has no effect, and never will.
+    Cancelled,
+    /// It is refused.
+    Refused {
+        /// A stable code.
+        code: String,
+        /// A sentence.
+        detail: String,
+    },
+    /// It could not be decided now: the same request may come again.
+    NotNow,
+}
+
+/// The issuer's log, as the halves of an answer refer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogState {
+    /// The checkpoint, a signed note.
+    pub checkpoint: String,
+    /// The size that its tree is proven to continue.
+    pub old_size: u64,
+    /// The consistency proof from there.
+    pub proof: Vec<Hash>,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// What became of each request, by its identity.
+    pub outcomes: Vec<(RedemptionId, Outcome)>,
+    /// The log that the halves are in; `None` where there is none among them.
+    pub log: Option<LogState>,
+}
+
+const NOT_A_REQUEST: &str = "a request is one of the forms in schemas/redemption.cddl";
+const NOT_AN_ANSWER: &str = "an answer is of the form in schemas/redemption.cddl";
+
+impl Request {
+    /// Its bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(384);
+        let items = match &self.wanted {
+            Wanted::Redeem { .. } => 10,
+            Wanted::Reverse { .. } => 9,
+            Wanted::Cancel => 4,
+        };
+        write::head(&mut out, write::ARRAY, items);
+        write::uint(&mut out, self.wanted.kind());
+        write::text(&mut out, &self.redeemer);
+        write::text(&mut out, &self.issuer);
+        write::bytes(&mut out, &self.id.0);
+        match &self.wanted {
+            Wanted::Redeem {
+                not_after,
+                reference,
+                coupon,
+                basket,
+                amount,
+            } => {
+                write::uint(&mut out, not_after.0);
+                write::bytes(&mut out, reference);
+                write::bytes(&mut out, coupon);
+                write::int(&mut out, basket.total.minor_units());
+                write::uint(&mut out, u64::from(basket.currency.number()));
+                write_amount(&mut out, *amount);
+            }
+            Wanted::Reverse {
+                not_after,
+                reference,
+                redemption,
+                amount,
+                give_back,
+            } => {
+                write::uint(&mut out, not_after.0);
+                write::bytes(&mut out, reference);
+                write::bytes(&mut out, &redemption.0);
+                write_amount(&mut out, *amount);
+                write::bool(&mut out, *give_back);
+            }
+            Wanted::Cancel => {}
+        }
+        out
+    }
+
+    /// Reads one, through the gate.
+    ///
+    /// # Errors
+    /// [`GateError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, GateError> {
+        let value = cbor::decode(bytes, limits::REDEMPTION_REQUEST_BYTES_MAX)?;
+        let what = NOT_A_REQUEST;
+        let [kind, redeemer, issuer, id, rest @ ..] = as_array(&value, what)? else {
+            return Err(GateError::Shape(what));
+        };
+        let wanted = match (kind, rest) {
+            (Value::Integer(1), [not_after, reference, coupon, total, currency, amount]) => Wanted::Redeem {
+                not_after: read_time(not_after)?,
+                reference: as_byte_array(reference, what)?,
+                coupon: as_bytes(coupon, what)?.to_vec(),
+                basket: Basket {
+                    total: read_amount(total)?,
+                    currency: Currency::from_number(as_int(currency, what)?).map_err(|_| {
+                        GateError::Shape("a currency is an ISO 4217 number with a minor unit")
+                    })?,
+                },
+                amount: as_optional(amount, read_amount)?,
+            },
+            (Value::Integer(2), [not_after, reference, redemption, amount, give_back]) => Wanted::Reverse {
+                not_after: read_time(not_after)?,
+                reference: as_byte_array(reference, what)?,
+                redemption: RedemptionId(as_byte_array(redemption, what)?),
+                amount: as_optional(amount, read_amount)?,
+                give_back: match give_back {
+                    Value::Bool(give_back) => *give_back,
+                    _ => return Err(GateError::Shape(what)),
+                },
+            },
+            (Value::Integer(3), []) => Wanted::Cancel,
+            _ => return Err(GateError::Shape(what)),
+        };
+        Ok(Self {
+            redeemer: as_text(redeemer, what)?.to_owned(),
+            issuer: as_text(issuer, what)?.to_owned(),
+            id: RedemptionId(as_byte_array(id, what)?),
+            wanted,
+        })
+    }
+}
+
+impl Wanted {
+    fn kind(&self) -> u64 {
+        match self {
+            Self::Redeem { .. } => 1,
+            Self::Reverse { .. } => 2,
+            Self::Cancel => 3,
+        }
+    }
+}
+
+/// What a request's identity is bound to.
+#[must_use]
+pub fn request_digest(request: &[u8]) -> Digest {
+    Digest(Sha256::digest(request).into())
+}
+
+/// The body of a message with these requests, to an issuer whose log was last
+/// verified at `log_size`.
+#[must_use]
+pub fn requests_body<'a>(log_size: u64, requests: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(400 * requests.len() + 16);
+    write::head(&mut out, write::ARRAY, 2);
+    write::uint(&mut out, log_size);
+    write::head(&mut out, write::ARRAY, requests.len() as u64);
+    for request in requests {
+        write::bytes(&mut out, request);
+    }
+    out
+}
+
+/// The log's size and the requests in such a body, each with its bytes.
+///
+/// # Errors
+/// [`GateError`] where the body or one request is not of the form, or there are more
+/// than [`limits::REQUESTS_PER_MESSAGE_MAX`].
+pub fn read_requests(body: &Value) -> Result<(u64, Vec<(Digest, Request)>), GateError> {
+    let [size, requests] = as_tuple(body, NOT_A_REQUEST)?;
+    let requests = as_array(requests, NOT_A_REQUEST)?;
+    if requests.is_empty() || requests.len() > limits::REQUESTS_PER_MESSAGE_MAX {
+        return Err(GateError::Shape("a message has 1 to 64 requests"));
+    }
+    let read = |request: &Value| {
+        let bytes = as_bytes(request, NOT_A_REQUEST)?;
+        Ok((request_digest(bytes), Request::decode(bytes)?))
+    };
+    let requests = requests.iter().map(read).collect::<Result<_, GateError>>()?;
+    Ok((as_int(size, NOT_A_REQUEST)?, requests))
+}
+
+impl Answer {
+    /// The body of the message that carries it.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(1_200 * self.outcomes.len() + 512);
+        write::head(&mut out, write::ARRAY, 2);
+        write::head(&mut out, write::ARRAY, self.outcomes.len() as u64);
+        for (id, outcome) in &self.outcomes {
+            outcome.write(&mut out, id);
+        }
+        match &self.log {
+            None => write::null(&mut out),
+            Some(log) => {
+                write::head(&mut out, write::ARRAY, 3);
+                write::text(&mut out, &log.checkpoint);
+                write::uint(&mut out, log.old_size);
+                write::head(&mut out, write::ARRAY, log.proof.len() as u64);
+                for hash in &log.proof {
+                    write::bytes(&mut out, hash);
+                }
+            }
+        }
+        out
+    }
+
+    /// Reads the body of an answer.
+    ///
+    /// # Errors
+    /// [`GateError`].
+    pub fn decode(body: &Value) -> Result<Self, GateError> {
+        let [outcomes, log] = as_tuple(body, NOT_AN_ANSWER)?;
+        let outcomes = as_array(outcomes, NOT_AN_ANSWER)?;
+        if outcomes.len() > limits::REQUESTS_PER_MESSAGE_MAX {
+            return Err(GateError::Shape("an answer has at most 64 outcomes"));
+        }
+        let log = as_optional(log, |log| {
+            let [checkpoint, old_size, proof] = as_tuple(log, NOT_AN_ANSWER)?;
+            let proof = as_array(proof, NOT_AN_ANSWER)?;
+            let hash = |hash: &Value| as_byte_array(hash, NOT_AN_ANSWER);
+            Ok(LogState {
+                checkpoint: as_text(checkpoint, NOT_AN_ANSWER)?.to_owned(),
+                old_size: as_int(old_size, NOT_AN_ANSWER)?,
+                proof: proof.iter().map(hash).collect::<Result<_, GateError>>()?,
+            })
+        })?;
+        let outcomes = outcomes.iter().map(Outcome::read).collect::<Result<_, _>>()?;
+        Ok(Self { outcomes, log })
+    }
+}
+
+impl Outcome {
+    fn write(&self, out: &mut Vec<u8>, id: &RedemptionId) {
+        let (items, kind) = match self {
+            Self::Half { .. } => (4, 1),
+            Self::Cancelled => (2, 2),
+            Self::Refused { .. } => (4, 3),
+            Self::NotNow => (2, 4),
+        };
+        write::head(out, write::ARRAY, items);
+        write::bytes(out, &id.0);
+        write::uint(out, kind);
+        match self {
+            Self::Half { entry, receipt } => {
+                write::bytes(out, entry);
+                write::bytes(out, receipt);
+            }
+            Self::Refused { code, detail } => {
+                write::text(out, code);
+                write::text(out, detail);
+            }
+            Self::Cancelled | Self::NotNow => {}
+        }
+    }
+
+    fn read(value: &Value) -> Result<(RedemptionId, Self), GateError> {
+        let what = NOT_AN_ANSWER;
+        let [id, kind, rest @ ..] = as_array(value, what)? else {
+            return Err(GateError::Shape(what));
+        };
+        let outcome = match (kind, rest) {
+            (Value::Integer(1), [entry, receipt]) => Self::Half {
+                entry: as_bytes(entry, what)?.to_vec(),
+                receipt: as_bytes(receipt, what)?.to_vec(),
+            },
+            (Value::Integer(2), []) => Self::Cancelled,
+            (Value::Integer(3), [code, detail]) => Self::Refused {
+                code: read_code(code)?,
+                detail: read_detail(detail)?,
+            },
+            (Value::Integer(4), []) => Self::NotNow,
+            _ => return Err(GateError::Shape(what)),
+        };
+        Ok((RedemptionId(as_byte_array(id, what)?), outcome))
+    }
+}
+
+/// What goes into the own log, and to tills: a word.
+fn read_code(value: &Value) -> Result<String, GateError> {
+    let code = as_text(value, NOT_AN_ANSWER)?;
+    let is_word = (1..=limits::PARTNER_CODE_BYTES_MAX).contains(&code.len())
+        && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if is_word {
+        Ok(code.to_owned())
+    } else {
+        Err(GateError::Shape("a refusal's code is a word in snake_case"))
+    }
+}
+
+/// A sentence for people, in which nothing controls a terminal.
+fn read_detail(value: &Value) -> Result<String, GateError> {
+    let detail = as_text(value, NOT_AN_ANSWER)?;
+    if detail.len() > limits::PARTNER_DETAIL_BYTES_MAX || detail.chars().any(char::is_control) {
+        return Err(GateError::Shape("a refusal's detail is one short line"));
+    }
+    Ok(detail.to_owned())
+}
+
+fn write_amount(out: &mut Vec<u8>, amount: Option<Amount>) {
+    match amount {
+        Some(amount) => write::int(out, amount.minor_units()),
+        None => write::null(out),
+    }
+}
+
+fn read_amount(value: &Value) -> Result<Amount, GateError> {
+    Amount::new(as_int(value, "an amount is a whole number")?)
+        .map_err(|_| GateError::Shape("an amount is at most 2^53 - 1"))
+}
+
+fn read_time(value: &Value) -> Result<UnixSeconds, GateError> {
+    let time: u64 = as_int(value, "a time is a whole number of seconds")?;
+    if time > limits::UNIX_SECONDS_MAX {
+        return Err(GateError::Shape("a time lies before the year 10000"));
+    }
+    Ok(UnixSeconds(time))
+}
