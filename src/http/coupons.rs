@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::ledger::{Basket, BatchOrder, Quote, check_line};
+use crate::ledger::{Basket, BatchOrder, Quote, Refusal, check_line};
 use crate::node::IssuedCoupon;
 use crate::primitives::limits;
 
 use super::auth::{Identity, May};
 use super::negotiate::{self, wants_cose, wants_ndjson};
+use super::partners::{self, Whose};
 use super::problem::Problem;
 use super::receipts::LineBody;
 use super::request::{NDJSON, Post, query, read_json};
@@ -332,9 +333,14 @@ pub async fn post_validation(
     let body: ValidationBody = read_json(&state, &request, payload).await?;
     let amount = body.amount.map(|amount| amount.0);
     let basket = body.basket.into_basket()?;
-    let answer = match body.coupon.bytes(&state.node.options().origin) {
-        Ok(coupon) => {
+    let answer = match partners::read_coupon(&state, &body.coupon) {
+        Ok(Whose::Own(coupon)) => {
             let quote = state.node.validate(&coupon, basket, amount).await;
+            quote.map(ValidationAnswer::from).map_err(Problem::from)
+        }
+        Ok(Whose::Partner(coupon)) => {
+            let redeemer = partners::redeemer(&state).ok_or(Refusal::CouponForeign)?;
+            let quote = redeemer.validate(&coupon, basket, amount).await;
             quote.map(ValidationAnswer::from).map_err(Problem::from)
         }
         Err(problem) => Err(problem),

@@ -17,6 +17,7 @@ mod erasures;
 mod federation;
 mod mirrors;
 mod negotiate;
+mod partners;
 mod observe;
 mod openapi;
 pub mod problem;
@@ -51,6 +52,7 @@ use prometheus::Registry;
 use rustix::net::sockopt::set_tcp_user_timeout;
 
 use crate::encoding::qr_text;
+use crate::federation::redemption::{Issuer, Redeemer};
 use crate::federation::{Rosters, Witness};
 use crate::log::VerifierKey;
 use crate::node::access::AccessKeys;
@@ -100,6 +102,10 @@ pub struct HttpOptions {
     pub witness_logs: Vec<VerifierKey>,
     /// The roster of the federation that the node belongs to.
     pub rosters: Option<Arc<Rosters>>,
+    /// What answers other members' requests.
+    pub issuer: Option<Arc<Issuer>>,
+    /// What redeems other members' coupons.
+    pub redeemer: Option<Arc<Redeemer>>,
     /// Worker threads; one per core when `None`.
     pub workers: Option<usize>,
     /// How long an idle connection is kept.
@@ -127,6 +133,8 @@ impl Default for HttpOptions {
             witness_logs: Vec::new(),
             mirrors: BTreeMap::new(),
             rosters: None,
+            issuer: None,
+            redeemer: None,
             workers: None,
             keep_alive: Duration::from_secs(75),
             client_timeout: Duration::from_secs(10),

@@ -6,13 +6,17 @@ use actix_web::{HttpRequest, HttpResponse, get, post};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::ledger::Place;
-use crate::node::{RedemptionAnswer, RedemptionRequest, RedemptionView, ReversalRequest};
+use crate::ledger::{Place, Wish};
+use crate::node::{
+    IntentState, IntentView, NodeError, RedemptionAnswer, RedemptionRequest, RedemptionView, ReversalAnswer,
+    ReversalRequest,
+};
 use crate::primitives::RedemptionId;
 
 use super::auth::{Identity, May};
 use super::coupons::BasketBody;
 use super::negotiate;
+use super::partners::{self, AtPartner, IssuerHalfBody, NotMadeBody, Whose};
 use super::problem::Problem;
 use super::proofs::{AnswerWithProof, ProofBody, WithProof};
 use super::request::{ByReference, Post};
@@ -69,6 +73,10 @@ impl From<RedemptionAnswer> for RedemptionAnswerBody {
 struct RedeemedBody {
     #[serde(flatten)]
     made: RedemptionAnswerBody,
+    /// Of another co-op's coupon: where the other half is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    issuer_half: Option<IssuerHalfBody>,
     /// With `?proof=cose`: what proves that it is in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -98,6 +106,10 @@ struct RedemptionViewBody {
     redeemed_at: Time,
     /// How much of it has been reversed.
     reversed: Money,
+    /// Of another co-op's coupon: where the other half is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    issuer_half: Option<IssuerHalfBody>,
     /// With `?proof=cose`: what proves that it is in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -119,9 +131,54 @@ impl From<RedemptionView> for RedemptionViewBody {
             register: view.place.register().cloned().map(RegisterName),
             redeemed_at: Time(view.at),
             reversed: Money(view.reversed),
+            issuer_half: None,
             proof: None,
         }
     }
+}
+
+impl RedemptionViewBody {
+    /// A redemption of another co-op's coupon; `None` where it was not made, or it is
+    /// the reversal of one.
+    fn at_partner(view: &IntentView) -> Option<Self> {
+        let (Wish::Redeem { basket_total, .. }, IntentState::Made { at, .. }) = (view.intent.wish, &view.state)
+        else {
+            return None;
+        };
+        let made = AtPartner::of(view)?;
+        Some(Self {
+            made: RedemptionAnswerBody {
+                id: made.id.to_string(),
+                amount: Money(made.amount),
+                remaining_uses: made.remaining_uses,
+                remaining_value: made.remaining_value.map(Money),
+                entry: made.entry.into(),
+            },
+            coupon: NameOfCoupon(view.intent.name),
+            campaign: CampaignRef(view.intent.campaign),
+            currency: Letters(view.intent.currency),
+            basket_total: Money(basket_total),
+            register: Some(RegisterName(view.intent.register.clone())),
+            redeemer: None,
+            redeemed_at: Time(*at),
+            reversed: Money(view.reversed),
+            issuer_half: Some(made.half),
+            proof: None,
+        })
+    }
+}
+
+/// What a till is answered of a redemption at a partner.
+fn at_partner(view: IntentView) -> Result<(RedemptionAnswer, Option<IssuerHalfBody>), Problem> {
+    let made = AtPartner::of(&view).ok_or_else(|| Problem::internal(&"an intent that has not ended"))?;
+    let answer = RedemptionAnswer {
+        id: made.id,
+        amount: made.amount,
+        remaining_uses: made.remaining_uses,
+        remaining_value: made.remaining_value,
+        entry: made.entry,
+    };
+    Ok((answer, Some(made.half)))
 }
 
 /// Redemptions that were found.
@@ -129,6 +186,9 @@ impl From<RedemptionView> for RedemptionViewBody {
 #[schema(as = Redemptions)]
 struct RedemptionsBody {
     redemptions: Vec<RedemptionViewBody>,
+    /// Of other co-ops' coupons: those that were not made, or not yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_made: Vec<NotMadeBody>,
 }
 
 /// Redeems a coupon. Of two tills at the same instant exactly one succeeds; the
@@ -152,18 +212,26 @@ pub async fn post_redemption(
     let post = Post::read(&state, &request, payload, &identity).await?;
     let body: RedemptionBody = post.json()?;
     identity.check_register(&body.register.0)?;
+    let (coupon, partner) = match partners::read_coupon(&state, &body.coupon)? {
+        Whose::Own(coupon) => (coupon, None),
+        Whose::Partner(coupon) => (coupon, partners::redeemer(&state)),
+    };
     let wanted = RedemptionRequest {
-        coupon: body.coupon.bytes(&state.node.options().origin)?,
+        coupon,
         register: body.register.0,
         till_reference: body.till_reference.0,
         basket: body.basket.into_basket()?,
         amount: body.amount.map(|amount| amount.0),
     };
-    let made = state.node.redeem(&post.caller, wanted).await?;
+    let (made, issuer_half) = match partner {
+        None => (state.node.redeem(&post.caller, wanted).await?, None),
+        Some(redeemer) => at_partner(redeemer.redeem(&post.caller, wanted).await?)?,
+    };
     let path = format!("/v1/redemptions/{}", made.id);
     let proof = proof.of(&state, made.entry)?;
     let answer = RedeemedBody {
         made: made.into(),
+        issuer_half,
         proof,
     };
     let response = negotiate::json(StatusCode::CREATED, &answer);
@@ -183,8 +251,17 @@ pub async fn find_redemptions(state: Data<HttpState>, request: HttpRequest) -> R
     let identity = Identity::of(&state, &request, May::Read)?;
     let (register, reference) = ByReference::read(&request, &identity)?;
     let found = state.node.redemptions_by_reference(&register, &reference)?;
-    let redemptions = found.into_iter().map(RedemptionViewBody::from).collect();
-    Ok(negotiate::json(StatusCode::OK, &RedemptionsBody { redemptions }))
+    let mut redemptions: Vec<_> = found.into_iter().map(RedemptionViewBody::from).collect();
+    let mut not_made = Vec::new();
+    for view in state.node.intents_by_reference(&register, &reference)? {
+        redemptions.extend(RedemptionViewBody::at_partner(&view));
+        not_made.extend(NotMadeBody::of(view));
+    }
+    let body = RedemptionsBody {
+        redemptions,
+        not_made,
+    };
+    Ok(negotiate::json(StatusCode::OK, &body))
 }
 
 fn id_of(text: &str) -> Result<RedemptionId, Problem> {
@@ -205,11 +282,38 @@ pub async fn get_redemption(
     id: Path<String>,
 ) -> Result<HttpResponse, Problem> {
     let identity = Identity::of(&state, &request, May::Read)?;
-    let view = state.node.redemption(id_of(&id)?)?;
+    let id = id_of(&id)?;
+    let view = match state.node.redemption(id) {
+        Err(NodeError::NotFound(why)) => return partner_view(&state, &request, &identity, id, why),
+        found => found?,
+    };
     identity.check_place(&view.place)?;
     let proof = WithProof::of(&state, &request, view.made.entry)?;
     let body = RedemptionViewBody { proof, ..view.into() };
     Ok(negotiate::json(StatusCode::OK, &body))
+}
+
+/// One redemption of another co-op's coupon as it stands; the truth about one that was
+/// not made.
+fn partner_view(
+    state: &HttpState,
+    request: &HttpRequest,
+    identity: &Identity,
+    id: RedemptionId,
+    absent: &'static str,
+) -> Result<HttpResponse, Problem> {
+    let view = state.node.intent(id)?;
+    identity.check_register(&view.intent.register)?;
+    if let Some(redeemer) = partners::redeemer(state) {
+        redeemer.state(id)?;
+    }
+    let body = RedemptionViewBody::at_partner(&view).ok_or_else(|| Problem::new("not_found", absent))?;
+    let entry = match view.state {
+        IntentState::Made { entry, .. } => entry,
+        _ => view.entry,
+    };
+    let proof = WithProof::of(state, request, entry)?;
+    Ok(negotiate::json(StatusCode::OK, &RedemptionViewBody { proof, ..body }))
 }
 
 /// A reversal as a till or the office asks for it.
@@ -259,7 +363,22 @@ pub async fn post_reversal(
         amount: body.amount.map(|amount| amount.0),
         give_back: body.give_back,
     };
-    let made = state.node.reverse(&post.caller, wanted).await?;
+    let elsewhere = match (partners::redeemer(&state), state.node.intent(wanted.redemption)) {
+        (Some(redeemer), Ok(view)) => Some((redeemer, view)),
+        _ => None,
+    };
+    let made = match elsewhere {
+        None => state.node.reverse(&post.caller, wanted).await?,
+        Some((redeemer, view)) => {
+            identity.check_register(&view.intent.register)?;
+            let (made, _) = at_partner(redeemer.reverse(&post.caller, wanted).await?)?;
+            ReversalAnswer {
+                id: made.id,
+                amount: made.amount,
+                entry: made.entry,
+            }
+        }
+    };
     let answer = ReversalAnswerBody {
         id: made.id.to_string(),
         amount: Money(made.amount),

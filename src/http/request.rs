@@ -213,7 +213,7 @@ pub async fn read_body(request: &HttpRequest, payload: Payload, within: Duration
 }
 
 /// The body of at most `most` bytes.
-async fn read_body_of(
+pub async fn read_body_of(
     request: &HttpRequest,
     payload: Payload,
     within: Duration,

@@ -268,6 +268,11 @@ impl<'de> Deserialize<'de> for CouponText {
 }
 
 impl CouponText {
+    /// What the text says.
+    pub fn parse(&self) -> Result<qr_text::QrText, Problem> {
+        Ok(qr_text::parse(&self.0)?)
+    }
+
     /// The coupon's bytes. A link has to lead to this node, `origin`.
     pub fn bytes(&self, origin: &Origin) -> Result<Vec<u8>, Problem> {
         let read = qr_text::parse(&self.0)?;

@@ -5,15 +5,17 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus::Registry;
 
-use super::ServerError;
 use super::config::Config;
+use super::{OpenedNode, ServerError};
 use crate::federation::peers::{Peers, Reach, is_address};
+use crate::federation::redemption::{Issuer, NoKnowledge, Redeemer, RedeemerParts};
 use crate::federation::rosters::{Rosters, RostersError};
 use crate::node::Node;
-use crate::primitives::{Digest, Origin, limits};
+use crate::primitives::{Digest, Origin, OsEntropy, limits};
 
 /// Decisions that are kept in the settings: one a conflict, and there is none
 /// among honest signers.
@@ -137,6 +139,38 @@ pub(super) fn rosters(
         Err(RostersError::Node(error)) => Err(error.into()),
         Err(error) => Err(ServerError::Refused(error.to_string())),
     }
+}
+
+/// Both sides of redemptions between co-ops.
+pub(super) struct Partners {
+    /// Answers other members.
+    pub issuer: Arc<Issuer>,
+    /// Asks them.
+    pub redeemer: Arc<Redeemer>,
+}
+
+/// Both sides of `opened`, where it belongs to a federation. Called inside the runtime
+/// that is to do the asking.
+pub(super) fn partners(opened: &OpenedNode) -> Option<Partners> {
+    let (rosters, peers) = (opened.rosters.as_ref()?, opened.peers.as_ref()?);
+    let issuer = Issuer::new(
+        opened.node.clone(),
+        Arc::clone(rosters),
+        peers.clone(),
+        &opened.registry,
+    );
+    let redeemer = Redeemer::new(
+        RedeemerParts {
+            node: opened.node.clone(),
+            rosters: Arc::clone(rosters),
+            peers: peers.clone(),
+            knowledge: Arc::new(NoKnowledge),
+            entropy: Arc::new(OsEntropy),
+            waits: Duration::from_secs(limits::TILL_WAITS_SECONDS),
+        },
+        &opened.registry,
+    );
+    Some(Partners { issuer, redeemer })
 }
 
 #[cfg(test)]

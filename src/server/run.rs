@@ -13,7 +13,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::{Config, OpenedNode, ServerError, files};
+use super::{Config, OpenedNode, ServerError, federation, files};
 use crate::federation::keeper::Keeper;
 use crate::federation::{Submitter, mirrored};
 use crate::http::{self, HttpOptions, HttpState};
@@ -48,6 +48,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
     let address = listener.local_addr().map_err(ServerError::Http)?;
+    let partners = federation::partners(opened);
     let state = HttpState::new(
         opened.node.clone(),
         Arc::clone(&opened.access),
@@ -60,6 +61,8 @@ pub async fn serve(
             witness_logs: opened.config.witness_logs.clone(),
             mirrors: served_mirrors(&opened.config),
             rosters: opened.rosters.clone(),
+            issuer: partners.as_ref().map(|partners| Arc::clone(&partners.issuer)),
+            redeemer: partners.as_ref().map(|partners| Arc::clone(&partners.redeemer)),
             workers: opened.config.workers,
             connections: files::connections(opened.config.connections),
             ..HttpOptions::default()
@@ -72,6 +75,12 @@ pub async fn serve(
         None => None,
     };
     let _keeper = keeper(opened)?;
+    let asking = async {
+        if let Some(partners) = partners {
+            partners.redeemer.run().await;
+        }
+        std::future::pending::<Infallible>().await
+    };
     let submitting = async {
         match witnesses {
             Some(submitter) => submitter.run().await,
@@ -91,6 +100,7 @@ pub async fn serve(
             served.map_err(ServerError::Http)
         }
         never = submitting => match never {},
+        never = asking => match never {},
         // Nothing under way can be finished any more, so nothing is waited for.
         why = writer_stopped(&opened.node) => Err(ServerError::WriterStopped(why)),
     }

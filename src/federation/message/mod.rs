@@ -269,6 +269,14 @@ pub fn open(
     Ok((head, body))
 }
 
+/// The member that the key which `bytes` name belongs to; whether it has signed them is
+/// another question.
+#[must_use]
+pub fn signed_by<'a>(bytes: &[u8], directory: &'a Directory) -> Option<&'a super::roster::Member> {
+    let kid = Parts::read(bytes, cose::TYP_MESSAGE, bytes.len())?.kid;
+    directory.by_kid(kid).next().map(|known| known.member)
+}
+
 /// What the gate says of bytes that are no message.
 fn malformed(bytes: &[u8], max: usize) -> MessageError {
     let why = match Sign1::parse(bytes, max) {

@@ -89,8 +89,8 @@ impl Desk {
             work: Notify::new(),
             under_way: Arc::new(Semaphore::new(limits::ISSUER_MESSAGES_UNDER_WAY_MAX)),
         });
-        let (line, redeemer) = (Arc::clone(&desk), Arc::downgrade(redeemer));
-        tokio::spawn(async move { line.work(redeemer).await });
+        let (line, weak) = (Arc::clone(&desk), Arc::downgrade(redeemer));
+        redeemer.runtime.spawn(async move { line.work(weak).await });
         desk
     }
 

@@ -4,13 +4,16 @@
 //! and each gets its first answer again. So replays need not be remembered here.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 
 use super::wire::{self, Answer, LogState, Outcome, Request, Wanted};
 use crate::federation::message::{self, Head, MessageError, MessageName};
-use crate::federation::roster::NotRedeeming;
+use crate::federation::catch_up::catch_up;
+use crate::federation::peers::Peers;
+use crate::federation::roster::{Member, NotRedeeming};
 use crate::federation::rosters::Rosters;
 use crate::ledger::Recorded;
 use crate::log::cose_receipt::{self, Inclusion};
@@ -60,10 +63,17 @@ impl IssuerError {
 pub struct Issuer {
     node: Node,
     rosters: Arc<Rosters>,
+    peers: Peers,
     under_way: Mutex<HashMap<String, usize>>,
     messages_total: IntCounterVec,
     requests_total: IntCounterVec,
     seconds: Histogram,
+}
+
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer").finish_non_exhaustive()
+    }
 }
 
 impl Issuer {
@@ -72,7 +82,7 @@ impl Issuer {
     /// # Panics
     /// When `registry` has its metrics already.
     #[must_use]
-    pub fn new(node: Node, rosters: Arc<Rosters>, registry: &Registry) -> Arc<Self> {
+    pub fn new(node: Node, rosters: Arc<Rosters>, peers: Peers, registry: &Registry) -> Arc<Self> {
         let counter = |name: &str, help: &str, label: &str| {
             IntCounterVec::new(Opts::new(name, help), &[label]).expect("constants that fit")
         };
@@ -104,6 +114,7 @@ impl Issuer {
         Arc::new(Self {
             node,
             rosters,
+            peers,
             under_way: Mutex::default(),
             messages_total,
             requests_total,
@@ -137,7 +148,11 @@ impl Issuer {
         let chain = self.rosters.chain();
         let directory = chain.directory().ok_or(MessageError::NotAMember)?;
         let own_did = self.node.options().origin.did_web();
-        let (head, body) = message::open(bytes, MessageName::Redemption, directory, &own_did, now)?;
+        let opened = message::open(bytes, MessageName::Redemption, directory, &own_did, now);
+        if let Err(MessageError::RosterAhead { .. }) = &opened {
+            self.catch_up(message::signed_by(bytes, directory));
+        }
+        let (head, body) = opened?;
         let ours = chain.version();
         if head.roster_version < ours {
             let theirs = head.roster_version;
@@ -173,6 +188,17 @@ impl Issuer {
             &answer_head,
             &answer.encode(),
         ))
+    }
+
+    /// Fetches the newer roster of a message's sender, beside whatever else goes on.
+    fn catch_up(&self, sender: Option<&Member>) {
+        let Some(sender) = sender.cloned() else { return };
+        let (peers, rosters) = (self.peers.clone(), Arc::clone(&self.rosters));
+        tokio::spawn(async move {
+            if let Err(error) = catch_up(&peers, &rosters, &sender).await {
+                tracing::warn!(member = sender.did(), %error, "the newer roster of a member cannot be had");
+            }
+        });
     }
 
     /// Adds to each half what proves that it is in the log: one checkpoint and one

@@ -20,7 +20,7 @@ pub mod redeemer;
 pub mod wire;
 
 pub use issuer::{Issuer, IssuerError};
-pub use redeemer::{Knowledge, RedeemError, Redeemer, Status};
+pub use redeemer::{Knowledge, NoKnowledge, RedeemError, Redeemer, RedeemerParts, Status};
 
 /// Where an issuer takes requests.
 pub const PATH: &str = "/federation/redemptions";

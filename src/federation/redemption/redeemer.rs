@@ -2,10 +2,12 @@
 //! answer the redeemer half, and the till is told the truth at every moment.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::campaigns::{CampaignError, Campaigns, PartnerCampaign};
@@ -21,7 +23,7 @@ use crate::ledger::{
 use crate::node::{
     Caller, IntentState, IntentView, NewIntent, Node, NodeError, RedemptionRequest, ReversalRequest,
 };
-use crate::primitives::{Amount, CouponName, Entropy, RedemptionId, Tag, UnixSeconds, limits};
+use crate::primitives::{Amount, CouponName, Entropy, Origin, RedemptionId, Tag, UnixSeconds, limits};
 
 /// What this node knows of other co-ops' coupons besides what they show themselves.
 pub trait Knowledge: Send + Sync + 'static {
@@ -148,6 +150,22 @@ pub(super) struct RedeemerMetrics {
     pub open: IntGauge,
 }
 
+/// What a redeemer works with.
+pub struct RedeemerParts {
+    /// The node.
+    pub node: Node,
+    /// Who is a member.
+    pub rosters: Arc<Rosters>,
+    /// How they are called.
+    pub peers: Peers,
+    /// What is known of their coupons and logs.
+    pub knowledge: Arc<dyn Knowledge>,
+    /// Where identities come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// How long a till is kept waiting at most.
+    pub waits: Duration,
+}
+
 /// Redeems coupons of other co-ops.
 pub struct Redeemer {
     pub(super) node: Node,
@@ -160,34 +178,38 @@ pub struct Redeemer {
     desks: Mutex<HashMap<String, Arc<Desk>>>,
     waiting: Mutex<HashMap<RedemptionId, Vec<oneshot::Sender<()>>>>,
     waits: Duration,
+    /// Where issuers are asked: callers come and go.
+    pub(super) runtime: Handle,
+}
+
+impl fmt::Debug for Redeemer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redeemer")
+            .field("waits", &self.waits)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Redeemer {
-    /// The redeemer's side of `node`. A till is kept waiting for at most `waits`.
+    /// The redeemer's side of a node. Issuers are asked in the runtime that this is
+    /// called in.
     ///
     /// # Panics
-    /// When `registry` has its metrics already.
+    /// When `registry` has its metrics already, and outside a runtime.
     #[must_use]
-    pub fn new(
-        node: Node,
-        rosters: Arc<Rosters>,
-        peers: Peers,
-        knowledge: Arc<dyn Knowledge>,
-        entropy: Arc<dyn Entropy>,
-        waits: Duration,
-        registry: &Registry,
-    ) -> Arc<Self> {
+    pub fn new(parts: RedeemerParts, registry: &Registry) -> Arc<Self> {
         Arc::new(Self {
-            node,
-            rosters,
-            peers,
-            entropy,
+            node: parts.node,
+            rosters: parts.rosters,
+            peers: parts.peers,
+            entropy: parts.entropy,
             campaigns: Campaigns::default(),
-            knowledge,
+            knowledge: parts.knowledge,
             metrics: RedeemerMetrics::new(registry),
             desks: Mutex::default(),
             waiting: Mutex::default(),
-            waits,
+            waits: parts.waits,
+            runtime: Handle::current(),
         })
     }
 
@@ -372,6 +394,16 @@ impl Redeemer {
                 End::Refused { code, detail } => RedeemError::Refused { id, code, detail },
             }),
         }
+    }
+
+    /// The base URL of the member whose status list `uri` names, if one does.
+    #[must_use]
+    pub fn member_of(&self, uri: &str) -> Option<Origin> {
+        let chain = self.rosters.chain();
+        let (origin, _) = uri.rsplit_once("/s/")?;
+        let origin = Origin::parse(origin).ok()?;
+        let member = chain.directory()?.by_base_url(&origin)?;
+        Some(member.base_url.clone())
     }
 
     /// Asks all issuers again whose answers are lacking; ends when the node does.

@@ -13,7 +13,7 @@ use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{
-    batches, campaigns, coupons, erasures, federation, mirrors, proofs, public, receipts, redemptions,
+    batches, campaigns, coupons, erasures, federation, mirrors, partners, proofs, public, receipts, redemptions,
     revocations, tiles, witness,
 };
 
@@ -44,6 +44,8 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(redemptions::find_redemptions)
         .service(redemptions::get_redemption)
         .service(redemptions::post_reversal)
+        .service(partners::post_partner_redemptions)
+        .service(partners::post_cancellation)
         .service(revocations::post_revocation)
         .service(erasures::post_erasure)
         .service(federation::post_roster)
