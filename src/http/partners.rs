@@ -29,9 +29,7 @@ impl From<IssuerError> for Problem {
         match error {
             IssuerError::Message(MessageError::TooLong { .. }) => Self::new("body_too_large", said),
             IssuerError::Message(MessageError::RosterAhead { .. }) => Self::new("roster_behind", said),
-            IssuerError::Message(error) => {
-                Self::new("message_refused", said).with("reason", error.reason())
-            }
+            IssuerError::Message(error) => Self::new("message_refused", said).with("reason", error.reason()),
             IssuerError::NotRedeeming(_) => Self::new("partners_not_served", said),
             IssuerError::SenderBehind { ours, .. } => {
                 Self::new("roster_outdated", said).with("version_in_force", ours)
@@ -258,7 +256,10 @@ fn is_message(request: &HttpRequest) -> Result<(), Problem> {
     } else {
         Err(Problem::new(
             "content_type_unsupported",
-            format!("the body has to be sent as Content-Type: {}", message::CONTENT_TYPE),
+            format!(
+                "the body has to be sent as Content-Type: {}",
+                message::CONTENT_TYPE
+            ),
         ))
     }
 }
@@ -302,8 +303,8 @@ pub async fn post_cancellation(
     let identity = Identity::of(&state, &request, May::Sell)?;
     let post = Post::read(&state, &request, payload, &identity).await?;
     let CancellationBody {} = post.json()?;
-    let id = RedemptionId::parse(&id)
-        .ok_or_else(|| Problem::new("not_found", "there is no such redemption"))?;
+    let id =
+        RedemptionId::parse(&id).ok_or_else(|| Problem::new("not_found", "there is no such redemption"))?;
     let made = || Problem::new("redemption_made", "this redemption was made: reverse it");
     let Some(redeemer) = redeemer(&state) else {
         return Err(match state.node.redemption(id) {

@@ -141,7 +141,8 @@ impl RedemptionViewBody {
     /// A redemption of another co-op's coupon; `None` where it was not made, or it is
     /// the reversal of one.
     fn at_partner(view: &IntentView) -> Option<Self> {
-        let (Wish::Redeem { basket_total, .. }, IntentState::Made { at, .. }) = (view.intent.wish, &view.state)
+        let (Wish::Redeem { basket_total, .. }, IntentState::Made { at, .. }) =
+            (view.intent.wish, &view.state)
         else {
             return None;
         };
@@ -313,7 +314,10 @@ fn partner_view(
         _ => view.entry,
     };
     let proof = WithProof::of(state, request, entry)?;
-    Ok(negotiate::json(StatusCode::OK, &RedemptionViewBody { proof, ..body }))
+    Ok(negotiate::json(
+        StatusCode::OK,
+        &RedemptionViewBody { proof, ..body },
+    ))
 }
 
 /// A reversal as a till or the office asks for it.

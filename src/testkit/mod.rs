@@ -9,11 +9,13 @@ mod fixtures;
 mod repeats;
 
 pub mod conformance;
+pub mod federation;
 pub mod fuzz;
 pub mod gossip;
 pub mod log;
 pub mod network;
 pub mod node;
+pub mod proxy;
 pub mod roster;
 
 pub use dice::Dice;

@@ -248,6 +248,12 @@ impl TestNode {
         }
     }
 
+    /// Its secrets.
+    #[must_use]
+    pub fn keyring(&self) -> Keyring {
+        keyring(self.seed)
+    }
+
     /// The fixture's directory: access keys, and store and guard if on sled.
     #[must_use]
     pub fn dir(&self) -> &Path {

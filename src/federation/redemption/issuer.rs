@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 
 use super::wire::{self, Answer, LogState, Outcome, Request, Wanted};
-use crate::federation::message::{self, Head, MessageError, MessageName};
 use crate::federation::catch_up::catch_up;
+use crate::federation::message::{self, Head, MessageError, MessageName};
 use crate::federation::peers::Peers;
 use crate::federation::roster::{Member, NotRedeeming};
 use crate::federation::rosters::Rosters;

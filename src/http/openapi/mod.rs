@@ -13,8 +13,8 @@ use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{
-    batches, campaigns, coupons, erasures, federation, mirrors, partners, proofs, public, receipts, redemptions,
-    revocations, tiles, witness,
+    batches, campaigns, coupons, erasures, federation, mirrors, partners, proofs, public, receipts,
+    redemptions, revocations, tiles, witness,
 };
 
 mod codes;

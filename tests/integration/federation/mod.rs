@@ -10,6 +10,7 @@ mod mirrored;
 mod monitor;
 mod peers;
 mod recover;
+mod redemption;
 mod roster_durable;
 mod roster_files;
 mod roster_nodes;
