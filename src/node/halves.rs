@@ -227,6 +227,11 @@ impl Writer {
             self.record(Event::RequestCancelled(cancelled), None, pending)?;
             return Ok(PartnerOutcome::Cancelled);
         }
+        let now = self.now();
+        // A refusal of it is forgotten then, sooner or later.
+        if now > command.not_after {
+            return Ok(refused(&Refusal::RequestExpired(command.not_after)));
+        }
         if let Some(kept) = self.refusals.by_id.get(&id.0) {
             return Ok(if kept.request == command.request {
                 PartnerOutcome::Refused {
@@ -236,10 +241,6 @@ impl Writer {
             } else {
                 refused(&Refusal::RequestReused)
             });
-        }
-        let now = self.now();
-        if now > command.not_after {
-            return Ok(refused(&Refusal::RequestExpired(command.not_after)));
         }
         if command.not_after > now.plus(limits::REQUEST_SECONDS_MAX + limits::CLOCK_SKEW_SECONDS_MAX) {
             return Ok(refused(&Refusal::TimeTooFar {

@@ -17,7 +17,7 @@ use crate::log::cose_receipt::{self, LastSignature};
 use crate::log::{Checkpoint, Entry, KeyKind, VerifierKey, entry_hash};
 use crate::merkle::{Hash, verify_consistency};
 use crate::node::OpenIntent;
-use crate::primitives::{Amount, Digest};
+use crate::primitives::Amount;
 
 /// Why an answer is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -294,7 +294,7 @@ pub fn tree_of(note: &str, keys: &[VerifierKey]) -> Option<Tree> {
         .find_map(|key| Checkpoint::open(note.as_bytes(), key).ok())?;
     Some(Tree {
         size: opened.size,
-        root: Digest::from(opened.root).0,
+        root: opened.root.0,
     })
 }
 

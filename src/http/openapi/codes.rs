@@ -61,9 +61,30 @@ const REFUSED: &[&str] = &[
     "budget_exhausted",
 ];
 
+/// What may become of a coupon that another co-op issued.
+const PARTNER: &[&str] = &[
+    "campaign_unknown",
+    "issuer_not_good",
+    "issuer_forked",
+    "issuer_unreachable",
+    "partners_not_served",
+];
+
+/// What its issuer may have said, or not said.
+const ISSUER: &[&str] = &[
+    "issuer_refused",
+    "request_expired",
+    "request_cancelled",
+    "request_id_reused",
+    "half_differs",
+    "outcome_unknown",
+    "redemption_cancelled",
+];
+
 /// The codes that a validation tells of in its 200.
 pub fn of_refused_validation() -> Vec<&'static str> {
-    [NO_COUPON, REFUSED].concat()
+    let partner = ["campaign_unknown", "issuer_not_good", "issuer_forked"];
+    [NO_COUPON, REFUSED, &partner].concat()
 }
 
 /// The codes of the problems that the call may answer with, beside
@@ -78,6 +99,8 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
             TILL,
             NO_COUPON,
             REFUSED,
+            PARTNER,
+            ISSUER,
             &["too_many_coupons", "query_invalid"],
         ],
         "issueReceipt" => &[
@@ -95,7 +118,35 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
                 "erased",
             ],
         ],
-        "validateCoupon" => &[KEY, BODY, READ],
+        "validateCoupon" => &[KEY, BODY, READ, &["issuer_unreachable", "partners_not_served"]],
+        "cancelRedemption" => &[
+            KEY,
+            BODY,
+            INTENT,
+            NODE,
+            &[
+                "register_mismatch",
+                "not_found",
+                "redemption_unknown",
+                "redemption_made",
+                "outcome_unknown",
+                "issuer_refused",
+            ],
+        ],
+        "partnerRedemptions" => &[
+            BODY,
+            &[
+                "not_found",
+                "message_refused",
+                "roster_behind",
+                "roster_outdated",
+                "partners_not_served",
+                "internal",
+                "busy",
+                "index_damaged",
+                "stopped",
+            ],
+        ],
         "reverseRedemption" => &[
             KEY,
             BODY,
@@ -108,7 +159,11 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
                 "reversal_too_large",
                 "reversal_window_over",
                 "give_back_needs_whole",
+                "made_elsewhere",
+                "issuer_forked",
+                "partners_not_served",
             ],
+            ISSUER,
         ],
         "signCampaign" => &[
             KEY,
@@ -168,7 +223,16 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
         "getRedemption" => &[
             ANY_KEY,
             READ,
-            &["register_mismatch", "not_found", "query_invalid"],
+            &[
+                "register_mismatch",
+                "not_found",
+                "query_invalid",
+                "outcome_unknown",
+                "redemption_cancelled",
+                "issuer_refused",
+            ],
+            REFUSED,
+            NO_COUPON,
         ],
         "getBatch" | "getTagPath" | "getCouponPath" | "getEntry" | "getEntryBundle" | "getStubBundle"
         | "getTagTile" => &[KEY, READ, &["not_found"]],

@@ -15,12 +15,14 @@ mod http;
 mod imports;
 mod logs;
 mod messages;
+mod redemptions;
 mod rosters;
 mod rows;
 mod streams;
 mod witnessing;
 
 pub use canonical::{Canonical, canonical};
+pub use redemptions::redemption_seeds;
 
 /// One fuzz target.
 #[derive(Clone, Copy)]
@@ -43,6 +45,7 @@ pub fn targets() -> Vec<Target> {
         witnessing::TARGETS,
         rosters::TARGETS,
         messages::TARGETS,
+        redemptions::TARGETS,
         rows::TARGETS,
         files::TARGETS,
         imports::TARGETS,

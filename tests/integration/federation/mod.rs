@@ -11,6 +11,7 @@ mod monitor;
 mod peers;
 mod recover;
 mod redemption;
+mod redemption_attacks;
 mod roster_durable;
 mod roster_files;
 mod roster_nodes;

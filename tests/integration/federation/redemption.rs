@@ -35,7 +35,7 @@ async fn call(
     )
 }
 
-async fn post(
+pub async fn post(
     member: &TestMember,
     path: &str,
     key: &str,
@@ -50,7 +50,7 @@ async fn get(member: &TestMember, path: &str, key: &str) -> (u16, Value) {
 }
 
 /// A campaign of `member` and some of its coupons, as QR texts.
-async fn coupons(member: &TestMember, benefit: Value, count: u32) -> Vec<String> {
+pub async fn coupons(member: &TestMember, benefit: Value, count: u32) -> Vec<String> {
     let office = &member.node.office_key;
     let (status, campaign) = post(
         member,
@@ -72,7 +72,7 @@ async fn coupons(member: &TestMember, benefit: Value, count: u32) -> Vec<String>
     issued["coupons"].as_array().unwrap().iter().map(text).collect()
 }
 
-fn two_off() -> Value {
+pub fn two_off() -> Value {
     json!({"kind": "amount_off", "amount": 200})
 }
 
@@ -103,6 +103,19 @@ fn events(member: &TestMember) -> Vec<Event> {
             Event::from_body(entry.kind, &entry.body).unwrap().0
         })
         .collect()
+}
+
+/// Every entry, against `schemas/entry-bodies.cddl`.
+fn assert_entries_are_as_the_schema_says(member: &TestMember) {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/entry-bodies.cddl");
+    let schema = std::fs::read_to_string(path).unwrap();
+    let node = &member.node.node;
+    for index in 0..node.size() {
+        let bytes = node.log_entry(index).unwrap().bytes;
+        if let Err(error) = cddl::validate_cbor_from_slice(&schema, &bytes, None) {
+            panic!("entry {index} is refused: {error}");
+        }
+    }
 }
 
 /// Both logs' halves, as the identities, entries and amounts that have to match.
@@ -207,8 +220,10 @@ async fn a_partner_redeems_a_coupon_once_with_a_half_in_each_log() {
         ),
         (2, 1)
     );
-    let nodes = valley.stop().await;
-    for node in nodes {
+    for member in &valley.members {
+        assert_entries_are_as_the_schema_says(member);
+    }
+    for node in valley.stop().await {
         node.node.shut_down().await;
     }
 }
@@ -326,7 +341,28 @@ async fn a_sale_that_is_given_up_is_cancelled_at_the_issuer() {
         "{made}"
     );
     assert_eq!(assert_halves_match(north, south), 3);
+    for member in &valley.members {
+        assert_entries_are_as_the_schema_says(member);
+    }
     valley.stop().await;
+}
+
+#[test]
+fn requests_and_answers_are_as_the_schema_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas/redemption.cddl");
+    let schema = std::fs::read_to_string(path).unwrap();
+    let seeds = tallystick::testkit::fuzz::redemption_seeds();
+    for (start, bytes) in ["redemption-body", "redemption-answer-body"].iter().zip(seeds) {
+        let schema = format!("start = {start}\n{schema}");
+        let validate = |bytes: &[u8]| cddl::validate_cbor_from_slice(&schema, bytes, None);
+        if let Err(error) = validate(&bytes) {
+            panic!("{start}: {error}");
+        }
+        assert!(
+            validate(&bytes[1..]).is_err() && validate(&[0x82, 0, 0]).is_err(),
+            "{start}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,106 @@
+//! Floor 6: bodies of messages about redemptions.
+
+use super::Target;
+use crate::encoding::cbor;
+use crate::federation::message::MessageName;
+use crate::federation::redemption::wire::{self, Answer, LogState, Outcome, Request, Wanted};
+use crate::ledger::Basket;
+use crate::primitives::{Amount, Currency, RedemptionId, UnixSeconds};
+
+pub(super) const TARGETS: &[Target] = &[Target {
+    name: "redemption_body",
+    run: redemption_body,
+    seeds: redemption_seeds,
+}];
+
+/// Reads a body as requests, and as an answer.
+fn redemption_body(data: &[u8]) -> bool {
+    let Ok(body) = cbor::decode(data, MessageName::RedemptionAnswer.most()) else {
+        return false;
+    };
+    let mut accepted = false;
+    if let Ok((size, requests)) = wire::read_requests(&body) {
+        accepted = true;
+        let bytes: Vec<Vec<u8>> = requests.iter().map(|(_, request)| request.encode()).collect();
+        for ((digest, _), bytes) in requests.iter().zip(&bytes) {
+            assert_eq!(
+                wire::request_digest(bytes),
+                *digest,
+                "one encoding of one request"
+            );
+        }
+        let again = wire::requests_body(size, bytes.iter().map(Vec::as_slice));
+        assert_eq!(again, data, "read and written again");
+    }
+    if let Ok(answer) = Answer::decode(&body) {
+        accepted = true;
+        assert_eq!(answer.encode(), data, "read and written again");
+    }
+    accepted
+}
+
+/// One request of each kind, and an answer with one of each outcome.
+#[must_use]
+pub fn redemption_seeds() -> Vec<Vec<u8>> {
+    let amount = |units| Amount::new(units).expect("a small amount");
+    let (not_after, reference) = (UnixSeconds(1_790_000_900), [3; 16]);
+    let redemption = RedemptionId([1; 16]);
+    let wanted = [
+        Wanted::Redeem {
+            not_after,
+            reference,
+            coupon: vec![0xd2; 205],
+            basket: Basket {
+                total: amount(1_250),
+                currency: Currency::from_letters("EUR").expect("a currency"),
+            },
+            amount: Some(amount(200)),
+        },
+        Wanted::Reverse {
+            not_after,
+            reference,
+            redemption,
+            amount: None,
+            give_back: true,
+        },
+        Wanted::Cancel,
+    ];
+    let requests = wanted.into_iter().zip(1_u8..).map(|(wanted, n)| {
+        let request = Request {
+            redeemer: "did:web:south.example".to_owned(),
+            issuer: "did:web:north.example".to_owned(),
+            id: RedemptionId([n; 16]),
+            wanted,
+        };
+        request.encode()
+    });
+    let requests: Vec<Vec<u8>> = requests.collect();
+    let outcomes = [
+        Outcome::Half {
+            entry: vec![0x86; 400],
+            receipt: vec![0xd2; 700],
+        },
+        Outcome::Cancelled,
+        Outcome::Refused {
+            code: "coupon_used_up".to_owned(),
+            detail: "this coupon is used up".to_owned(),
+        },
+        Outcome::NotNow,
+    ];
+    let answer = Answer {
+        outcomes: outcomes
+            .into_iter()
+            .zip(1_u8..)
+            .map(|(outcome, n)| (RedemptionId([n; 16]), outcome))
+            .collect(),
+        log: Some(LogState {
+            checkpoint: "north.example\n44\nroot\n".to_owned(),
+            old_size: 41,
+            proof: vec![[8; 32]; 3],
+        }),
+    };
+    vec![
+        wire::requests_body(41, requests.iter().map(Vec::as_slice)),
+        answer.encode(),
+    ]
+}
