@@ -46,6 +46,22 @@ pub fn processor_seconds(process: &str) -> f64 {
     }
 }
 
+/// Serves the node in `directory`, once it answers.
+fn serve(directory: &Path, address: SocketAddr, workers: usize) -> Server {
+    let child = Command::new(env!("CARGO_BIN_EXE_tallystick"))
+        .arg("serve")
+        .arg(directory)
+        .args(["--listen", &address.to_string()])
+        .args(["--workers", &workers.to_string()])
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("serve runs");
+    while TcpStream::connect(address).is_err() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Server { child, address }
+}
+
 /// A node as `tallystick serve` runs it, in a directory below `place`.
 pub struct ServedNode {
     pub server: Server,
@@ -68,21 +84,23 @@ impl ServedNode {
             .expect("init runs");
         let made: Value = serde_json::from_slice(&made.stdout).expect("init prints JSON");
         let key = |name: &str| made[name].as_str().expect("init prints keys").to_owned();
-        let child = Command::new(program)
-            .arg("serve")
-            .arg(&directory)
-            .args(["--listen", &address.to_string()])
-            .args(["--workers", &workers.to_string()])
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("serve runs");
-        while TcpStream::connect(address).is_err() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
         Self {
-            server: Server { child, address },
+            server: serve(&directory, address, workers),
             till: key("till_key"),
             office: key("office_key"),
+        }
+    }
+
+    /// The same node in a new process, at the same address.
+    #[allow(dead_code, reason = "not every bench changes a node's settings")]
+    pub fn restarted(self, place: &Path, workers: usize) -> Self {
+        let Self { server, till, office } = self;
+        let address = server.address;
+        drop(server);
+        Self {
+            server: serve(&place.join("node"), address, workers),
+            till,
+            office,
         }
     }
 
@@ -119,6 +137,7 @@ impl ServedNode {
     }
 
     /// Receipts of five lines, some 700 bytes each, over 64 registers.
+    #[allow(dead_code, reason = "another bench sells nothing")]
     pub fn receipts(&self, round: &str, count: usize) -> Vec<Vec<u8>> {
         let line = |number: u32| {
             json!({"description": format!("Article {number}"), "quantity": "1", "unit_price": "1.07",

@@ -215,10 +215,10 @@ pub(super) fn redeemer(state: &HttpState) -> Option<&std::sync::Arc<Redeemer>> {
 #[utoipa::path(
     tag = "public",
     operation_id = "partnerRedemptions",
-    request_body(content = Vec<u8>, content_type = "application/cose; cose-type=\"cose-sign1\"",
-        description = "The message redemption"),
+    request_body(content = Vec<u8>, content_type = "application/cose",
+        description = "The message redemption, with the parameter cose-type=\"cose-sign1\""),
     responses((status = 200, description = "The message redemption-answer",
-        content_type = "application/cose; cose-type=\"cose-sign1\"", body = Vec<u8>))
+        content_type = "application/cose", body = Vec<u8>))
 )]
 #[post("/federation/redemptions")]
 pub async fn post_partner_redemptions(

@@ -8,9 +8,9 @@ use super::{codes, examples, links, page, problems, scalars};
 /// Calls under `/v1/` that need no key.
 const KEYLESS: [&str; 3] = ["listCampaigns", "getCampaign", "getConsistencyProof"];
 
-/// POSTs without an `Idempotency-Key`: the one changes nothing, the other is as
-/// its specification has it.
-const WITHOUT_IDEMPOTENCY_KEY: [&str; 2] = ["validateCoupon", "addCheckpoint"];
+/// POSTs without an `Idempotency-Key`: the one changes nothing, the second is as its
+/// specification has it, and in the third each request has an identity of its own.
+const WITHOUT_IDEMPOTENCY_KEY: [&str; 3] = ["validateCoupon", "addCheckpoint", "partnerRedemptions"];
 
 /// Calls outside of `/v1/` for those who may read entries.
 const FOR_AUDITORS: [&str; 6] = [

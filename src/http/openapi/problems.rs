@@ -4,7 +4,11 @@
 use serde_json::{Map, Value, json};
 
 use crate::encoding::qr_text::QrTextError;
-use crate::federation::roster::RosterError;
+use crate::federation::message::MessageError;
+use crate::federation::peers::PeerError;
+use crate::federation::redemption::campaigns::CampaignError;
+use crate::federation::redemption::{IssuerError, RedeemError};
+use crate::federation::roster::{NotRedeeming, RosterError};
 use crate::http::problem::{PROBLEM_JSON, Problem, Row, TABLE};
 use crate::ledger::{Place, Refusal, TakenBy};
 use crate::node::NodeError;
@@ -18,6 +22,12 @@ fn members_of_cases() -> Value {
     json!({
         "used_at": time("coupon_used_up: when it was last redeemed"),
         "used_register": {"type": "string", "description": "With coupon_used_up: where it was last redeemed"},
+        "used_redeemer": {"type": "string", "description": "With coupon_used_up: the partner (did:web) that last redeemed it"},
+        "redemption": {"type": "string", "description": "With outcome_unknown, redemption_made and redemption_cancelled: the redemption's identity"},
+        "offline_acceptance": {"type": "boolean", "description": "With outcome_unknown: whether the till may accept the coupon under the campaign's offline policy"},
+        "issuer_code": {"type": "string", "description": "With issuer_refused: the issuing co-op's code"},
+        "reason": {"type": "string", "description": "With message_refused: why, as a word (docs/messages.md)"},
+        "version_in_force": {"type": "integer", "minimum": 1, "description": "With roster_outdated: the roster's version that is in force"},
         "valid_from": time("coupon_not_yet_valid"),
         "expired_at": time("coupon_expired"),
         "ended_at": time("campaign_ended and reversal_window_over"),
@@ -169,7 +179,59 @@ fn samples() -> Vec<Problem> {
     let (version, have, need) = (2, 2, 3);
     samples.push(RosterError::TooFewSigners { version, have, need }.into());
     samples.extend(refusals().into_iter().map(Problem::from));
+    samples.extend(between_nodes());
     samples
+}
+
+/// What redemptions between co-ops may meet.
+fn between_nodes() -> Vec<Problem> {
+    let (id, issuer) = (RedemptionId([1; 16]), "did:web:north.example".to_owned());
+    let version = (2, 3);
+    let peer = PeerError::NotReached {
+        url: "https://north.example/v1/campaigns/mJ2yJb5nH0YkqFv0m3K7mw".to_owned(),
+        why: "connection refused".to_owned(),
+    };
+    let of_redeemer = [
+        RedeemError::NotRedeeming(NotRedeeming::Expired),
+        RedeemError::Campaign(CampaignError::Peer(peer)),
+        RedeemError::IssuerNotGood(
+            "did:web:north.example, which issued this coupon, has left the federation".to_owned(),
+        ),
+        RedeemError::IssuerForked {
+            issuer: issuer.clone(),
+            why: "two checkpoints of 41 entries with different roots".to_owned(),
+        },
+        RedeemError::Unknown {
+            id,
+            issuer: issuer.clone(),
+        },
+        RedeemError::Refused {
+            id,
+            code: "offline_limit_reached".to_owned(),
+            detail: "this campaign's offline limit is reached".to_owned(),
+        },
+        RedeemError::Cancelled { id },
+        RedeemError::Made { id },
+    ];
+    let of_issuer = [
+        IssuerError::Message(MessageError::WrongAudience("did:web:south.example".to_owned())),
+        IssuerError::Message(MessageError::RosterAhead { theirs: 4 }),
+        IssuerError::SenderBehind {
+            theirs: version.0,
+            ours: version.1,
+        },
+    ];
+    let refusals = [
+        Refusal::MadeElsewhere(issuer),
+        Refusal::RequestExpired(UnixSeconds(1_772_896_869)),
+        Refusal::RequestCancelled,
+        Refusal::RequestReused,
+        Refusal::HalfDiffers("its amount"),
+    ];
+    let of_redeemer = of_redeemer.into_iter().map(Problem::from);
+    let of_issuer = of_issuer.into_iter().map(Problem::from);
+    let refused = refusals.into_iter().map(Problem::from);
+    of_redeemer.chain(of_issuer).chain(refused).collect()
 }
 
 /// What is wrong with requests, or with the node.

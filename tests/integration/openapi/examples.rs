@@ -8,13 +8,15 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tallystick::federation::Rosters;
-use tallystick::federation::roster::Roster;
+use tallystick::federation::message::{Head, MessageName, seal};
+use tallystick::federation::roster::{Role, Roster};
 use tallystick::http::HttpOptions;
 use tallystick::log::VerifierKey;
 use tallystick::testkit::TestNode;
+use tallystick::testkit::fuzz::redemption_seeds;
 use tallystick::testkit::log::TestLog;
 use tallystick::testkit::node::ScratchDir;
-use tallystick::testkit::roster::{after, description, founded, signed};
+use tallystick::testkit::roster::{ISSUED, after, description, founded, member_key, signed};
 
 use crate::http::client::{Answer, Served, receipt, send};
 use crate::witness::by_hand::HandLog;
@@ -250,6 +252,7 @@ async fn played() -> Value {
     let erasure = json!({"receipt": receipt, "reason": "request of the person concerned"});
     day.post("eraseReceipts", "/v1/erasures", &office, erasure).await;
     day.federation(&office, &first).await;
+    day.partners(redemption);
     day.get("getHealth", "/healthz", "", json!({})).await;
     day.get("getReadiness", "/readyz", "", json!({})).await;
     day.get("getErrors", "/errors", "", json!({})).await;
@@ -355,6 +358,35 @@ impl Day {
         }
         self.get("getRosterConflict", "/federation/conflict", "", json!({}))
             .await;
+    }
+}
+
+impl Day {
+    /// A partner's message as its node seals it, and its answer; a sale that was given up.
+    fn partners(&mut self, redemption: &str) {
+        let [request, answer] = &redemption_seeds()[..] else {
+            panic!("a body of each")
+        };
+        let seal = |n: u8, name, body: &[u8]| {
+            let did = |n| description(n, 0).member.did();
+            let head = Head {
+                sender: did(n),
+                audience: did(3 - n),
+                time: ISSUED,
+                id: [7; 16],
+                roster_version: 2,
+            };
+            HEXLOWER.encode(&seal(&member_key(n, Role::Messages, 0), name, &head, body))
+        };
+        self.examples["partnerRedemptions"] = json!({
+            "sent": {"application/cose": seal(1, MessageName::Redemption, request)},
+            "bytes": {"application/cose": seal(2, MessageName::RedemptionAnswer, answer)},
+        });
+        self.examples["cancelRedemption"] = json!({
+            "parameters": {"id": redemption},
+            "request": {},
+            "answers": {"application/json": {"id": redemption, "state": "cancelled"}},
+        });
     }
 }
 
