@@ -21,7 +21,7 @@ use super::event::{
     Answers, BatchIssued, CampaignSigned, Event, Genesis, Mark, ReceiptErased, ReceiptIssued, Redeemed,
     Reversed, StatusListSigned, StatusSet, StatusTarget,
 };
-use super::partner::Place;
+use super::partner::{Intent, Place};
 use super::revocation::NewStatus;
 
 mod partner;
@@ -56,6 +56,11 @@ impl ReceiptIssued {
     pub const KIND: u64 = 3;
 }
 
+impl Intent {
+    /// The kind of its entries.
+    pub const KIND: u64 = 9;
+}
+
 impl Event {
     /// The entry kind.
     #[must_use]
@@ -74,7 +79,7 @@ impl Event {
             Self::StatusSet(_) => 6,
             Self::StatusListSigned(_) => 7,
             Self::ReceiptErased(_) => 8,
-            Self::Intent(_) => 9,
+            Self::Intent(_) => Intent::KIND,
             Self::RedeemerHalf(_) => 10,
             Self::IntentEnded(_) => 11,
             Self::CancelWished(_) => 12,

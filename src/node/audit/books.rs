@@ -123,6 +123,7 @@ keep!(Redemption {
     at,
     amount,
     reversed,
+    partner,
 });
 keep!(Books {
     state,
@@ -141,6 +142,7 @@ keep!(Books {
     whole,
     uncertain,
     settled,
+    halves,
 });
 
 impl Books {

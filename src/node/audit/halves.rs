@@ -9,6 +9,7 @@ use crate::ledger::{Event, Intent, IssuerHalf, Place, Recorded, RedeemerHalf, ha
 use crate::primitives::RedemptionId;
 
 use super::finding::{Findings, Rule};
+use super::saved::keep;
 
 /// What has to be remembered: open intents, and requests that were cancelled.
 #[derive(Default)]
@@ -17,6 +18,12 @@ pub(super) struct Halves {
     cancelled: HashSet<RedemptionId>,
     partners: HashSet<Arc<str>>,
 }
+
+keep!(Halves {
+    open,
+    cancelled,
+    partners,
+});
 
 impl Halves {
     /// A partner's name, held once.

@@ -19,14 +19,17 @@ use std::hash::{BuildHasher, Hash};
 use std::io::{self, BufReader, Read, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use super::AuditError;
 use super::pass::Pass;
 use crate::credential::Terms;
-use crate::ledger::{CampaignState, RegisterState, State, StatusFlags};
+use crate::encoding::cbor;
+use crate::ledger::{CampaignState, Event, Intent, RegisterState, State, StatusFlags};
 use crate::merkle::TileBuilder;
+use crate::primitives::limits::ENTRY_BYTES_MAX;
 use crate::primitives::{
     Amount, CampaignId, CouponName, Digest, Position, RedemptionId, Register, Tag, UnixSeconds,
 };
@@ -319,7 +322,19 @@ keep_as! {
     Amount as i64: |amount| amount.minor_units(), |units| Self::new(units).map_err(|error| error.to_string());
     Register as String: |register| register.as_str().to_owned(),
         |name| Self::new(&name).map_err(|error| error.to_string());
+    Arc<str> as String: |text| text.to_string(), |text| Ok(Self::from(text));
+    Intent as Vec<u8>: |intent| Event::Intent(intent.clone()).encode_body(None, [0; 16]), read_intent;
     Terms as Vec<u8>: Terms::encode, |bytes| Self::decode(&bytes).map_err(|error| error.to_string());
+}
+
+/// An intent as its entry has it.
+fn read_intent(body: Vec<u8>) -> Result<Intent, String> {
+    let value = cbor::decode(&body, ENTRY_BYTES_MAX).map_err(|error| error.to_string())?;
+    let kind = Intent::KIND;
+    match Event::from_body(kind, &value).map_err(|error| error.to_string())? {
+        (Event::Intent(intent), _) => Ok(intent),
+        _ => Err("it has another entry where an intent should be".to_owned()),
+    }
 }
 
 impl Keep for String {

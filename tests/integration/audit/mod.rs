@@ -6,6 +6,7 @@ mod coupons;
 mod damage;
 mod entries;
 mod erasures;
+mod halves;
 mod resumed;
 mod rows;
 pub mod served;

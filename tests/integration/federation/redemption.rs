@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tallystick::ledger::{Event, Place};
 use tallystick::log::Entry;
+use tallystick::node::audit::{AuditOptions, Verdict, audit};
 use tallystick::testkit::TestNode;
 use tallystick::testkit::federation::{TestFederation, TestMember};
 use tallystick::testkit::proxy::Line;
@@ -443,5 +444,18 @@ async fn both_sides_start_anew_and_nothing_is_lost() {
     let (status, made) = redeem(&valley.members[1], &coupons[1], "sale-1").await;
     assert_eq!((status, &made["id"]), (201, &unknown["redemption"]), "{made}");
     assert_eq!(assert_halves_match(&valley.members[0], &valley.members[1]), 2);
-    valley.stop().await;
+    for node in valley.stop().await {
+        node.node.shut_down().await;
+        // The test holds its own handle on the store.
+        let copied = tempfile::tempdir().unwrap();
+        let dir = copied.path().join("copy");
+        crate::cli::copy(node.dir(), &dir);
+        let options = AuditOptions {
+            dir: dir.join("store"),
+            guard: Some(dir.join("guard")),
+            ..AuditOptions::default()
+        };
+        let report = audit(&options, &mut |_, _| ()).unwrap();
+        assert_eq!(report.verdict(), Verdict::Clean, "{:?}", report.findings);
+    }
 }
