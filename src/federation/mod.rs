@@ -15,6 +15,7 @@
 //! | [`follower`] | rounds of a monitor or mirror, and what they find |
 //! | [`audited`] | a log read from elsewhere, for an audit |
 //! | [`gossip`] | how news of coupons and logs reach every member, pure |
+//! | [`gossiper`] | gossip in a node: rounds over HTTP, own items, what is kept |
 //! | [`keeper`] | mirrors that a node keeps by itself |
 //! | [`peers`] | calling other members' nodes |
 //! | [`redemption`] | coupons of one co-op redeemed at another |
@@ -40,6 +41,7 @@ mod error;
 pub mod export;
 pub mod follower;
 pub mod gossip;
+pub mod gossiper;
 pub mod http_source;
 pub mod keeper;
 pub mod message;

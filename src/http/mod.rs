@@ -15,6 +15,7 @@ mod campaigns;
 mod coupons;
 mod erasures;
 mod federation;
+mod gossip;
 mod mirrors;
 mod negotiate;
 mod observe;
@@ -52,6 +53,7 @@ use prometheus::Registry;
 use rustix::net::sockopt::set_tcp_user_timeout;
 
 use crate::encoding::qr_text;
+use crate::federation::gossiper::Gossiper;
 use crate::federation::redemption::{Issuer, Redeemer};
 use crate::federation::{Rosters, Witness};
 use crate::log::VerifierKey;
@@ -106,6 +108,8 @@ pub struct HttpOptions {
     pub issuer: Option<Arc<Issuer>>,
     /// What redeems other members' coupons.
     pub redeemer: Option<Arc<Redeemer>>,
+    /// What answers other members' gossip.
+    pub gossiper: Option<Arc<Gossiper>>,
     /// Worker threads; one per core when `None`.
     pub workers: Option<usize>,
     /// How long an idle connection is kept.
@@ -135,6 +139,7 @@ impl Default for HttpOptions {
             rosters: None,
             issuer: None,
             redeemer: None,
+            gossiper: None,
             workers: None,
             keep_alive: Duration::from_secs(75),
             client_timeout: Duration::from_secs(10),

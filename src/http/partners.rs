@@ -241,7 +241,7 @@ pub async fn post_partner_redemptions(
 }
 
 /// Refuses what does not say that it is a COSE_Sign1.
-fn is_message(request: &HttpRequest) -> Result<(), Problem> {
+pub(super) fn is_message(request: &HttpRequest) -> Result<(), Problem> {
     let sent = request
         .headers()
         .get(actix_web::http::header::CONTENT_TYPE)

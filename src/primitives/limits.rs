@@ -745,3 +745,13 @@ pub const CAMPAIGN_ANSWER_BYTES_MAX: usize = 8 * CREDENTIAL_BYTES_MAX;
 /// Longest answer that proves two trees of a log consistent: 128 hashes, and a signed
 /// note.
 pub const CONSISTENCY_ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Seconds for which one own checkpoint is shown while it gathers cosignatures: a few
+/// rounds. Afterwards the newest one is shown, cosigned or not.
+pub const GOSSIPED_CHECKPOINT_SECONDS: u64 = 30;
+
+/// Checkpoints in partners' answers that wait to be held against earlier ones.
+pub const GOSSIP_SHOWN_MAX: usize = 64;
+
+/// Seconds from one round of gossip to the next, unless the settings say otherwise.
+pub const GOSSIP_SECONDS_DEFAULT: u64 = 5;

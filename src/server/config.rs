@@ -6,7 +6,7 @@
 
 mod settings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -87,6 +87,10 @@ pub struct Config {
     /// The certificate authorities for other members' nodes, relative to the
     /// directory; `None` for the system's.
     pub federation_ca: Option<PathBuf>,
+    /// Seconds from one round of gossip to the next.
+    pub gossip_seconds: u64,
+    /// Dids of members whose fork is forgiven.
+    pub federation_forgiven: BTreeSet<String>,
     /// The guard file; `None` for the place beside the directory.
     pub guard: Option<PathBuf>,
     /// Threads that answer HTTP; `None` for one to each processor.
@@ -190,6 +194,8 @@ struct Raw {
     federation_decided: Option<Spanned<Vec<String>>>,
     federation_reach: Option<Spanned<BTreeMap<String, String>>>,
     federation_ca: Option<PathBuf>,
+    gossip_seconds: Option<Spanned<u64>>,
+    federation_forgiven: Option<Spanned<Vec<String>>>,
     guard: Option<PathBuf>,
     workers: Option<Spanned<u64>>,
     connections: Option<Spanned<u64>>,
@@ -360,6 +366,16 @@ impl Config {
                 .read("federation_reach", raw.federation_reach, federation::reach)?
                 .unwrap_or_default(),
             federation_ca: raw.federation_ca,
+            gossip_seconds: source
+                .read("gossip_seconds", raw.gossip_seconds, federation::gossip_seconds)?
+                .unwrap_or(limits::GOSSIP_SECONDS_DEFAULT),
+            federation_forgiven: source
+                .read(
+                    "federation_forgiven",
+                    raw.federation_forgiven,
+                    federation::forgiven,
+                )?
+                .unwrap_or_default(),
             guard: raw.guard,
             workers: source.read("workers", raw.workers, workers)?,
             connections: source

@@ -109,6 +109,17 @@ fn members_are_reached_at_addresses() {
 }
 
 #[test]
+fn gossip_has_its_settings() {
+    check("gossip_seconds = 0", &["gossip_seconds: 0 is not from 1 to 3600"]);
+    check(
+        "federation_forgiven = [\"north.example\"]",
+        &["federation_forgiven: ", "no did of a member"],
+    );
+    let many = vec!["\"did:web:a\""; 17].join(", ");
+    check(&format!("federation_forgiven = [{many}]"), &["at most 16"]);
+}
+
+#[test]
 fn logs_to_witness_are_other_logs_and_stand_once() {
     let key = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
     let witness = "remora.n621.de+da77ade7+BOvN63jn/bLvkieywe8R6UYAtVtNbZpXh34x7onlmtw2";

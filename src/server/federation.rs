@@ -1,6 +1,6 @@
 //! The federation in a node's settings: which one, and what was decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
@@ -11,8 +11,9 @@ use prometheus::Registry;
 
 use super::config::Config;
 use super::{OpenedNode, ServerError};
+use crate::federation::gossiper::{Gossiper, GossiperParts};
 use crate::federation::peers::{Peers, Reach, is_address};
-use crate::federation::redemption::{Issuer, NoKnowledge, Redeemer, RedeemerParts};
+use crate::federation::redemption::{Issuer, Knowledge, Redeemer, RedeemerParts};
 use crate::federation::rosters::{Rosters, RostersError};
 use crate::node::Node;
 use crate::primitives::{Digest, Origin, OsEntropy, limits};
@@ -52,6 +53,28 @@ pub(super) fn reach(texts: BTreeMap<String, String>) -> Result<BTreeMap<Origin, 
             Ok((member, url))
         })
         .collect()
+}
+
+/// Reads how often a node gossips.
+pub(super) fn gossip_seconds(seconds: u64) -> Result<u64, String> {
+    if (1..=3_600).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err(format!("{seconds} is not from 1 to 3600"))
+    }
+}
+
+/// Reads whose fork is forgiven.
+pub(super) fn forgiven(dids: Vec<String>) -> Result<BTreeSet<String>, String> {
+    if dids.len() > DECIDED_MAX {
+        return Err(format!("at most {DECIDED_MAX} members are named"));
+    }
+    match dids.iter().find(|did| !did.starts_with("did:web:")) {
+        Some(other) => Err(format!(
+            "{other:?} is no did of a member, as `tallystick federation show` prints it"
+        )),
+        None => Ok(dids.into_iter().collect()),
+    }
 }
 
 /// What calls other members' nodes, as `config` of the node in `dir` has it; `None`
@@ -143,16 +166,34 @@ pub(super) fn rosters(
 
 /// Both sides of redemptions between co-ops.
 pub(super) struct Partners {
+    /// Gossips with them.
+    pub gossiper: Arc<Gossiper>,
     /// Answers other members.
     pub issuer: Arc<Issuer>,
     /// Asks them.
     pub redeemer: Arc<Redeemer>,
 }
 
-/// Both sides of `opened`, where it belongs to a federation. Called inside the runtime
+/// Both sides of `opened`, and its gossip, where it belongs to a federation. Called inside the runtime
 /// that is to do the asking.
-pub(super) fn partners(opened: &OpenedNode) -> Option<Partners> {
-    let (rosters, peers) = (opened.rosters.as_ref()?, opened.peers.as_ref()?);
+///
+/// # Errors
+/// [`ServerError`] when the store cannot be read.
+pub(super) fn partners(opened: &OpenedNode) -> Result<Option<Partners>, ServerError> {
+    let (Some(rosters), Some(peers)) = (&opened.rosters, &opened.peers) else {
+        return Ok(None);
+    };
+    let gossiper = Gossiper::open(
+        GossiperParts {
+            node: opened.node.clone(),
+            rosters: Arc::clone(rosters),
+            peers: peers.clone(),
+            entropy: Arc::new(OsEntropy),
+            every: Duration::from_secs(opened.config.gossip_seconds),
+            forgiven: opened.config.federation_forgiven.clone(),
+        },
+        &opened.registry,
+    )?;
     let issuer = Issuer::new(
         opened.node.clone(),
         Arc::clone(rosters),
@@ -164,13 +205,17 @@ pub(super) fn partners(opened: &OpenedNode) -> Option<Partners> {
             node: opened.node.clone(),
             rosters: Arc::clone(rosters),
             peers: peers.clone(),
-            knowledge: Arc::new(NoKnowledge),
+            knowledge: Arc::clone(&gossiper) as Arc<dyn Knowledge>,
             entropy: Arc::new(OsEntropy),
             waits: Duration::from_secs(limits::TILL_WAITS_SECONDS),
         },
         &opened.registry,
     );
-    Some(Partners { issuer, redeemer })
+    Ok(Some(Partners {
+        gossiper,
+        issuer,
+        redeemer,
+    }))
 }
 
 #[cfg(test)]

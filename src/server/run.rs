@@ -48,7 +48,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServerError> {
     let address = listener.local_addr().map_err(ServerError::Http)?;
-    let partners = federation::partners(opened);
+    let partners = federation::partners(opened)?;
     let state = HttpState::new(
         opened.node.clone(),
         Arc::clone(&opened.access),
@@ -63,6 +63,7 @@ pub async fn serve(
             rosters: opened.rosters.clone(),
             issuer: partners.as_ref().map(|partners| Arc::clone(&partners.issuer)),
             redeemer: partners.as_ref().map(|partners| Arc::clone(&partners.redeemer)),
+            gossiper: partners.as_ref().map(|partners| Arc::clone(&partners.gossiper)),
             workers: opened.config.workers,
             connections: files::connections(opened.config.connections),
             ..HttpOptions::default()
@@ -77,7 +78,7 @@ pub async fn serve(
     let _keeper = keeper(opened)?;
     let asking = async {
         if let Some(partners) = partners {
-            partners.redeemer.run().await;
+            tokio::join!(partners.redeemer.run(), partners.gossiper.run());
         }
         std::future::pending::<Infallible>().await
     };

@@ -1,7 +1,7 @@
 //! Several nodes that form a federation, each served on loopback behind a line that
 //! can be cut.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::proxy::Proxy;
 use super::roster::{EXPIRES, FEDERATION, ISSUED, after, founded, signed};
 use super::{SeededEntropy, TestNode};
+use crate::federation::gossiper::{Gossiper, GossiperParts};
 use crate::federation::peers::{Peers, Reach};
 use crate::federation::redemption::{Issuer, Knowledge, NoKnowledge, Redeemer, RedeemerParts};
 use crate::federation::roster::{Description, Role, Roster, SignedRoster};
@@ -32,10 +33,13 @@ pub struct TestMember {
     pub peers: Peers,
     /// What redeems other co-ops' coupons at it.
     pub redeemer: Arc<Redeemer>,
+    /// What gossips for it, where the federation does.
+    pub gossiper: Option<Arc<Gossiper>>,
     /// Where its clients call it.
     pub url: String,
     served: Served,
     asking: JoinHandle<()>,
+    gossiping: Option<JoinHandle<()>>,
 }
 
 struct Served {
@@ -52,6 +56,7 @@ pub struct TestFederation {
     pub lines: Vec<Proxy>,
     /// The version in force.
     pub roster: Roster,
+    gossip: Option<Duration>,
 }
 
 impl TestFederation {
@@ -61,6 +66,18 @@ impl TestFederation {
     /// # Panics
     /// When anything fails: this is for tests.
     pub async fn start(count: u8, on_sled: bool) -> Self {
+        Self::start_with(count, on_sled, None).await
+    }
+
+    /// The same with nodes that gossip, so often.
+    ///
+    /// # Panics
+    /// When anything fails.
+    pub async fn start_gossiping(count: u8, every: Duration) -> Self {
+        Self::start_with(count, false, Some(every)).await
+    }
+
+    async fn start_with(count: u8, on_sled: bool, gossip: Option<Duration>) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let nodes: Vec<TestNode> = (0..count)
             .map(|n| TestNode::new(&origin(n).to_string(), 100 + u64::from(n), on_sled))
@@ -83,7 +100,7 @@ impl TestFederation {
         let peers = peers_over(&lines);
         let mut members = Vec::new();
         for (n, node) in nodes.into_iter().enumerate() {
-            let member = TestMember::start(node, &chain, peers.clone(), n as u64).await;
+            let member = TestMember::start(node, &chain, peers.clone(), n as u64, gossip).await;
             lines[n].lead_to(member.served.address);
             members.push(member);
         }
@@ -91,6 +108,7 @@ impl TestFederation {
             members,
             lines,
             roster,
+            gossip,
         }
     }
 
@@ -104,7 +122,7 @@ impl TestFederation {
         let node = member.stop().await.reopened().await;
         let first = founded(&[1], 1);
         let chain = [signed(&first, &[1]), signed(&self.roster, &[1])];
-        let member = TestMember::start(node, &chain, peers, 1_000 + n as u64).await;
+        let member = TestMember::start(node, &chain, peers, 1_000 + n as u64, self.gossip).await;
         self.lines[n].lead_to(member.served.address);
         self.members.insert(n, member);
     }
@@ -158,7 +176,13 @@ fn peers_over(lines: &[Proxy]) -> Peers {
 }
 
 impl TestMember {
-    async fn start(node: TestNode, chain: &[SignedRoster], peers: Peers, seed: u64) -> Self {
+    async fn start(
+        node: TestNode,
+        chain: &[SignedRoster],
+        peers: Peers,
+        seed: u64,
+        gossip: Option<Duration>,
+    ) -> Self {
         let pin = chain[0].hash();
         let (rosters, _) =
             Rosters::open(node.node.clone(), pin, &[], &node.registry).expect("a readable store");
@@ -166,7 +190,18 @@ impl TestMember {
             // After a restart it is known.
             let _ = rosters.offer(version, None).await;
         }
-        Self::serve(node, rosters, peers, Arc::new(NoKnowledge), seed)
+        let gossiper = gossip.map(|every| {
+            let parts = GossiperParts {
+                node: node.node.clone(),
+                rosters: Arc::clone(&rosters),
+                peers: peers.clone(),
+                entropy: Arc::new(SeededEntropy::new(9_000 + seed)),
+                every,
+                forgiven: BTreeSet::new(),
+            };
+            Gossiper::open(parts, &node.registry).expect("a readable store")
+        });
+        Self::serve(node, rosters, peers, gossiper, seed)
     }
 
     /// Serves `node`.
@@ -174,7 +209,7 @@ impl TestMember {
         node: TestNode,
         rosters: Arc<Rosters>,
         peers: Peers,
-        knowledge: Arc<dyn Knowledge>,
+        gossiper: Option<Arc<Gossiper>>,
         seed: u64,
     ) -> Self {
         let issuer = Issuer::new(
@@ -187,7 +222,10 @@ impl TestMember {
             node: node.node.clone(),
             rosters: Arc::clone(&rosters),
             peers: peers.clone(),
-            knowledge,
+            knowledge: match &gossiper {
+                Some(gossiper) => Arc::clone(gossiper) as Arc<dyn Knowledge>,
+                None => Arc::new(NoKnowledge),
+            },
             entropy: Arc::new(SeededEntropy::new(7_000 + seed)),
             waits: TILL_WAITS,
         };
@@ -196,6 +234,7 @@ impl TestMember {
             rosters: Some(Arc::clone(&rosters)),
             issuer: Some(issuer),
             redeemer: Some(Arc::clone(&redeemer)),
+            gossiper: gossiper.clone(),
             workers: Some(1),
             ..HttpOptions::default()
         };
@@ -206,14 +245,17 @@ impl TestMember {
             let _ = stopped.await;
         }));
         let asking = tokio::spawn(Arc::clone(&redeemer).run());
+        let gossiping = gossiper.clone().map(|gossiper| tokio::spawn(gossiper.run()));
         Self {
             node,
             rosters,
             peers,
             redeemer,
+            gossiper,
             url: format!("http://{address}"),
             served: Served { address, stop, task },
             asking,
+            gossiping,
         }
     }
 
@@ -229,6 +271,9 @@ impl TestMember {
     /// When the server has panicked.
     pub async fn stop(self) -> TestNode {
         self.asking.abort();
+        if let Some(gossiping) = &self.gossiping {
+            gossiping.abort();
+        }
         let _ = self.asking.await;
         let _ = self.served.stop.send(());
         self.served

@@ -133,6 +133,17 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
                 "issuer_refused",
             ],
         ],
+        "gossip" => &[
+            BODY,
+            &[
+                "not_found",
+                "message_refused",
+                "roster_behind",
+                "internal",
+                "busy",
+                "stopped",
+            ],
+        ],
         "partnerRedemptions" => &[
             BODY,
             &[

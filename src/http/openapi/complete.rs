@@ -10,7 +10,8 @@ const KEYLESS: [&str; 3] = ["listCampaigns", "getCampaign", "getConsistencyProof
 
 /// POSTs without an `Idempotency-Key`: the one changes nothing, the second is as its
 /// specification has it, and in the third each request has an identity of its own.
-const WITHOUT_IDEMPOTENCY_KEY: [&str; 3] = ["validateCoupon", "addCheckpoint", "partnerRedemptions"];
+const WITHOUT_IDEMPOTENCY_KEY: [&str; 4] =
+    ["validateCoupon", "addCheckpoint", "partnerRedemptions", "gossip"];
 
 /// Calls outside of `/v1/` for those who may read entries.
 const FOR_AUDITORS: [&str; 6] = [

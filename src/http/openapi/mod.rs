@@ -13,7 +13,7 @@ use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{
-    batches, campaigns, coupons, erasures, federation, mirrors, partners, proofs, public, receipts,
+    batches, campaigns, coupons, erasures, federation, gossip, mirrors, partners, proofs, public, receipts,
     redemptions, revocations, tiles, witness,
 };
 
@@ -52,6 +52,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(federation::newest_roster)
         .service(federation::roster_version)
         .service(federation::roster_conflict)
+        .service(gossip::post_gossip)
         .service(proofs::get_entry)
         .service(proofs::get_inclusion)
         .service(proofs::get_consistency)

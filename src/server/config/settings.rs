@@ -174,6 +174,23 @@ pub(super) const SETTINGS: &[Setting] = &[
         ],
     },
     Setting {
+        key: "gossip_seconds",
+        example: "5",
+        meaning: &[
+            "How often this node compares what it holds with another member's, in seconds, 1 to 3600.",
+            "Revocations are told at once besides.",
+        ],
+    },
+    Setting {
+        key: "federation_forgiven",
+        example: "[\"did:web:north.example\"]",
+        meaning: &[
+            "Members whose log is convicted of a fork, and whose new redemptions this node takes all the",
+            "same, as its operator has decided after looking at the evidence (docs/gossip.md). None by",
+            "default.",
+        ],
+    },
+    Setting {
         key: "guard",
         example: "\"/srv/guard/shop.guard\"",
         meaning: &[

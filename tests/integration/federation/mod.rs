@@ -10,7 +10,7 @@ mod mirrored;
 mod monitor;
 mod peers;
 mod recover;
-mod redemption;
+pub mod redemption;
 mod redemption_attacks;
 mod roster_durable;
 mod roster_files;

@@ -1,4 +1,5 @@
 //! Gossip: over a simulated network, from seeds; and what is kept of it.
 
 mod durable;
+mod nodes;
 mod simulated;

@@ -8,6 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tallystick::federation::Rosters;
+use tallystick::federation::gossip::body::Body;
 use tallystick::federation::message::{Head, MessageName, seal};
 use tallystick::federation::roster::{Role, Roster};
 use tallystick::http::HttpOptions;
@@ -381,6 +382,15 @@ impl Day {
         self.examples["partnerRedemptions"] = json!({
             "sent": {"application/cose": seal(1, MessageName::Redemption, request)},
             "bytes": {"application/cose": seal(2, MessageName::RedemptionAnswer, answer)},
+        });
+        // The shortest there is: which roster the sender follows, and nothing else.
+        let body = Body {
+            roster: Some((2, tallystick::primitives::Digest([9; 32]))),
+            ..Body::default()
+        };
+        self.examples["gossip"] = json!({
+            "sent": {"application/cose": seal(1, MessageName::Gossip, &body.encode())},
+            "bytes": {"application/cose": seal(2, MessageName::GossipAnswer, &body.encode())},
         });
         self.examples["cancelRedemption"] = json!({
             "parameters": {"id": redemption},

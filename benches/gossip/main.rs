@@ -1,0 +1,177 @@
+//! How fast a revocation is everywhere: rounds and bytes over a simulated network, for
+//! federations of 10, 100 and 1,000 nodes, with none, a tenth and three tenths of all
+//! messages lost, and after an hour in which the network was cut in two halves (of a
+//! thousand nodes: five minutes).
+//!
+//!     cargo bench --bench gossip            # writes docs/gossip/convergence.{csv,svg}
+//!     cargo bench --bench gossip -- --quick # shows that it runs, and writes nothing
+//!
+//! The state machines are the node's own (`testkit::gossip`); a round is five seconds of
+//! simulated time. Each row is the median and the worst of several seeds, once with
+//! rounds alone and once with news told at once to three peers.
+
+mod plot;
+
+use std::fmt::Write as _;
+
+use tallystick::federation::gossip::CouponStatus;
+use tallystick::testkit::gossip::{GossipWorld, ROUND_MS, SimFederation};
+use tallystick::testkit::network::Conditions;
+
+use self::plot::plot;
+
+/// Peers that are told news at once in a node.
+const TOLD_AT_ONCE: usize = 3;
+
+/// One way of running a federation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Case {
+    /// Nodes.
+    pub nodes: usize,
+    /// Of a hundred messages so many are lost.
+    pub lost_percent: u64,
+    /// Minutes for which the network was cut in two before; 0 where it was not.
+    pub cut_minutes: u64,
+    /// Peers that are told news at once.
+    pub fanout: usize,
+}
+
+/// What came of its seeds.
+pub struct Row {
+    /// The way.
+    pub case: Case,
+    /// Rounds until the revocation was everywhere: the median, and the worst.
+    pub rounds: (f64, f64),
+    /// Bytes of messages in that time, a node: the median.
+    pub bytes: f64,
+}
+
+impl Case {
+    /// Rounds within which it has to be everywhere (protocol, section 4).
+    pub fn bound(self) -> f64 {
+        if self.cut_minutes > 0 {
+            2.0
+        } else {
+            theory(self.nodes) + 4.0
+        }
+    }
+}
+
+/// The binary logarithm: in each round those who know can at best double.
+pub fn theory(nodes: usize) -> f64 {
+    (nodes as f64).log2()
+}
+
+fn main() {
+    let quick = std::env::args().any(|argument| argument == "--quick" || argument == "--test");
+    let (sizes, seeds): (&[usize], _) = if quick {
+        (&[10], 2)
+    } else {
+        (&[10, 100, 1_000], 11)
+    };
+    let mut rows = Vec::new();
+    for nodes in sizes {
+        let federation = SimFederation::new(*nodes);
+        // An hour of a thousand nodes is two million messages; nodes try who does not
+        // answer in every second round from the third on, however long it lasts.
+        let cut = if *nodes == 1_000 { 5 } else { 60 };
+        for cut_minutes in [0, cut] {
+            for lost_percent in [0, 10, 30] {
+                for fanout in [0, TOLD_AT_ONCE] {
+                    let case = Case {
+                        nodes: *nodes,
+                        lost_percent,
+                        cut_minutes,
+                        fanout,
+                    };
+                    let seeds = if *nodes == 1_000 { seeds.min(3) } else { seeds };
+                    let row = measured(&federation, case, seeds);
+                    println!("{}", line(&row));
+                    rows.push(row);
+                }
+            }
+        }
+    }
+    if quick {
+        return;
+    }
+    let mut csv = String::from(
+        "nodes,lost_percent,after_a_cut_of_minutes,told_at_once,rounds_median,rounds_worst,bound_rounds,log2_nodes,bytes_a_node\n",
+    );
+    for row in &rows {
+        writeln!(csv, "{}", line(row)).expect("a String takes everything");
+    }
+    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/gossip");
+    std::fs::create_dir_all(dir).expect("a directory for the results");
+    std::fs::write(format!("{dir}/convergence.csv"), csv).expect("room for the table");
+    std::fs::write(format!("{dir}/convergence.svg"), plot(&rows)).expect("room for the plot");
+}
+
+fn line(row: &Row) -> String {
+    let Case {
+        nodes,
+        lost_percent,
+        cut_minutes,
+        fanout,
+    } = row.case;
+    format!(
+        "{nodes},{lost_percent},{cut_minutes},{fanout},{:.2},{:.2},{:.2},{:.2},{:.0}",
+        row.rounds.0,
+        row.rounds.1,
+        row.case.bound(),
+        theory(nodes),
+        row.bytes
+    )
+}
+
+fn measured(federation: &SimFederation, case: Case, seeds: u64) -> Row {
+    let mut runs: Vec<(f64, f64)> = (0..seeds).map(|seed| run(federation, case, seed)).collect();
+    runs.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mut bytes: Vec<f64> = runs.iter().map(|run| run.1).collect();
+    bytes.sort_by(f64::total_cmp);
+    Row {
+        case,
+        rounds: (runs[runs.len() / 2].0, runs[runs.len() - 1].0),
+        bytes: bytes[bytes.len() / 2],
+    }
+}
+
+/// Rounds until all know of a revocation, and bytes a node until then.
+fn run(federation: &SimFederation, case: Case, seed: u64) -> (f64, f64) {
+    let conditions = Conditions {
+        lost_percent: case.lost_percent,
+        doubled_percent: 0,
+        delay_ms_min: 10,
+        delay_ms_max: 200,
+    };
+    let mut world = GossipWorld::of(federation.clone(), conditions, seed, Some(case.fanout));
+    world.revoke(0, None);
+    world.run(4 * ROUND_MS);
+    if case.cut_minutes > 0 {
+        let side: Vec<_> = (0..case.nodes / 2).collect();
+        world.network.cut(&side);
+        world.run(case.cut_minutes * 30_000);
+        world.revoke(0, Some(7));
+        world.run(case.cut_minutes * 30_000);
+        world.network.heal();
+    } else {
+        world.revoke(0, Some(7));
+    }
+    let (begun, bytes) = (world.network.now_ms(), world.bytes);
+    // Which nodes know is looked at once a tenth of a round, for all.
+    let mut last = begun;
+    let mut known = vec![false; case.nodes];
+    let everywhere = world.run_until(100 * ROUND_MS, |world| {
+        if world.network.now_ms() < last + ROUND_MS / 10 {
+            return false;
+        }
+        last = world.network.now_ms();
+        for (node, known) in known.iter_mut().enumerate().filter(|(_, known)| !**known) {
+            *known = world.status(node, 0, 7) == Some(CouponStatus::Revoked);
+        }
+        known.iter().all(|known| *known)
+    });
+    assert!(everywhere, "not everywhere after 100 rounds: seed {seed}");
+    let rounds = (world.network.now_ms() - begun) as f64 / ROUND_MS as f64;
+    (rounds, (world.bytes - bytes) as f64 / case.nodes as f64)
+}

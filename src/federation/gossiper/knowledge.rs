@@ -1,0 +1,31 @@
+//! What redemption learns from gossip.
+
+use super::Gossiper;
+use crate::federation::gossip::CouponStatus;
+use crate::federation::redemption::{Knowledge, Status};
+use crate::primitives::{CouponName, UnixSeconds, limits};
+
+impl Knowledge for Gossiper {
+    fn status(&self, issuer: &str, name: CouponName, now: UnixSeconds) -> Status {
+        match self.view.status(issuer, name.list, name.index, now, None) {
+            CouponStatus::Valid => Status::Valid,
+            CouponStatus::Revoked => Status::Revoked,
+            CouponStatus::Suspended => Status::Suspended,
+            CouponStatus::UsedUp => Status::UsedUp,
+            CouponStatus::Undetermined(_) => Status::Undetermined,
+        }
+    }
+
+    fn forked(&self, did: &str) -> Option<String> {
+        self.fork(did).map(|fork| fork.said.clone())
+    }
+
+    fn saw(&self, checkpoint: &str) {
+        let mut shown = self.shown.lock().expect("no holder of this lock panics");
+        // Those that find no room are seen when the next one is shown.
+        if shown.len() < limits::GOSSIP_SHOWN_MAX {
+            shown.push(checkpoint.to_owned());
+            self.seen_more.notify_one();
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Watching each other (protocol, section 6): every checkpoint of another member that
+//! gossip brings has to continue the one that this node has cosigned last. It is
+//! cosigned then, and the line travels on with it; a contradiction is evidence, and
+//! travels at once.
+
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use tokio::runtime::Handle;
+
+use super::Gossiper;
+use crate::federation::client::LogClient;
+use crate::federation::error::FollowError;
+use crate::federation::gossip::{Kind, evidence, item};
+use crate::federation::peers::{PeerError, Peers};
+use crate::federation::roster::Role;
+use crate::federation::source::{FetchError, LogSource};
+use crate::log::{Checkpoint, ForkEvidence, KeyKind, Note, VerifierKey};
+use crate::merkle::Hash;
+use crate::node::{NodeError, ToWitness};
+use crate::primitives::Origin;
+
+/// The files of a member's log, at its node. Used by threads that may block.
+#[derive(Debug)]
+struct MemberFiles {
+    peers: Peers,
+    member: Origin,
+    name: String,
+    runtime: Handle,
+}
+
+impl LogSource for MemberFiles {
+    fn get(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, FetchError> {
+        let path = format!("/{path}");
+        let got = self.runtime.block_on(self.peers.get(&self.member, &path, most));
+        got.map_err(|error| {
+            let what = format!("{}{path}", self.name);
+            match error {
+                PeerError::TooLong { most, .. } => FetchError::TooLong { what, most },
+                error => FetchError::Unreachable {
+                    what,
+                    why: error.to_string(),
+                },
+            }
+        })
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// What a checkpoint turned out to be.
+enum Seen {
+    /// It continues the one of this size.
+    Continues(u64, Vec<Hash>),
+    /// A newer one was cosigned, and that continues this one.
+    Older,
+}
+
+impl Gossiper {
+    /// A checkpoint that was shown elsewhere: it is told to others if it is the newest,
+    /// and held against the one cosigned last in any case.
+    pub(super) async fn watch_shown(&self, note: &str) {
+        self.publish(Kind::Checkpoint, note.as_bytes()).await;
+        let said = Note::parse(note.as_bytes()).and_then(|note| Checkpoint::parse(note.text()));
+        let Ok(said) = said else { return };
+        let chain = self.parts.rosters.chain();
+        let author = chain.directory().and_then(|directory| {
+            let member = directory.by_log_origin(&said.origin)?;
+            Some(member.did())
+        });
+        if let Some(author) = author.filter(|author| *author != self.own) {
+            self.watch(&author, note.as_bytes()).await;
+        }
+    }
+
+    /// Holds a member's checkpoint, a signed note, against the one cosigned last.
+    pub(super) async fn watch(&self, did: &str, note: &[u8]) {
+        let result = match self.watched(did, note).await {
+            Ok(word) => word,
+            Err(WatchError::Node(error)) => {
+                tracing::warn!(member = did, "its checkpoint was not cosigned: {error}");
+                "failed"
+            }
+            Err(WatchError::Follow(FollowError::Forked(found))) => {
+                tracing::error!(
+                    member = did,
+                    "its log has two histories: evidence is kept and told"
+                );
+                if let Some(bytes) = evidence::of_fork(&found) {
+                    self.publish(Kind::Evidence, &bytes).await;
+                }
+                "forked"
+            }
+            Err(WatchError::Follow(error)) => {
+                let word = error.rule();
+                tracing::warn!(member = did, "its checkpoint was not cosigned: {error}");
+                word
+            }
+        };
+        self.metrics.watched(result);
+    }
+
+    async fn watched(&self, did: &str, note: &[u8]) -> Result<&'static str, WatchError> {
+        let wrong = |error: crate::log::LogError| NodeError::Inconsistent(error.to_string());
+        let chain = self.parts.rosters.chain();
+        let member = chain.directory().and_then(|directory| {
+            let member = directory.by_did(did)?;
+            let keys = directory.keys(member, Role::Log, self.parts.node.now());
+            let keys: Vec<VerifierKey> = keys
+                .filter_map(|key| item::named(member.log_origin(), KeyKind::Ed25519, &key.key))
+                .collect();
+            Some((member.base_url.clone(), keys))
+        });
+        let Some((base_url, keys)) = member else {
+            return Ok("not_a_member");
+        };
+        let parsed = Note::parse(note).map_err(wrong)?;
+        let signed_by = parsed.verify(&keys).map_err(wrong)?[0].key.clone();
+        let files = MemberFiles {
+            peers: self.parts.peers.clone(),
+            name: base_url.to_string(),
+            member: base_url.clone(),
+            runtime: Handle::current(),
+        };
+        let client = LogClient::new(Arc::new(files), signed_by);
+        let held = self
+            .parts
+            .node
+            .witnessed(&Sha256::digest(base_url.authority()).into());
+        let (shown, all) = (note.to_vec(), keys.clone());
+        let seen = tokio::task::spawn_blocking(move || hold_against(&client, &all, held.as_deref(), &shown))
+            .await
+            .map_err(|error| NodeError::Inconsistent(error.to_string()))??;
+        let Seen::Continues(old, proof) = seen else {
+            return Ok("older");
+        };
+        let asked = ToWitness::open(&parsed, &keys, old, proof).map_err(wrong)?;
+        let line = self.parts.node.witness(asked).await?;
+        let mut cosigned = parsed;
+        cosigned.replace(line);
+        self.publish(Kind::Checkpoint, cosigned.to_string().as_bytes())
+            .await;
+        Ok("cosigned")
+    }
+}
+
+enum WatchError {
+    Node(NodeError),
+    Follow(FollowError),
+}
+
+impl From<NodeError> for WatchError {
+    fn from(error: NodeError) -> Self {
+        Self::Node(error)
+    }
+}
+
+impl From<FollowError> for WatchError {
+    fn from(error: FollowError) -> Self {
+        Self::Follow(error)
+    }
+}
+
+/// Compares with the checkpoint that was cosigned last, from tiles that the member's
+/// node serves and that are checked here.
+fn hold_against(
+    client: &LogClient,
+    keys: &[VerifierKey],
+    held: Option<&str>,
+    shown: &[u8],
+) -> Result<Seen, FollowError> {
+    let shown = client.open(shown)?;
+    let Some(held) = held else {
+        return Ok(Seen::Continues(0, Vec::new()));
+    };
+    // It may have been signed by the key before.
+    let opened = keys
+        .iter()
+        .map(|key| LogClient::new(Arc::clone(client.source()), key.clone()))
+        .find_map(|earlier| earlier.open(held.as_bytes()).ok());
+    let Some(held) = opened else {
+        return Err(FollowError::Key(
+            "the checkpoint that was cosigned last is by a key that the roster no longer has".to_owned(),
+        ));
+    };
+    let (old, new) = (held.checkpoint.size, shown.checkpoint.size);
+    if new < old {
+        client.begins_with(&client.tree(held)?, &shown)?;
+        return Ok(Seen::Older);
+    }
+    if new == old {
+        // The notes alone tell.
+        let (one, other) = (held.note.as_bytes(), shown.note.as_bytes());
+        return match ForkEvidence::new(client.key(), one, other, None) {
+            Ok(found) => Err(FollowError::Forked(Box::new(found))),
+            Err(_) => Ok(Seen::Continues(old, Vec::new())),
+        };
+    }
+    let tree = client.tree(shown)?;
+    client.begins_with(&tree, &held)?;
+    Ok(Seen::Continues(old, tree.consistency(old)?))
+}

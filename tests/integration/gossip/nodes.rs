@@ -1,0 +1,174 @@
+//! Gossip between whole nodes, over HTTP.
+
+use std::time::{Duration, Instant};
+
+use prometheus::Registry;
+use serde_json::json;
+use tallystick::credential::Coupon;
+use tallystick::federation::gossip::CouponStatus;
+use tallystick::federation::redemption::Knowledge as _;
+use tallystick::log::{Checkpoint, Note};
+use tallystick::primitives::{CouponName, Digest};
+use tallystick::testkit::federation::{TestFederation, TestMember, origin};
+
+use crate::federation::redemption::{coupons, post, two_off};
+
+const ROUND: Duration = Duration::from_secs(1);
+
+/// Looks again every few milliseconds; the time it took.
+async fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    begun.elapsed()
+}
+
+fn did(n: u8) -> String {
+    origin(n).did_web()
+}
+
+fn status(at: &TestMember, issuer: u8, name: CouponName) -> CouponStatus {
+    let gossiper = at.gossiper.as_ref().unwrap();
+    gossiper.status(&did(issuer), name.list, name.index, at.node.node.now())
+}
+
+fn metric(registry: &Registry, name: &str, label: &str) -> f64 {
+    let family = registry.gather().into_iter().find(|family| family.name() == name);
+    let metrics = family
+        .map(|family| family.get_metric().to_vec())
+        .unwrap_or_default();
+    metrics
+        .iter()
+        .filter(|metric| metric.get_label().iter().any(|pair| pair.value() == label))
+        .map(|metric| metric.get_counter().get_value())
+        .sum()
+}
+
+/// From a revocation's answer to the knowledge of it at every other node.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revocation_is_known_everywhere_within_a_second() {
+    let federation = TestFederation::start_gossiping(4, ROUND).await;
+    let [issuer, others @ ..] = &federation.members[..] else {
+        panic!("four members")
+    };
+    let issued = coupons(issuer, two_off(), 9).await;
+    let names: Vec<CouponName> = issued
+        .iter()
+        .map(|text| {
+            let bytes = tallystick::encoding::qr_text::parse(text).unwrap().bytes;
+            Coupon::parse_unverified(&bytes)
+                .unwrap()
+                .status
+                .name(&origin(0))
+                .unwrap()
+        })
+        .collect();
+    wait_until("the list has come", || {
+        others
+            .iter()
+            .all(|other| status(other, 0, names[0]) == CouponStatus::Valid)
+    })
+    .await;
+    let mut taken = Vec::new();
+    for (n, name) in names.iter().enumerate() {
+        // A list is signed at most once a second, by the node's clock.
+        issuer.node.clock.advance(1);
+        let order = json!({"name": name.to_string(), "status": "revoked"});
+        let key = format!("revoke-{n}");
+        let (code, answer) = post(issuer, "/v1/revocations", &issuer.node.office_key, &key, order).await;
+        assert_eq!(code, 201, "{answer}");
+        let known = wait_until("it is known everywhere", || {
+            others
+                .iter()
+                .all(|other| status(other, 0, *name) == CouponStatus::Revoked)
+        });
+        taken.push(known.await);
+    }
+    taken.sort_unstable();
+    println!("from a revocation to its knowledge at three others: {taken:?}");
+    assert!(taken[taken.len() / 2] < Duration::from_secs(1), "{taken:?}");
+    federation.stop().await;
+}
+
+/// All cosign the same checkpoint; and what contradicts it convicts its log at every
+/// node, which then takes no halves of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_gather_a_quorum_and_a_fork_is_known_everywhere() {
+    let federation = TestFederation::start_gossiping(4, ROUND).await;
+    let members = &federation.members;
+    coupons(&members[0], two_off(), 1).await;
+    wait_until("every log has a quorum", || {
+        members
+            .iter()
+            .all(|member| member.node.node.cosigned_by_quorum().is_some())
+    })
+    .await;
+    let note = members[0].node.node.cosigned_by_quorum().unwrap();
+    assert!(Note::parse(note.note.as_bytes()).unwrap().signatures().len() >= 3);
+    let forked = |at: &TestMember, n: u8| at.gossiper.as_ref().unwrap().forked(&did(n));
+    assert!(
+        members
+            .iter()
+            .all(|member| (0..4).all(|n| forked(member, n).is_none()))
+    );
+    // Member 0 has signed another history for member 1 alone.
+    let key = members[0].node.node.log_key();
+    let other = Checkpoint::new(key.name(), note.size, Digest([7; 32]));
+    let signer = members[0].node.keyring().log;
+    let other = other.sign(&key, |bytes| signer.sign(bytes)).unwrap();
+    members[1].gossiper.as_ref().unwrap().saw(&other.to_string());
+    let known = wait_until("the evidence is everywhere", || {
+        members[1..].iter().all(|member| forked(member, 0).is_some())
+    })
+    .await;
+    println!("a fork was known everywhere after {known:?}");
+    assert!(known < 2 * ROUND, "{known:?}");
+    assert!(forked(&members[1], 0).unwrap().contains("two histories"));
+    assert!(
+        members
+            .iter()
+            .all(|member| (1..4).all(|n| forked(member, n).is_none()))
+    );
+    federation.stop().await;
+}
+
+/// What comes from outside is refused with its reason, counted, and of no effect.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_and_wrong_bodies_are_refused() {
+    let federation = TestFederation::start_gossiping(2, ROUND).await;
+    let member = &federation.members[0];
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let send = async |kind: &str, body: Vec<u8>| {
+        let request = client
+            .post(format!("{}/federation/gossip", member.url))
+            .header("content-type", kind)
+            .body(body);
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let text: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        (
+            status,
+            text["code"].as_str().unwrap().to_owned(),
+            text["reason"].clone(),
+        )
+    };
+    let cose = "application/cose; cose-type=\"cose-sign1\"";
+    let (status, code, reason) = send(cose, vec![0x80]).await;
+    assert_eq!(
+        (status, code.as_str(), reason),
+        (403, "message_refused", json!("malformed"))
+    );
+    let (status, code, _) = send("application/cbor", vec![0x80]).await;
+    assert_eq!((status, code.as_str()), (415, "content_type_unsupported"));
+    let (status, code, _) = send(cose, vec![0; 200_000]).await;
+    assert_eq!((status, code.as_str()), (413, "body_too_large"));
+    let counted = metric(
+        &member.node.registry,
+        "tallystick_gossip_refused_messages_total",
+        "malformed",
+    );
+    assert!((counted - 1.0).abs() < f64::EPSILON, "{counted}");
+    federation.stop().await;
+}
