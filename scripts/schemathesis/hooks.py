@@ -66,7 +66,7 @@ def as_line(context, value):
     return (value if isinstance(value, bytes) else json.dumps(value).encode()) + b"\n"
 
 
-@schemathesis.serializer("application/cbor")
+@schemathesis.serializer("application/cbor", "application/cose")
 def as_bytes(context, value):
     """A roster is no JSON: half of the time one that was signed, otherwise whatever comes."""
     signed = ROSTERS[len(json.dumps(value, default=str)) % len(ROSTERS)]

@@ -20,7 +20,6 @@ impl From<GossiperError> for Problem {
                 Self::new("body_too_large", said)
             }
             GossiperError::Refused(GossipError::Message(MessageError::TooMany)) => Self::new("busy", said),
-            GossiperError::Refused(GossipError::NoRoster) => Self::new("roster_behind", said),
             GossiperError::Refused(error) => {
                 Self::new("message_refused", said).with("reason", error.reason())
             }

@@ -86,9 +86,6 @@ pub enum GossipError {
     /// It answers nothing that was asked.
     #[error("it answers nothing that was asked")]
     NotAsked,
-    /// This node follows no roster yet.
-    #[error("this node follows no roster yet")]
-    NoRoster,
 }
 
 impl GossipError {
@@ -99,7 +96,6 @@ impl GossipError {
             Self::Message(error) => error.reason(),
             Self::Body(_) => "body_malformed",
             Self::NotAsked => "not_asked",
-            Self::NoRoster => "no_roster",
         }
     }
 }
@@ -335,7 +331,7 @@ impl Gossip {
     }
 
     fn open(&self, bytes: &[u8], name: MessageName, now: UnixSeconds) -> Result<(Head, Body), GossipError> {
-        let directory = self.directory.as_ref().ok_or(GossipError::NoRoster)?;
+        let directory = self.directory.as_ref().ok_or(MessageError::NotAMember)?;
         let (head, body) = message::open(bytes, name, directory, &self.identity.did, now)?;
         let body = Body::read(&body).map_err(GossipError::Body)?;
         Ok((head, body))

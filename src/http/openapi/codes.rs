@@ -135,14 +135,7 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
         ],
         "gossip" => &[
             BODY,
-            &[
-                "not_found",
-                "message_refused",
-                "roster_behind",
-                "internal",
-                "busy",
-                "stopped",
-            ],
+            &["not_found", "message_refused", "internal", "busy", "stopped"],
         ],
         "partnerRedemptions" => &[
             BODY,
