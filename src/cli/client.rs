@@ -120,6 +120,22 @@ impl Client {
         self.call(request, Some(key))
     }
 
+    /// As [`post`](Self::post), without sending it again where the outcome is not known.
+    ///
+    /// # Errors
+    /// What the node says of it, once.
+    pub fn post_once(&self, path: &str, key: &str, body: &str) -> anyhow::Result<Value> {
+        let request = || {
+            self.http
+                .post(format!("{}{path}", self.base))
+                .header("Content-Type", "application/json")
+                .header("Idempotency-Key", key)
+                .body(body.to_owned())
+        };
+        self.once(&request)
+            .unwrap_or_else(|failed| Err(failed.into_error(&self.base)))
+    }
+
     /// Posts `body`, CBOR, to `path` and gives the answer.
     ///
     /// # Errors

@@ -1,32 +1,34 @@
-//! `tallystick demo`: a day of a co-op, told in plain words.
+//! `tallystick demo`: a day of a co-op and its neighbours, told in plain words.
 
 mod day;
 mod frauds;
+mod neighbours;
+mod shop;
 mod story;
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::client::Client;
+use super::federation::found::found;
 use super::output;
-use crate::primitives::{Origin, Register};
-use crate::server::{self, Initialised, NewDir, NodeDir, Overrides, Serving};
+use crate::server::{self, Initialised};
+use shop::Shop;
 use story::Story;
 
-/// Play a co-op's day: receipts, coupons, every fraud that can be tried, and an audit
+/// Play a day of three co-ops: receipts, coupons, every fraud that can be tried, neighbours, and an audit
 ///
-/// It needs no network and no set-up: the node lives in a directory of its own,
+/// It needs no network and no set-up: the nodes live in a directory of their own,
 /// which is removed at the end.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  tallystick demo --serve")]
 pub struct Args {
-    /// Leave the node's directory where it is, and say where
+    /// Leave the nodes' directories where they are, and say where
     #[arg(long)]
     keep: bool,
-    /// Leave the node running, and print what to open and lines to paste
+    /// Leave the first node running, and print what to open and lines to paste
     #[arg(long)]
     serve: bool,
 }
@@ -45,8 +47,8 @@ impl Place {
         Ok(Self { root, kept })
     }
 
-    fn node(&self) -> PathBuf {
-        self.root.join("coop")
+    fn node(&self, name: &str) -> PathBuf {
+        self.root.join(name)
     }
 }
 
@@ -63,54 +65,59 @@ impl Drop for Place {
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let place = Place::make(self.keep)?;
-        // The port first: links and QR codes name it.
-        let listener = listen()?;
-        let address = listener.local_addr().context("a listener has an address")?;
-        let made = NodeDir::create(
-            &place.node(),
-            &NewDir {
-                base_url: Origin::parse(&format!("http://{address}"))?,
-                name: "Corner Co-op".to_owned(),
-                register: Register::new("till-1")?,
-                guard: None,
-                passphrase: None,
-            },
-        )?;
+        // Held until all are known, so that no two get the same.
+        let listeners = [listen()?, free()?, free()?];
+        let mut addresses = Vec::new();
+        for listener in &listeners {
+            addresses.push(listener.local_addr().context("a listener has an address")?);
+        }
+        drop(listeners);
+        let mut shops = [
+            Shop::make("Corner Co-op", &place.node("corner"), addresses[0])?,
+            Shop::make("Hill Co-op", &place.node("hill"), addresses[1])?,
+            Shop::make("River Co-op", &place.node("river"), addresses[2])?,
+        ];
+        let dirs = shops.each_ref().map(|shop| &shop.made.directory);
+        let federation = found("Valley Co-ops", &dirs)?;
+        for shop in &mut shops {
+            shop.open()?;
+            federation.publish(&shop.office()?)?;
+        }
         let mut story = Story::begin();
         story.say(&format!(
-            "Corner Co-op opens. Its node answers at http://{address}; its keys were made a moment ago."
+            "Corner Co-op opens. Its node answers at {}; its keys were made a moment ago, and so were those of its \
+             neighbours, Hill Co-op and River Co-op. A roster lists all three, and who is not on it counts for nothing.",
+            shops[0].url()
         ));
-        let played = play(&made, listener, &mut story)?;
-        audit(&place.node(), &mut story)?;
+        let played = play(&mut shops, &mut story)?;
+        for shop in &mut shops {
+            shop.close()?;
+        }
+        audit(&shops, &mut story)?;
         story.end();
         if self.keep {
-            output::note(&format!("The node's directory stays: {}", place.node().display()));
+            output::note(&format!("The nodes' directories stay: {}", place.root.display()));
         }
         if self.serve {
-            let listener =
-                TcpListener::bind(address).with_context(|| format!("{address} was taken meanwhile"))?;
-            let opened = made.directory.open(&overrides(), None)?;
-            tell_what_to_try(&format!("http://{address}"), &made, &played);
+            let shop = &shops[0];
+            let listener = TcpListener::bind(shop.address)
+                .with_context(|| format!("{} was taken meanwhile", shop.address))?;
+            let opened = shop.opened()?;
+            tell_what_to_try(&shop.url(), &shop.made, &played);
             server::run::until_signal(&opened, listener)?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The default port where it is free, so that the links look as in the README.
-fn listen() -> anyhow::Result<TcpListener> {
-    TcpListener::bind(("127.0.0.1", 8080))
-        .or_else(|_| TcpListener::bind(("127.0.0.1", 0)))
-        .context("no loopback port is free")
+/// A port that is free.
+fn free() -> anyhow::Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", 0)).context("no loopback port is free")
 }
 
-fn overrides() -> Overrides {
-    Overrides {
-        workers: Some(2),
-        // A made-up shop has no trade to hide, and its log is there to be looked at.
-        entries_public: Some(true),
-        ..Overrides::default()
-    }
+/// The default port where it is free, so that the links look as in the README.
+fn listen() -> anyhow::Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", 8080)).map_or_else(|_| free(), Ok)
 }
 
 /// What the day leaves for the visitor to look at.
@@ -120,30 +127,29 @@ struct Played {
     spare_coupon: String,
 }
 
-fn play(made: &Initialised, listener: TcpListener, story: &mut Story) -> anyhow::Result<Played> {
-    let serving = Serving::on(made.directory.open(&overrides(), None)?, listener)?;
-    let till = Client::new(&serving.url(), Some(&made.till_key))?;
-    let office = Client::new(&serving.url(), Some(&made.office_key))?;
-    let played = day::play(&till, &office, story).and_then(|day| {
-        frauds::play(&till, &office, &serving.url(), &day, story)?;
-        Ok(Played {
-            receipt_link: day.receipt_link,
-            coupon_link: day.spare_coupon.clone(),
-            spare_coupon: day.spare_coupon,
-        })
-    });
-    serving.stop().context("closing the node")?;
-    played
+fn play(shops: &mut [Shop; 3], story: &mut Story) -> anyhow::Result<Played> {
+    let (till, office) = (shops[0].till()?, shops[0].office()?);
+    let day = day::play(&till, &office, story)?;
+    frauds::play(&till, &office, &shops[0].url(), &day, story)?;
+    neighbours::play(shops, &day.for_neighbours, story)?;
+    Ok(Played {
+        receipt_link: day.receipt_link,
+        coupon_link: day.spare_coupon.clone(),
+        spare_coupon: day.spare_coupon,
+    })
 }
 
-fn audit(directory: &Path, story: &mut Story) -> anyhow::Result<()> {
+fn audit(shops: &[Shop; 3], story: &mut Story) -> anyhow::Result<()> {
     story.heading("The auditor comes");
-    story.say("The node is closed. A copy of its store is checked: every hash, link, signature, number, total and use.");
-    let (report, clean) = super::audit::in_words(directory)?;
-    for line in report.lines() {
-        story.say(line);
+    story.say("The nodes are closed. A copy of each store is checked: every hash, link, signature, number, total and use.");
+    for shop in shops {
+        story.say(&format!("{}:", shop.name));
+        let (report, clean) = super::audit::in_words(shop.made.directory.root())?;
+        for line in report.lines() {
+            story.say(line);
+        }
+        anyhow::ensure!(clean, "the audit of {}'s log is not clean", shop.name);
     }
-    anyhow::ensure!(clean, "the audit of the demo's log is not clean");
     Ok(())
 }
 

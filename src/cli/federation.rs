@@ -4,6 +4,7 @@
 mod create;
 mod draft;
 mod files;
+pub mod found;
 mod member;
 mod picture;
 mod pin;

@@ -735,6 +735,9 @@ pub const REQUEST_SECONDS: u64 = 900;
 /// Longest pause before an issuer that does not answer is asked again, in seconds.
 pub const ISSUER_PAUSE_SECONDS_MAX: u64 = 60;
 
+/// Longest pause before an issuer is asked again while a till waits, in seconds.
+pub const TILL_PAUSE_SECONDS_MAX: u64 = 1;
+
 /// Campaigns of other co-ops that are held in memory: some 1 KB each.
 pub const PARTNER_CAMPAIGNS_MAX: usize = 10_000;
 

@@ -25,6 +25,8 @@ pub struct Day {
     pub short_coupon: String,
     /// A coupon of the campaign with a budget that is used up.
     pub beyond_budget: String,
+    /// Coupons that nobody has used, for the neighbours.
+    pub for_neighbours: [String; 3],
     /// A redemption that was reversed in whole.
     pub reversed_redemption: String,
 }
@@ -76,23 +78,23 @@ pub fn play(till: &Client, office: &Client, story: &mut Story) -> anyhow::Result
     )?;
     story.heading("The office makes coupons");
     story.say("Three campaigns are signed: 5 euros off from 20 euros; a tenth off, 3 euros at most; a gift card over 25 euros.");
-    let coupons = issue(office, &offer, 5, None)?;
-    let [used, spare, revoked, wasted, returned] = coupons.as_slice() else {
-        anyhow::bail!("the office asked for 5 coupons and got {}", coupons.len());
+    let coupons = issue(office, &offer, 7, None)?;
+    let [used, spare, revoked, returned, abroad @ ..] = coupons.as_slice() else {
+        anyhow::bail!("the office asked for 7 coupons and got {}", coupons.len());
     };
+    let for_neighbours = <[String; 3]>::try_from(abroad.to_vec())
+        .map_err(|_| anyhow::anyhow!("the office asked for 7 coupons and got {}", coupons.len()))?;
     let short = issue(office, &offer, 1, Some(2))?.remove(0);
     let tenths = issue(office, &tenth, 1, None)?.remove(0);
     let cards = issue(office, &gift, 1, None)?.remove(0);
     story.say(&format!(
-        "Eight coupons are out. As a QR code one is {} digits behind a link; nothing but its signature makes it good.",
+        "Ten coupons are out. As a QR code one is {} digits behind a link; nothing but its signature makes it good.",
         used.rsplit('#').next().map_or(0, str::len)
     ));
     redeem_some(till, used, &tenths, &cards, story)?;
     let reversed_redemption = reverse(till, returned, story)?;
     revoke(office, revoked, story)?;
     let beyond_budget = budget(till, office, story)?;
-    // One more that stays good, for whoever wants to try.
-    let _ = wasted;
     Ok(Day {
         receipt_link,
         spare_coupon: spare.clone(),
@@ -100,6 +102,7 @@ pub fn play(till: &Client, office: &Client, story: &mut Story) -> anyhow::Result
         revoked_coupon: revoked.clone(),
         short_coupon: short,
         beyond_budget,
+        for_neighbours,
         reversed_redemption,
     })
 }

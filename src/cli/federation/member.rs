@@ -11,7 +11,7 @@ use crate::cli::node_args::PassphraseArgs;
 use crate::cli::{UsageError, output};
 use crate::federation::roster::{Description, Role};
 use crate::primitives::FederationId;
-use crate::server::{NodeDir, Overrides};
+use crate::server::{NodeDir, Overrides, Passphrase};
 
 /// Describe a node for a federation, with proofs that it has its keys
 ///
@@ -52,6 +52,31 @@ pub struct Args {
     json: bool,
 }
 
+/// What a node hands in to be listed: by its own name unless another one is given.
+///
+/// # Errors
+/// When its settings or keys cannot be read.
+pub fn describe(
+    dir: &NodeDir,
+    federation: FederationId,
+    passphrase: Option<&Passphrase>,
+    name: Option<String>,
+    mirrors: Vec<String>,
+) -> anyhow::Result<Description> {
+    let config = dir.config(&Overrides::default())?;
+    let keyring = dir.keyring(passphrase)?;
+    let keys = [
+        (Role::Credentials, &keyring.credential),
+        (Role::Log, &keyring.log),
+        (Role::Witness, &keyring.witness),
+        (Role::Messages, &keyring.messages),
+    ];
+    let next = keyring.messages_next.as_ref().map(|key| (Role::Messages, key));
+    let name = name.unwrap_or(config.name);
+    let keys = keys.into_iter().chain(next);
+    Ok(Description::new(federation, name, config.base_url, keys, mirrors))
+}
+
 impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let federation = match (&self.roster, &self.federation) {
@@ -61,22 +86,8 @@ impl Args {
             (None, None) => unreachable!("clap requires one of them"),
         };
         let dir = NodeDir::at(&self.dir)?;
-        let config = dir.config(&Overrides::default())?;
-        let keyring = dir.keyring(self.passphrase.read()?.as_ref())?;
-        let keys = [
-            (Role::Credentials, &keyring.credential),
-            (Role::Log, &keyring.log),
-            (Role::Witness, &keyring.witness),
-            (Role::Messages, &keyring.messages),
-        ];
-        let next = keyring.messages_next.as_ref().map(|key| (Role::Messages, key));
-        let description = Description::new(
-            federation,
-            self.name.unwrap_or(config.name),
-            config.base_url,
-            keys.into_iter().chain(next),
-            self.mirror,
-        );
+        let passphrase = self.passphrase.read()?;
+        let description = describe(&dir, federation, passphrase.as_ref(), self.name, self.mirror)?;
         let bytes = description.encode();
         // What would not be read is not handed out.
         Description::decode(&bytes)?;

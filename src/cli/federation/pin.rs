@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::files::{self, Version};
 use crate::cli::output;
+use crate::primitives::Digest;
 use crate::server::config::Config;
 use crate::server::federation::with_setting;
 use crate::server::{NodeDir, Overrides};
@@ -29,6 +30,39 @@ pub struct Args {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Writes the pin into a node's settings, whose file comes back. What is pinned already
+/// stays.
+///
+/// # Errors
+/// When another federation is pinned, or the settings cannot be read or changed.
+pub fn pin(dir: &NodeDir, pin: Digest) -> anyhow::Result<PathBuf> {
+    let before = dir.config(&Overrides::default())?;
+    let path = dir.config_file();
+    match before.federation {
+        Some(held) if held == pin => return Ok(path),
+        Some(held) => bail!(
+            "{} pins {held} already: a node belongs to one federation for good",
+            path.display()
+        ),
+        None => {}
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = with_setting(&text, "federation", &format!("\"{pin}\""));
+    // What would not be read is not written.
+    let read = Config::parse(&path, &text)?;
+    anyhow::ensure!(
+        read == Config {
+            federation: Some(pin),
+            ..before
+        },
+        "{} has a form that this command does not know: add the line federation = \"{pin}\" above its first table \
+         yourself",
+        path.display()
+    );
+    files::replace(&path, text.as_bytes())?;
+    Ok(path)
 }
 
 impl Args {
@@ -53,33 +87,7 @@ impl Args {
             );
         }
         let pin = version.signed.hash();
-        let dir = NodeDir::at(&self.dir)?;
-        let before = dir.config(&Overrides::default())?;
-        let path = dir.config_file();
-        match before.federation {
-            Some(held) if held == pin => {}
-            Some(held) => bail!(
-                "{} pins {held} already: a node belongs to one federation for good",
-                path.display()
-            ),
-            None => {
-                let text = std::fs::read_to_string(&path)
-                    .with_context(|| format!("cannot read {}", path.display()))?;
-                let text = with_setting(&text, "federation", &format!("\"{pin}\""));
-                // What would not be read is not written.
-                let read = Config::parse(&path, &text)?;
-                anyhow::ensure!(
-                    read == Config {
-                        federation: Some(pin),
-                        ..before
-                    },
-                    "{} has a form that this command does not know: add the line federation = \"{pin}\" above its \
-                     first table yourself",
-                    path.display()
-                );
-                files::replace(&path, text.as_bytes())?;
-            }
-        }
+        let path = self::pin(&NodeDir::at(&self.dir)?, pin)?;
         let result = json!({
             "config": path,
             "federation": pin.to_string(),

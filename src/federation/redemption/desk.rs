@@ -104,6 +104,21 @@ impl Desk {
         }
     }
 
+    /// The same for a till that waits: a pause that has grown long is cut short.
+    pub fn put_for_till(&self, id: RedemptionId) {
+        let soon = Instant::now() + Duration::from_secs(limits::TILL_PAUSE_SECONDS_MAX);
+        let mut state = self.state();
+        let is_cut = state.pause_until.is_some_and(|until| until > soon);
+        if is_cut {
+            state.pause_until = Some(soon);
+        }
+        drop(state);
+        self.put(id);
+        if is_cut {
+            self.work.notify_one();
+        }
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,7 +149,10 @@ impl Desk {
                 pause
             };
             match pause {
-                Some(until) => tokio::time::sleep_until(until).await,
+                // It may be cut short meanwhile.
+                Some(until) => {
+                    let _ = tokio::time::timeout_at(until, self.work.notified()).await;
+                }
                 None => self.work.notified().await,
             }
         }

@@ -444,7 +444,7 @@ impl Redeemer {
             waiting.entry(id).or_default().push(done);
         }
         if let Some(open) = self.node.open_intent(id) {
-            self.desk(&open.intent.issuer).put(id);
+            self.desk(&open.intent.issuer).put_for_till(id);
             // Told at its end, or when the issuer could not be reached at all.
             let _ = tokio::time::timeout(self.waits, ended).await;
         }
