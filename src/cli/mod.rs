@@ -25,6 +25,7 @@ mod mirror;
 mod monitor;
 mod node_args;
 mod output;
+mod playground;
 mod qr;
 mod receipt;
 mod recover;
@@ -78,6 +79,7 @@ enum Command {
     Compact(compact::Args),
     Recover(recover::Args),
     Health(health::Args),
+    Playground(playground::Args),
     Demo(demo::Args),
 }
 
@@ -104,6 +106,7 @@ impl Command {
             Self::Compact(args) => args.run(),
             Self::Recover(args) => args.run(),
             Self::Health(args) => args.run(),
+            Self::Playground(args) => args.run(),
             Self::Demo(args) => args.run(),
             Self::Verify(args) => {
                 let (stdin, stdout, stderr) = (

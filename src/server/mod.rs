@@ -17,6 +17,7 @@ pub mod config;
 pub mod directory;
 pub mod federation;
 pub mod files;
+pub mod line;
 pub mod mirrors;
 mod recover;
 pub mod run;

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::proxy::Proxy;
 use super::roster::{EXPIRES, FEDERATION, ISSUED, after, founded, signed};
 use super::{SeededEntropy, TestNode};
 use crate::federation::gossiper::{Gossiper, GossiperParts};
@@ -19,6 +18,7 @@ use crate::federation::roster::{Description, Role, Roster, SignedRoster};
 use crate::federation::rosters::Rosters;
 use crate::http::{self, HttpOptions};
 use crate::primitives::Origin;
+use crate::server::line::Proxy;
 
 /// How long a till waits in a test.
 const TILL_WAITS: Duration = Duration::from_secs(2);
@@ -95,7 +95,7 @@ impl TestFederation {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
         let mut lines = Vec::new();
         for _ in &nodes {
-            lines.push(Proxy::to(nowhere).await);
+            lines.push(Proxy::to(nowhere).await.expect("a loopback port"));
         }
         let peers = peers_over(&lines);
         let mut members = Vec::new();

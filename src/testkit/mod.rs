@@ -15,7 +15,6 @@ pub mod gossip;
 pub mod log;
 pub mod network;
 pub mod node;
-pub mod proxy;
 pub mod roster;
 
 pub use dice::Dice;

@@ -9,6 +9,7 @@ mod mirror;
 mod mirrored;
 mod monitor;
 mod peers;
+mod playground;
 mod recover;
 pub mod redemption;
 mod redemption_attacks;

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use tallystick::ledger::{Event, Place};
 use tallystick::log::Entry;
 use tallystick::node::audit::{AuditOptions, Verdict, audit};
+use tallystick::server::line::Line;
 use tallystick::testkit::TestNode;
 use tallystick::testkit::federation::{TestFederation, TestMember};
-use tallystick::testkit::proxy::Line;
 
 /// Sends JSON, and gives status and answer.
 async fn call(

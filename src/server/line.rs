@@ -1,4 +1,5 @@
-//! A line between two nodes that can be cut: a TCP proxy on loopback.
+//! A line between two nodes that can be cut: a TCP proxy on loopback, for the
+//! playground and for tests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -54,22 +55,22 @@ impl State {
 impl Proxy {
     /// A whole line to `target`.
     ///
-    /// # Panics
+    /// # Errors
     /// When loopback has no port left.
-    pub async fn to(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port");
-        let address = listener.local_addr().expect("a bound listener");
+    pub async fn to(target: SocketAddr) -> std::io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
         let state = Arc::new(State {
             line: AtomicU8::new(0),
             delay_ms: AtomicU64::new(0),
             target: std::sync::Mutex::new(target),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&state)));
-        Self {
+        Ok(Self {
             address,
             state,
             accepting,
-        }
+        })
     }
 
     /// Where it listens.
@@ -92,6 +93,18 @@ impl Proxy {
     pub fn delay(&self, delay: Duration) {
         let ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         self.state.delay_ms.store(ms, Ordering::SeqCst);
+    }
+
+    /// What is not as it should be with it, in words.
+    #[must_use]
+    pub fn told(&self) -> Option<String> {
+        let delay = self.state.delay_ms.load(Ordering::SeqCst);
+        match (self.state.line(), delay) {
+            (Line::Whole, 0) => None,
+            (Line::Whole, delay) => Some(format!("{delay} ms late")),
+            (Line::Cut, _) => Some("cut".to_owned()),
+            (Line::AnswersLost, _) => Some("answers get lost".to_owned()),
+        }
     }
 
     /// Leads elsewhere from now on: the node has started anew on another port.

@@ -1,0 +1,116 @@
+//! `tallystick playground`: a federation on this machine to try things against.
+
+mod valley;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use super::output;
+use crate::server::line::Line;
+use valley::Valley;
+
+/// Nodes that fit on one machine without getting into each other's way.
+const NODES_MAX: usize = 16;
+
+const COMMANDS: &str = concat!(
+    "  status            who runs, and which lines are not whole\n",
+    "  cut A B           nothing gets through between A and B any more\n",
+    "  lose A B          requests between A and B arrive, and their answers get lost\n",
+    "  delay A B MS      everything between A and B takes MS milliseconds longer\n",
+    "  heal A B          the line between A and B is whole again\n",
+    "  kill A            end A's process at once (SIGKILL)\n",
+    "  start A           start it again\n",
+    "  quit              stop all of them",
+);
+
+/// Start several nodes on loopback ports that form a federation, with sample data
+///
+/// Each node is a process of its own, with a till key, an office key, a campaign and
+/// some coupons; all of it is printed. Lines between nodes are cut, and nodes killed,
+/// by commands on standard input.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  tallystick playground --nodes 3")]
+pub struct Args {
+    /// How many nodes, 2 to 16
+    #[arg(long, value_name = "NUMBER", default_value_t = 3)]
+    nodes: usize,
+    /// Coupons that each node issues
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    coupons: u32,
+    /// Where the nodes' directories are made, to be kept [default: a directory that is removed at the end]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Print what was started as JSON, a line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        if !(2..=NODES_MAX).contains(&self.nodes) {
+            bail!("--nodes takes 2 to {NODES_MAX}");
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("the playground cannot be set up")?;
+        runtime.block_on(self.play())
+    }
+
+    async fn play(self) -> anyhow::Result<ExitCode> {
+        let mut valley = Valley::start(self.nodes, self.dir, self.coupons).await?;
+        if self.json {
+            output::data(&valley.to_json().to_string());
+        } else {
+            output::data(&valley.told());
+            output::note(&format!("Commands:\n{COMMANDS}"));
+        }
+        let mut lines = BufReader::new(tokio::io::stdin()).lines();
+        loop {
+            let line = tokio::select! {
+                line = lines.next_line() => line.context("standard input cannot be read")?,
+                _ = tokio::signal::ctrl_c() => None,
+            };
+            let Some(line) = line else { break };
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match command(&mut valley, &words).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => output::note(&format!("{error:#}")),
+            }
+        }
+        valley.stop()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Carries one command out; false for the last one.
+async fn command(valley: &mut Valley, words: &[&str]) -> anyhow::Result<bool> {
+    match words {
+        [] => {}
+        ["quit"] => return Ok(false),
+        ["status"] => output::data(&valley.status()),
+        ["cut", one, other] => valley.between(one, other, |line| line.set(Line::Cut))?,
+        ["lose", one, other] => valley.between(one, other, |line| line.set(Line::AnswersLost))?,
+        ["delay", one, other, ms] => {
+            let ms = ms.parse().context("MS is a number of milliseconds")?;
+            valley.between(one, other, |line| line.delay(Duration::from_millis(ms)))?;
+        }
+        ["heal", one, other] => valley.between(one, other, |line| {
+            line.set(Line::Whole);
+            line.delay(Duration::ZERO);
+        })?,
+        ["kill", name] => valley.kill(name)?,
+        ["start", name] => valley.start_again(name).await?,
+        _ => bail!("this is no command; there are:\n{COMMANDS}"),
+    }
+    if !matches!(words, [] | ["status"]) {
+        output::data(&format!("done: {}", words.join(" ")));
+    }
+    Ok(true)
+}
