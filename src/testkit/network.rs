@@ -267,6 +267,7 @@ mod tests {
         network.wake(2, 5, 9);
         network.crash(2);
         network.send(0, 2, "while it is down");
+        assert!(run(&mut network, 15).is_empty());
         network.restart(2);
         network.send(0, 2, "once it is back");
         assert_eq!(run(&mut network, 20), ["once it is back"]);
