@@ -6,6 +6,7 @@ mod attack;
 mod audit;
 mod cli;
 mod compact;
+mod compose;
 mod coset;
 mod erase;
 mod export;
