@@ -2,6 +2,7 @@
 FROM rust:1-slim-trixie AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
+COPY assets ./assets
 COPY src ./src
 COPY benches ./benches
 COPY tests ./tests
