@@ -136,6 +136,12 @@ impl Terms {
         }
     }
 
+    /// Whether its coupons hold a value that is spent in parts.
+    #[must_use]
+    pub fn is_stored_value(&self) -> bool {
+        matches!(self.benefit, Benefit::StoredValue { .. })
+    }
+
     /// The numbers of terms that this node does not enforce. Where there is
     /// one, it neither signs nor redeems (`terms_not_supported`).
     #[must_use]

@@ -232,6 +232,7 @@ fn the_tree_is_whole_around_the_second_tile_level() {
             continue;
         }
         let view = tree.view();
+        let remembering = tree.view().remembering();
         let root = tree.builder.root();
         for index in [
             0,
@@ -247,6 +248,7 @@ fn the_tree_is_whole_around_the_second_tile_level() {
             size - 1,
         ] {
             let proof = inclusion_proof(index, size, &view).unwrap();
+            assert_eq!(inclusion_proof(index, size, &remembering).unwrap(), proof);
             let leaf = &leaves[index as usize];
             assert_eq!(
                 verify_inclusion(leaf, index, size, &proof, &root),

@@ -1,10 +1,11 @@
 //! One look at the whole tree: stored half tiles and the unfinished rest.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 
 use super::frontier::{fold, subtrees};
 use super::tiles::{TILE_HEIGHT, required_half, subtree_in};
-use super::{HALF_TILE_LEN, Hash, NodeReader, TILE_LEN, TileBuilder, TreeError};
+use super::{HALF_TILE_LEN, Hash, NodeReader, TILE_LEN, TileBuilder, TreeError, node_hash};
 
 /// Which half tile: tile level, tile number, half.
 type HalfName = (u8, u64, u8);
@@ -18,6 +19,8 @@ pub struct TreeView<'a, R> {
     reader: &'a R,
     /// The half tile read last: neighbouring nodes of a proof share it.
     last: RefCell<Option<(HalfName, Vec<Hash>)>>,
+    /// Nodes that were computed, where many proofs are made with one look.
+    known: Option<RefCell<HashMap<(u32, u64), Hash>>>,
 }
 
 impl<'a, R: NodeReader> TreeView<'a, R> {
@@ -28,6 +31,17 @@ impl<'a, R: NodeReader> TreeView<'a, R> {
             builder,
             reader,
             last: RefCell::new(None),
+            known: None,
+        }
+    }
+
+    /// The same look, which remembers every node that it computes: proofs of
+    /// neighbouring leaves share most of theirs.
+    #[must_use]
+    pub fn remembering(self) -> Self {
+        Self {
+            known: Some(RefCell::default()),
+            ..self
         }
     }
 
@@ -46,6 +60,27 @@ impl<'a, R: NodeReader> TreeView<'a, R> {
         if index >= self.size().checked_shr(tree_level).unwrap_or(0) {
             return Err(self.out_of_range("a node"));
         }
+        let Some(known) = self
+            .known
+            .as_ref()
+            .filter(|_| !tree_level.is_multiple_of(TILE_HEIGHT))
+        else {
+            return self.computed(tree_level, index);
+        };
+        if let Some(hash) = known.borrow().get(&(tree_level, index)) {
+            return Ok(*hash);
+        }
+        // Within a tile a node is made of two, each of which is remembered.
+        let (left, right) = (
+            self.node(tree_level - 1, 2 * index)?,
+            self.node(tree_level - 1, 2 * index + 1)?,
+        );
+        let hash = node_hash(&left, &right);
+        known.borrow_mut().insert((tree_level, index), hash);
+        Ok(hash)
+    }
+
+    fn computed(&self, tree_level: u32, index: u64) -> Result<Hash, TreeError<R::Error>> {
         let level = u8::try_from(tree_level / TILE_HEIGHT).expect("at most 64 tree levels");
         let height = tree_level % TILE_HEIGHT;
         // No overflow: the node's first leaf is below the tree's size.

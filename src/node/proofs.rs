@@ -2,6 +2,7 @@
 //! section 4). All of it of the published checkpoint's tree, from stored rows
 //! and what the checkpoint's tree has in memory: never from all entries.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -260,12 +261,82 @@ impl Node {
         indices: &[u64],
         first: u64,
     ) -> Result<(Vec<InclusionProof>, ConsistencyProof), NodeError> {
-        let consistency = self.consistency(first.min(self.size()), None)?;
-        let proofs = indices
-            .iter()
-            .map(|index| self.inclusion(*index, Some(consistency.second)))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok((proofs, consistency))
+        let head = self.head();
+        let consistency = self.consistency(first.min(head.size), Some(head.size))?;
+        let (size, root) = (head.size, consistency.second_root);
+        if indices.iter().any(|index| *index >= size) {
+            return Err(NO_ENTRY);
+        }
+        let stored = StoredTiles(self.inner.shared.engine.as_ref());
+        let tree = TreeView::new(&head.tree, &stored).remembering();
+        let failed = |error| match error {
+            TreeError::Read(error) => NodeError::from(error),
+            other => NodeError::Inconsistent(format!("the tree: {other}")),
+        };
+        let mut proofs = Vec::with_capacity(indices.len());
+        for &index in indices {
+            let leaf = tree.node(0, index).map_err(failed)?;
+            let path = inclusion_proof(index, size, &tree).map_err(failed)?;
+            if root_of_path(&leaf, index, size, &path) != Ok(root.0) {
+                return Err(broken(size));
+            }
+            proofs.push(InclusionProof {
+                entry: EntryRef {
+                    index,
+                    hash: Digest(leaf),
+                },
+                tree_size: size,
+                root,
+                path: path.into_iter().map(Digest).collect(),
+                checkpoint: Arc::clone(&consistency.checkpoint),
+                checkpoint_size: size,
+            });
+        }
+        // A checkpoint of just this tree: the newest one may have more by now.
+        let checkpoint = self.inner.shared.note_of(&head);
+        Ok((
+            proofs,
+            ConsistencyProof {
+                checkpoint,
+                ..consistency
+            },
+        ))
+    }
+
+    /// The bytes of the entries at `indices`, in their order: those that lie together
+    /// are read together.
+    ///
+    /// # Errors
+    /// [`NodeError::Inconsistent`] where one is missing.
+    pub fn entries_at(&self, indices: &[u64]) -> Result<Vec<Vec<u8>>, NodeError> {
+        let engine = self.inner.shared.engine.as_ref();
+        let (Some(&first), Some(&last)) = (indices.iter().min(), indices.iter().max()) else {
+            return Ok(Vec::new());
+        };
+        let mut found: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+        if last - first <= 2 * indices.len() as u64 {
+            rows::scan_entries(engine, first, &mut |index, bytes| {
+                if indices.contains(&index) {
+                    found.insert(index, bytes.to_vec());
+                }
+                if index < last {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
+        } else {
+            for &index in indices {
+                if let Some(bytes) = rows::read_entry(engine, index)? {
+                    found.insert(index, bytes);
+                }
+            }
+        }
+        let take = |index: &u64| {
+            let missing = || NodeError::Inconsistent(format!("entry {index} is missing from the store"));
+            found.get(index).cloned().ok_or_else(missing)
+        };
+        indices.iter().map(take).collect()
     }
 
     /// The kid of the log's key, and the algorithm that its COSE receipts name.

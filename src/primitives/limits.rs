@@ -738,6 +738,9 @@ pub const ISSUER_PAUSE_SECONDS_MAX: u64 = 60;
 /// Longest pause before an issuer is asked again while a till waits, in seconds.
 pub const TILL_PAUSE_SECONDS_MAX: u64 = 1;
 
+/// Issuers' keys that are held with their tables: 640 KiB each.
+pub const ISSUER_KEYS_KEPT_MAX: usize = 64;
+
 /// Campaigns of other co-ops that are held in memory: some 1 KB each.
 pub const PARTNER_CAMPAIGNS_MAX: usize = 10_000;
 

@@ -351,7 +351,11 @@ impl Desk {
                     let known = Known {
                         own_did: &own_did,
                         terms: campaign.as_ref().map(|known| &known.campaign.terms),
-                        coupon_amount: answers::coupon_amount(&intent.request),
+                        // Only of a stored value does it say what is left.
+                        coupon_amount: campaign
+                            .as_ref()
+                            .filter(|known| known.campaign.terms.is_stored_value())
+                            .and_then(|_| answers::coupon_amount(&intent.request)),
                     };
                     let half = match answers::verify_half(intent, &known, (&entry, &receipt), log, &mut last)
                     {

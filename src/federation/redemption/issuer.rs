@@ -217,10 +217,10 @@ impl Issuer {
             .collect();
         let count = |result: &str| self.requests_total.with_label_values(&[result]).inc();
         let entries: Vec<EntryRef> = halves.iter().map(|recorded| (*recorded).into()).collect();
+        let indices: Vec<u64> = entries.iter().map(|entry| entry.index).collect();
         let (proofs, log) = if entries.is_empty() {
             (Vec::new(), None)
         } else {
-            let indices: Vec<u64> = entries.iter().map(|entry| entry.index).collect();
             let (proofs, consistency) = self.node.partner_proofs(&indices, known_size)?;
             let log = LogState {
                 checkpoint: consistency.checkpoint.to_string(),
@@ -230,15 +230,14 @@ impl Issuer {
             (proofs, Some(log))
         };
         let mut receipts = self.receipts(&proofs)?.into_iter();
-        let mut proven = entries.iter();
+        let mut bytes = self.node.entries_at(&indices)?.into_iter();
         let mut answered = Vec::with_capacity(outcomes.len());
         for (id, outcome) in outcomes {
             let outcome = match outcome {
                 Ok(PartnerOutcome::Half(_)) => {
                     count("half");
-                    let entry = proven.next().expect("one for each half");
                     Outcome::Half {
-                        entry: self.node.log_entry(entry.index)?.bytes,
+                        entry: bytes.next().expect("one for each half"),
                         receipt: receipts.next().expect("one for each half"),
                     }
                 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::campaigns::{CampaignError, Campaigns, PartnerCampaign};
 use super::desk::Desk;
 use super::wire::{Request, Wanted, request_digest};
-use crate::credential::{Coupon, Signed};
+use crate::credential::{Coupon, KnownKey, PublicKey, Signed};
 use crate::federation::peers::Peers;
 use crate::federation::roster::{Directory, Member, NotRedeeming, Role, Standing};
 use crate::federation::rosters::Rosters;
@@ -177,6 +177,8 @@ pub struct Redeemer {
     pub(super) metrics: RedeemerMetrics,
     desks: Mutex<HashMap<String, Arc<Desk>>>,
     waiting: Mutex<HashMap<RedemptionId, Vec<oneshot::Sender<()>>>>,
+    /// Issuers' keys with their tables: they verify many coupons.
+    keys: RwLock<HashMap<[u8; 32], Arc<KnownKey>>>,
     waits: Duration,
     /// Where issuers are asked: callers come and go.
     pub(super) runtime: Handle,
@@ -208,6 +210,7 @@ impl Redeemer {
             metrics: RedeemerMetrics::new(registry),
             desks: Mutex::default(),
             waiting: Mutex::default(),
+            keys: RwLock::default(),
             waits: parts.waits,
             runtime: Handle::current(),
         })
@@ -491,6 +494,21 @@ impl Redeemer {
         }
     }
 
+    fn known_key(&self, key: &PublicKey) -> Arc<KnownKey> {
+        let bytes = key.as_bytes();
+        let held = |keys: &HashMap<[u8; 32], Arc<KnownKey>>| keys.get(bytes).cloned();
+        let known = held(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
+        known.unwrap_or_else(|| {
+            let made = Arc::new(KnownKey::new(*key));
+            let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+            if keys.len() >= limits::ISSUER_KEYS_KEPT_MAX {
+                keys.clear();
+            }
+            keys.insert(*bytes, Arc::clone(&made));
+            made
+        })
+    }
+
     fn check_fork(&self, issuer: &str) -> Result<(), RedeemError> {
         match self.knowledge.forked(issuer) {
             None => Ok(()),
@@ -516,7 +534,10 @@ impl Redeemer {
             return Err(Refusal::CouponForeign.into());
         }
         let known = listed
-            .find(|known| known.key.role == Role::Credentials && signed.verify(&known.key.key).is_ok())
+            .find(|known| {
+                known.key.role == Role::Credentials
+                    && signed.verify(self.known_key(&known.key.key).as_ref()).is_ok()
+            })
             .ok_or_else(|| forged("its signature does not fit".to_owned()))?;
         check_issuer(known.member, known.standing(now))?;
         let tag = signed.tag();
