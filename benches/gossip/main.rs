@@ -5,6 +5,7 @@
 //!
 //!     cargo bench --bench gossip            # writes docs/gossip/convergence.{csv,svg}
 //!     cargo bench --bench gossip -- --quick # shows that it runs, and writes nothing
+//!     cargo bench --bench gossip -- --plot  # draws the table anew
 //!
 //! The state machines are the node's own (`testkit::gossip`); a round is five seconds of
 //! simulated time. Each row is the median and the worst of several seeds, once with
@@ -62,7 +63,13 @@ pub fn theory(nodes: usize) -> f64 {
     (nodes as f64).log2()
 }
 
+/// Where the results are.
+const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/gossip");
+
 fn main() {
+    if std::env::args().any(|argument| argument == "--plot") {
+        return draw();
+    }
     let quick = std::env::args().any(|argument| argument == "--quick" || argument == "--test");
     let (sizes, seeds): (&[usize], _) = if quick {
         (&[10], 2)
@@ -101,10 +108,33 @@ fn main() {
     for row in &rows {
         writeln!(csv, "{}", line(row)).expect("a String takes everything");
     }
-    let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/gossip");
-    std::fs::create_dir_all(dir).expect("a directory for the results");
-    std::fs::write(format!("{dir}/convergence.csv"), csv).expect("room for the table");
-    std::fs::write(format!("{dir}/convergence.svg"), plot(&rows)).expect("room for the plot");
+    std::fs::create_dir_all(DIR).expect("a directory for the results");
+    std::fs::write(format!("{DIR}/convergence.csv"), csv).expect("room for the table");
+    draw();
+}
+
+/// Draws the table.
+fn draw() {
+    let csv = std::fs::read_to_string(format!("{DIR}/convergence.csv")).expect("a table that was measured");
+    let rows: Vec<Row> = csv.lines().skip(1).map(read).collect();
+    std::fs::write(format!("{DIR}/convergence.svg"), plot(&rows)).expect("room for the plot");
+}
+
+fn read(line: &str) -> Row {
+    let number = |at: usize| -> f64 {
+        let field = line.split(',').nth(at).expect("nine columns");
+        field.parse().expect("a number")
+    };
+    Row {
+        case: Case {
+            nodes: number(0) as usize,
+            lost_percent: number(1) as u64,
+            cut_minutes: number(2) as u64,
+            fanout: number(3) as usize,
+        },
+        rounds: (number(4), number(5)),
+        bytes: number(8),
+    }
 }
 
 fn line(row: &Row) -> String {

@@ -10,7 +10,7 @@ const LEFT: f64 = 50.0;
 const TOP: f64 = 40.0;
 const PANEL: f64 = 320.0;
 const DEEP: f64 = 260.0;
-const ROUNDS_MAX: f64 = 15.0;
+const ROUNDS_MAX: f64 = 25.0;
 
 /// The colours of 0, 10 and 30 % loss.
 const COLOURS: [(u64, &str); 3] = [(0, "#1b7837"), (10, "#d95f0e"), (30, "#7b3294")];
@@ -80,15 +80,15 @@ fn curve(svg: &mut String, points: &[(f64, f64)], colour: &str, dashes: &str) {
 
 fn axes(svg: &mut String, left: f64, is_after_cut: bool) {
     let title = if is_after_cut {
-        "After a cut of an hour: rounds from its end"
+        "Rounds from the end of a cut (docs/gossip.md)"
     } else {
-        "Rounds until a revocation is everywhere"
+        "Rounds until a revocation is everywhere, by nodes"
     };
     put(
         svg,
         format_args!("<text x=\"{left}\" y=\"24\" font-size=\"13\">{title}</text>"),
     );
-    for rounds in [0, 5, 10, 15] {
+    for rounds in [0, 5, 10, 15, 20, 25] {
         let (_, y) = place(left, 10, f64::from(rounds));
         let right = left + PANEL;
         put(
@@ -109,7 +109,7 @@ fn axes(svg: &mut String, left: f64, is_after_cut: bool) {
         put(
             svg,
             format_args!(
-                "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{nodes} nodes</text>",
+                "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{nodes}</text>",
                 y + 18.0
             ),
         );
@@ -128,7 +128,7 @@ fn bounds(svg: &mut String, left: f64, is_after_cut: bool) {
         };
         place(left, nodes, case.bound())
     });
-    curve(svg, &bound, "#b2182b", " stroke-width=\"2\"");
+    curve(svg, &bound, "#b2182b", "");
     if !is_after_cut {
         let least = sizes.map(|nodes| place(left, nodes, theory(nodes)));
         curve(svg, &least, "#999999", " stroke-dasharray=\"1 3\"");
