@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 
 use super::federation::found::found;
-use super::output;
+use super::{output, ports};
 use crate::server::{self, Initialised};
 use shop::Shop;
 use story::Story;
@@ -66,7 +66,7 @@ impl Args {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let place = Place::make(self.keep)?;
         // Held until all are known, so that no two get the same.
-        let listeners = [listen()?, free()?, free()?];
+        let listeners = [listen()?, ports::spare()?, ports::spare()?];
         let mut addresses = Vec::new();
         for listener in &listeners {
             addresses.push(listener.local_addr().context("a listener has an address")?);
@@ -110,14 +110,9 @@ impl Args {
     }
 }
 
-/// A port that is free.
-fn free() -> anyhow::Result<TcpListener> {
-    TcpListener::bind(("127.0.0.1", 0)).context("no loopback port is free")
-}
-
 /// The default port where it is free, so that the links look as in the README.
 fn listen() -> anyhow::Result<TcpListener> {
-    TcpListener::bind(("127.0.0.1", 8080)).map_or_else(|_| free(), Ok)
+    TcpListener::bind(("127.0.0.1", 8080)).map_or_else(|_| ports::spare(), Ok)
 }
 
 /// What the day leaves for the visitor to look at.

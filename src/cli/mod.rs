@@ -26,6 +26,7 @@ mod monitor;
 mod node_args;
 mod output;
 mod playground;
+mod ports;
 mod qr;
 mod receipt;
 mod recover;

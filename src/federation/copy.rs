@@ -78,7 +78,15 @@ pub struct LogCopy {
     files: CopyFiles,
     keep: Keep,
     source: Arc<DirSource>,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for LogCopy {
+    fn drop(&mut self) {
+        // Closing alone would not do: a child process that is just being started
+        // holds a copy of the file until it becomes another program.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl LogCopy {
@@ -104,7 +112,7 @@ impl LogCopy {
             files: CopyFiles::new(dir),
             keep,
             source: Arc::new(DirSource::new(dir)),
-            _lock: lock,
+            lock,
         })
     }
 

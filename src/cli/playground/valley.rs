@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::super::client::Client;
 use super::super::federation::found::found;
-use super::super::output;
+use super::super::{output, ports};
 use crate::primitives::{Origin, Register};
 use crate::server::federation::with_setting;
 use crate::server::line::Proxy;
@@ -93,7 +93,7 @@ impl Valley {
         // Held until all are known, so that no two get the same port.
         let mut held = Vec::new();
         for number in 1..=count {
-            let listener = TcpListener::bind("127.0.0.1:0").context("no loopback port is free")?;
+            let listener = ports::spare()?;
             let address = listener.local_addr().context("a listener has an address")?;
             held.push(listener);
             let name = format!("coop-{number}");

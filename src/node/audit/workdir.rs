@@ -58,7 +58,17 @@ impl Drop for WorkDir {
 /// The lock of the store that is copied: nobody opens it meanwhile.
 #[derive(Debug)]
 pub(super) struct StoreLock {
-    _file: Option<File>,
+    file: Option<File>,
+}
+
+impl Drop for StoreLock {
+    fn drop(&mut self) {
+        // Closing alone would not do: a child process that is just being started
+        // holds a copy of the file until it becomes another program.
+        if let Some(file) = &self.file {
+            let _ = file.unlock();
+        }
+    }
 }
 
 impl StoreLock {
@@ -66,14 +76,14 @@ impl StoreLock {
     /// on a read-only medium needs none).
     pub fn take(store: &Path) -> Result<Self, AuditError> {
         let Ok(file) = OpenOptions::new().read(true).open(store.join(LOCK_FILE)) else {
-            return Ok(Self { _file: None });
+            return Ok(Self { file: None });
         };
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: Some(file) }),
+            Ok(()) => Ok(Self { file: Some(file) }),
             Err(TryLockError::WouldBlock) => Err(AuditError::InUse {
                 store: store.to_path_buf(),
             }),
-            Err(TryLockError::Error(_)) => Ok(Self { _file: None }),
+            Err(TryLockError::Error(_)) => Ok(Self { file: None }),
         }
     }
 }

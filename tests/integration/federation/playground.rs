@@ -33,7 +33,7 @@ impl Playground {
             .args(["--coupons", &COUPONS.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
         let input = process.stdin.take().unwrap();
