@@ -7,7 +7,7 @@
 //! | [`campaigns`] | the terms of other co-ops' campaigns |
 //! | [`issuer`] | a partner's requests in, issuer halves out |
 //! | [`redeemer`] | a till's call in, both halves in two logs, or the truth about why not |
-//! | [`desk`] | requests on their way to one issuer: batched, pipelined, repeated |
+//! | `desk` | requests on their way to one issuer: batched, pipelined, repeated |
 //!
 //! An intent is durable before the issuer is asked and ends once. Whatever gets lost,
 //! the same request is sent again until its outcome is known; nothing is guessed.
