@@ -5,12 +5,11 @@ use actix_web::{HttpRequest, HttpResponse, post};
 
 use crate::federation::gossip::GossipError;
 use crate::federation::gossiper::GossiperError;
-use crate::federation::message::{self, MessageError, MessageName};
+use crate::federation::message::{MessageError, MessageName};
 
 use super::HttpState;
-use super::partners::is_message;
+use super::partners::{message_answer, read_message};
 use super::problem::Problem;
-use super::request::read_body_of;
 
 impl From<GossiperError> for Problem {
     fn from(error: GossiperError) -> Self {
@@ -52,11 +51,6 @@ pub async fn post_gossip(
         .gossiper
         .as_ref()
         .ok_or_else(|| Problem::new("not_found", "this node belongs to no federation"))?;
-    is_message(&request)?;
-    let most = MessageName::Gossip.most();
-    let body = read_body_of(&request, payload, state.options.client_timeout, most).await?;
-    let answer = gossiper.receive(&body).await?;
-    Ok(HttpResponse::Ok()
-        .content_type(message::CONTENT_TYPE)
-        .body(answer))
+    let body = read_message(&state, &request, payload, MessageName::Gossip).await?;
+    Ok(message_answer(gossiper.receive(&body).await?))
 }

@@ -2,7 +2,7 @@
 //! coupons.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Path, Payload};
+use actix_web::web::{Bytes, Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse, post};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -231,17 +231,28 @@ pub async fn post_partner_redemptions(
         .issuer
         .as_ref()
         .ok_or_else(|| Problem::new("not_found", "this node belongs to no federation"))?;
-    is_message(&request)?;
-    let most = MessageName::Redemption.most();
-    let body = read_body_of(&request, payload, state.options.client_timeout, most).await?;
-    let answer = issuer.answer(&body).await?;
-    Ok(HttpResponse::Ok()
-        .content_type(message::CONTENT_TYPE)
-        .body(answer))
+    let body = read_message(&state, &request, payload, MessageName::Redemption).await?;
+    Ok(message_answer(issuer.answer(&body).await?))
+}
+
+/// The body of a call that takes a message of that name.
+pub(super) async fn read_message(
+    state: &HttpState,
+    request: &HttpRequest,
+    payload: Payload,
+    name: MessageName,
+) -> Result<Bytes, Problem> {
+    is_message(request)?;
+    read_body_of(request, payload, state.options.client_timeout, name.most()).await
+}
+
+/// A message as an answer.
+pub(super) fn message_answer(bytes: Vec<u8>) -> HttpResponse {
+    HttpResponse::Ok().content_type(message::CONTENT_TYPE).body(bytes)
 }
 
 /// Refuses what does not say that it is a COSE_Sign1.
-pub(super) fn is_message(request: &HttpRequest) -> Result<(), Problem> {
+fn is_message(request: &HttpRequest) -> Result<(), Problem> {
     let sent = request
         .headers()
         .get(actix_web::http::header::CONTENT_TYPE)

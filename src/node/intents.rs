@@ -24,7 +24,7 @@ use super::answers::EntryRef;
 use super::commands::{Command, Reply, expect_recorded};
 use super::find::{Lookup, misplaced, receipt_key};
 use super::pending::Pending;
-use super::requests::{Call, Caller, Scope, occurrence};
+use super::requests::{Call, Caller, Scope};
 use super::writer::{Shared, Writer};
 use super::{Node, NodeError};
 
@@ -237,15 +237,9 @@ impl Node {
         till_reference: &str,
     ) -> Result<Vec<IntentView>, NodeError> {
         let shared = &self.inner.shared;
-        let reference = shared
-            .hasher
-            .reference(register, &Call::Redemption, till_reference);
         let mut found = Vec::new();
-        for n in 0..limits::COUPONS_PER_SALE_MAX {
-            let Some(index) = shared.newest(occurrence(reference, n))? else {
-                break;
-            };
-            if let Event::Intent(intent) = shared.entry(index)?.event {
+        for event in shared.sale(register, till_reference)? {
+            if let Event::Intent(intent) = event {
                 found.extend(shared.intent(intent.id)?);
             }
         }

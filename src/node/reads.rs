@@ -120,16 +120,9 @@ impl Node {
         register: &Register,
         till_reference: &str,
     ) -> Result<Vec<RedemptionView>, NodeError> {
-        let shared = &self.inner.shared;
-        let reference = shared
-            .hasher
-            .reference(register, &Call::Redemption, till_reference);
         let mut found = Vec::new();
-        for n in 0..limits::COUPONS_PER_SALE_MAX {
-            let Some(index) = shared.newest(occurrence(reference, n))? else {
-                break;
-            };
-            if let Event::Redeemed(redeemed) = shared.entry(index)?.event {
+        for event in self.inner.shared.sale(register, till_reference)? {
+            if let Event::Redeemed(redeemed) = event {
                 found.push(self.redemption(redeemed.id)?);
             }
         }
@@ -230,6 +223,19 @@ impl Node {
 }
 
 impl Shared {
+    /// What `register` redeemed under `till_reference`, or began to, in order.
+    pub(super) fn sale(&self, register: &Register, till_reference: &str) -> Result<Vec<Event>, NodeError> {
+        let reference = self.hasher.reference(register, &Call::Redemption, till_reference);
+        let mut found = Vec::new();
+        for n in 0..limits::COUPONS_PER_SALE_MAX {
+            let Some(index) = self.newest(occurrence(reference, n))? else {
+                break;
+            };
+            found.push(self.entry(index)?.event);
+        }
+        Ok(found)
+    }
+
     /// The entry that issued the receipt `id`, and its register.
     pub(super) fn receipt_issued(&self, id: &Tag) -> Result<(Recorded, Register), NodeError> {
         const ABSENT: NodeError = NodeError::NotFound("there is no such receipt");

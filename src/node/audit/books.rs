@@ -94,7 +94,7 @@ pub(super) struct Books {
     uncertain: bool,
     settled: std::collections::HashSet<Register>,
     /// Redemptions at partners, and their requests.
-    halves: Halves,
+    pub halves: Halves,
 }
 
 keep!(Batch {

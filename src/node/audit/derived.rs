@@ -313,6 +313,7 @@ impl<'a> Derived<'a> {
         self.compare_positions(&ranges, books, findings)?;
         if books.whole {
             self.compare_batches(books, findings)?;
+            books.halves.compare_rows(self.engine, findings)?;
             self.compare_versions(books, findings);
             self.compare_statuses(&ranges, books, findings)?;
             self.look_up(findings)?;

@@ -191,6 +191,8 @@ rules! {
     StoredStatus = "stored_status", DERIVED;
     /// The stored checkpoint of derived state differs from the log.
     StoredState = "stored_state", DERIVED;
+    /// The row of an open intent, or of a refused request, differs from the log.
+    StoredIntent = "stored_intent", DERIVED;
     /// A batch's row differs from the log.
     StoredBatch = "stored_batch", DERIVED;
     /// The index leads elsewhere than the log.

@@ -6,7 +6,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::ledger::{Event, Intent, IssuerHalf, Place, Recorded, RedeemerHalf, half_id};
+use crate::node::find::sha256;
+use crate::node::halves::KeptRefusals;
+use crate::node::{NodeError, intents};
 use crate::primitives::RedemptionId;
+use crate::store::{Engine, StoreError};
 
 use super::finding::{Findings, Rule};
 use super::saved::keep;
@@ -101,6 +105,46 @@ impl Halves {
             findings.at(index, Rule::IntentUnknown, why);
         }
         found.map(|(_, intent)| intent)
+    }
+
+    /// Holds the stored rows against the log: each open intent has one, with its entry
+    /// and, where it is there still, just the request that it made; and no other has.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn compare_rows(&self, engine: &dyn Engine, findings: &mut Findings) -> Result<(), StoreError> {
+        let mut wrong = |message: String| findings.store(Rule::StoredIntent, message);
+        match intents::rows_of(engine) {
+            Ok(stored) => {
+                for (id, (begun, intent)) in &self.open {
+                    match stored.get(id) {
+                        None => wrong(format!(
+                            "the row of the open intent {id}, entry {begun}, is missing"
+                        )),
+                        Some((entry, ..)) if entry != begun => wrong(format!(
+                            "the row of the open intent {id} names entry {entry}, it was begun by entry {begun}"
+                        )),
+                        Some((_, _, request)) if !request.is_empty() && sha256(request) != intent.request => {
+                            wrong(format!("the row of the open intent {id} holds another request"));
+                        }
+                        Some(_) => {}
+                    }
+                }
+                for id in stored.keys().filter(|id| !self.open.contains_key(id)) {
+                    wrong(format!("a row stands for the intent {id}, which is not open"));
+                }
+            }
+            Err(NodeError::Store(error)) => return Err(error),
+            Err(error) => wrong(error.to_string()),
+        }
+        match KeptRefusals::load(engine) {
+            Ok(_) => Ok(()),
+            Err(NodeError::Store(error)) => Err(error),
+            Err(error) => {
+                wrong(error.to_string());
+                Ok(())
+            }
+        }
     }
 
     /// An issuer half: its identity, and that its request was not cancelled.

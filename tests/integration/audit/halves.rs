@@ -69,6 +69,10 @@ async fn a_half_needs_an_open_intent_and_answers_it() {
     finds(&report, Rule::IntentUnknown, Some(second));
     finds(&report, Rule::IntentUnknown, Some(nothing));
     finds(&report, Rule::HalfDiffers, Some(more));
+    assert!(!rules(&report).contains("stored_intent"));
+    // An open one whose request is not there to be sent again.
+    add(&world, |_| Event::Intent(intent(3)));
+    finds(&run(&options(&world)), Rule::StoredIntent, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
