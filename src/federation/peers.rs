@@ -5,8 +5,11 @@
 //! did not may be told as failed, any other outcome is unknown until it is known.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, Url};
 use serde_json::Value;
@@ -94,6 +97,24 @@ impl PeerError {
         !matches!(self, Self::NotReached { .. })
     }
 
+    /// An answer other than 200, with its body: a problem document (RFC 9457), if it is
+    /// from a node.
+    #[must_use]
+    pub fn of_problem(url: String, status: u16, retry_after: Option<u64>, body: &[u8]) -> Self {
+        let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+        let text = |name: &str| {
+            let text = problem[name].as_str()?;
+            (!text.chars().any(char::is_control)).then(|| text.to_owned())
+        };
+        Self::Refused {
+            url,
+            status,
+            code: text("code"),
+            detail: text("detail"),
+            retry_after,
+        }
+    }
+
     /// The code of a problem document, if that was the answer.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
@@ -115,9 +136,36 @@ impl PeerError {
     }
 }
 
-/// The HTTP client for other members' nodes, with its connections.
+/// What carries calls to other members' nodes: HTTP, or what a simulation has in its
+/// place.
+pub trait Carrier: fmt::Debug + Send + Sync + 'static {
+    /// Posts a message; see [`Peers::post`].
+    fn post<'a>(
+        &'a self,
+        member: &'a Origin,
+        path: &'a str,
+        message: Vec<u8>,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Vec<u8>, PeerError>>;
+
+    /// Fetches a file; see [`Peers::get`].
+    fn get<'a>(
+        &'a self,
+        member: &'a Origin,
+        path: &'a str,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, PeerError>>;
+}
+
+/// The other members' nodes, as they are called.
 #[derive(Clone, Debug)]
 pub struct Peers {
+    carrier: Arc<dyn Carrier>,
+}
+
+/// The HTTP client for other members' nodes, with its connections.
+#[derive(Debug)]
+struct Http {
     https: Client,
     /// For loopback, and where the settings name an address without TLS.
     plain: Client,
@@ -125,11 +173,48 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Sets up the client.
+    /// Calls over HTTP.
     ///
     /// # Errors
     /// [`ReachError`].
     pub fn new(reach: Reach) -> Result<Self, ReachError> {
+        Ok(Self::over(Arc::new(Http::new(reach)?)))
+    }
+
+    /// Calls that `carrier` carries.
+    #[must_use]
+    pub fn over(carrier: Arc<dyn Carrier>) -> Self {
+        Self { carrier }
+    }
+
+    /// Posts a message to `path` of the member with this base URL, and gives the
+    /// bytes of the answer.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn post(
+        &self,
+        member: &Origin,
+        path: &str,
+        message: Vec<u8>,
+        most: usize,
+    ) -> Result<Vec<u8>, PeerError> {
+        self.carrier.post(member, path, message, most).await
+    }
+
+    /// Fetches a public file of the member with this base URL; `None` where there is
+    /// none.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn get(&self, member: &Origin, path: &str, most: usize) -> Result<Option<Vec<u8>>, PeerError> {
+        self.carrier.get(member, path, most).await
+    }
+}
+
+impl Http {
+    /// Sets up the client.
+    fn new(reach: Reach) -> Result<Self, ReachError> {
         // A second time this fails, and the first one's choice holds.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let refused = |error: reqwest::Error| ReachError::Client(root_cause(&error));
@@ -163,46 +248,6 @@ impl Peers {
         })
     }
 
-    /// Posts a message to `path` of the member with this base URL, and gives the
-    /// bytes of the answer.
-    ///
-    /// # Errors
-    /// [`PeerError`].
-    pub async fn post(
-        &self,
-        member: &Origin,
-        path: &str,
-        message: Vec<u8>,
-        most: usize,
-    ) -> Result<Vec<u8>, PeerError> {
-        let (client, url) = self.towards(member, path)?;
-        let request = client
-            .post(url.clone())
-            .header(CONTENT_TYPE, message::CONTENT_TYPE)
-            .body(message);
-        let response = answered(request, &url).await?;
-        if response.status() == StatusCode::OK {
-            whole(response, &url, most).await
-        } else {
-            Err(refusal(response, &url).await)
-        }
-    }
-
-    /// Fetches a public file of the member with this base URL; `None` where there is
-    /// none.
-    ///
-    /// # Errors
-    /// [`PeerError`].
-    pub async fn get(&self, member: &Origin, path: &str, most: usize) -> Result<Option<Vec<u8>>, PeerError> {
-        let (client, url) = self.towards(member, path)?;
-        let response = answered(client.get(url.clone()), &url).await?;
-        match response.status() {
-            StatusCode::OK => whole(response, &url, most).await.map(Some),
-            StatusCode::NOT_FOUND | StatusCode::GONE => Ok(None),
-            _ => Err(refusal(response, &url).await),
-        }
-    }
-
     fn towards(&self, member: &Origin, path: &str) -> Result<(&Client, Url), PeerError> {
         let base = match self.instead.get(member) {
             Some(url) => url.as_str().trim_end_matches('/').to_owned(),
@@ -220,6 +265,47 @@ impl Peers {
             &self.plain
         };
         Ok((client, url))
+    }
+}
+
+impl Carrier for Http {
+    fn post<'a>(
+        &'a self,
+        member: &'a Origin,
+        path: &'a str,
+        message: Vec<u8>,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Vec<u8>, PeerError>> {
+        Box::pin(async move {
+            let (client, url) = self.towards(member, path)?;
+            let request = client
+                .post(url.clone())
+                .header(CONTENT_TYPE, message::CONTENT_TYPE)
+                .body(message);
+            let response = answered(request, &url).await?;
+            if response.status() == StatusCode::OK {
+                whole(response, &url, most).await
+            } else {
+                Err(refusal(response, &url).await)
+            }
+        })
+    }
+
+    fn get<'a>(
+        &'a self,
+        member: &'a Origin,
+        path: &'a str,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, PeerError>> {
+        Box::pin(async move {
+            let (client, url) = self.towards(member, path)?;
+            let response = answered(client.get(url.clone()), &url).await?;
+            match response.status() {
+                StatusCode::OK => whole(response, &url, most).await.map(Some),
+                StatusCode::NOT_FOUND | StatusCode::GONE => Ok(None),
+                _ => Err(refusal(response, &url).await),
+            }
+        })
     }
 }
 
@@ -269,7 +355,7 @@ async fn whole(mut response: Response, url: &Url, most: usize) -> Result<Vec<u8>
     }
 }
 
-/// What an answer other than 200 says (RFC 9457, if it is from a node).
+/// What an answer other than 200 says.
 async fn refusal(response: Response, url: &Url) -> PeerError {
     let status = response.status().as_u16();
     let retry_after = response
@@ -277,19 +363,5 @@ async fn refusal(response: Response, url: &Url) -> PeerError {
         .get(RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.parse().ok());
     let body = whole(response, url, limits::REFUSAL_BYTES_MAX).await;
-    let problem: Value = body
-        .ok()
-        .and_then(|body| serde_json::from_slice(&body).ok())
-        .unwrap_or_default();
-    let text = |name: &str| {
-        let text = problem[name].as_str()?;
-        (!text.chars().any(char::is_control)).then(|| text.to_owned())
-    };
-    PeerError::Refused {
-        url: url.to_string(),
-        status,
-        code: text("code"),
-        detail: text("detail"),
-        retry_after,
-    }
+    PeerError::of_problem(url.to_string(), status, retry_after, &body.unwrap_or_default())
 }

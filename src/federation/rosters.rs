@@ -152,7 +152,7 @@ impl Rosters {
         {
             return Ok((version, hash));
         }
-        let (next, is_second) = match judged(&chain, offered, self.node.now()).await?? {
+        let (next, is_second) = match judged(&self.node, &chain, offered).await?? {
             Offered::Known => return self.known(&chain, hash),
             Offered::Signatures(next) | Offered::Next(next) => (next, false),
             Offered::Conflict(next) => (next, true),
@@ -212,14 +212,12 @@ impl Rosters {
 /// Signatures and proofs of a thousand members take their time: not that of a thread
 /// which answers others.
 async fn judged(
+    node: &Node,
     chain: &Arc<Chain>,
     offered: &SignedRoster,
-    now: UnixSeconds,
 ) -> Result<Result<Offered, RosterError>, NodeError> {
-    let (chain, offered) = (Arc::clone(chain), offered.clone());
-    tokio::task::spawn_blocking(move || chain.offer(&offered, now))
-        .await
-        .map_err(|error| NodeError::Inconsistent(format!("judging a roster: {error}")))
+    let (chain, offered, now) = (Arc::clone(chain), offered.clone(), node.now());
+    node.aside(move || chain.offer(&offered, now)).await
 }
 
 /// Of two versions of one number the one that the next goes back to.

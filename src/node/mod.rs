@@ -11,6 +11,7 @@ pub(crate) mod answers;
 pub mod audit;
 pub(crate) mod batches;
 mod beside_bundles;
+mod by_hand;
 mod calls;
 mod commands;
 pub mod compact;
@@ -59,6 +60,7 @@ pub use answers::{
     RedemptionAnswer, RedemptionView, ReversalAnswer, StatusAnswer,
 };
 pub use beside_bundles::BesideBundle;
+pub use by_hand::WriterByHand;
 pub use calls::{CouponStream, RedemptionRequest, ReversalRequest, RevocationTarget};
 pub use cosigned::CosignedCheckpoint;
 pub use erasure::{ErasureAnswer, ErasureTarget};
@@ -182,6 +184,8 @@ pub struct Node {
 struct Inner {
     shared: Arc<writer::Shared>,
     jobs: std::sync::mpsc::SyncSender<commands::Job>,
+    /// It has no threads: its writer is given its turns.
+    is_by_hand: bool,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Finishes the large batches that a crash cut off.
     left: Mutex<Option<JoinHandle<()>>>,

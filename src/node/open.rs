@@ -20,6 +20,7 @@ use crate::store::{Batch, Engine, GuardFile, GuardState, StoreError, rows, scan_
 
 use super::answers::{CampaignView, EntryRef};
 use super::batches::left_reservations;
+use super::commands::Job;
 use super::cosigned::CosignedHeads;
 use super::coupons::Permutations;
 use super::damage;
@@ -160,25 +161,32 @@ impl Node {
             .values()
             .map(|left| left.batch.clone())
             .collect();
-        let shared = Arc::clone(&writer.shared);
-        let (jobs, queue) = std::sync::mpsc::sync_channel(limits::WRITER_QUEUE_MAX);
+        let (node, queue) = Self::over(&writer, false);
         let thread = std::thread::Builder::new()
             .name("tallystick-writer".to_owned())
             .spawn(move || writer.run(&queue))
             .map_err(|error| {
                 NodeError::Refuse(format!("the writer's thread could not be started: {error}"))
             })?;
+        *node.inner.thread.lock().expect("no holder of this lock panics") = Some(thread);
+        node.finish_left(left, &mut report)?;
+        Ok((node, report))
+    }
+
+    /// A handle to the node of `writer`, and the queue that leads there.
+    pub(super) fn over(writer: &Writer, is_by_hand: bool) -> (Self, std::sync::mpsc::Receiver<Job>) {
+        let (jobs, queue) = std::sync::mpsc::sync_channel(limits::WRITER_QUEUE_MAX);
         let inner = Inner {
-            shared,
+            shared: Arc::clone(&writer.shared),
             jobs,
-            thread: Mutex::new(Some(thread)),
+            is_by_hand,
+            thread: Mutex::default(),
             left: Mutex::default(),
         };
         let node = Self {
             inner: Arc::new(inner),
         };
-        node.finish_left(left, &mut report)?;
-        Ok((node, report))
+        (node, queue)
     }
 
     /// Has batches that a crash cut off finished, in a thread of its own: small

@@ -169,6 +169,18 @@ pub(super) struct Writer {
     pub body: Vec<u8>,
 }
 
+/// What a cycle of the writer came to.
+pub(super) struct Cycle {
+    /// False after `Shutdown`.
+    pub goes_on: bool,
+    /// Nothing had arrived, and nothing was to be made durable.
+    pub was_idle: bool,
+}
+
+/// The store or the guard has failed, and everyone who waits was told so.
+#[derive(Debug)]
+pub(super) struct Stopped;
+
 /// The writer together with its unfinished batch: what a decision may look at.
 pub(super) struct Sight<'a> {
     writer: &'a Writer,
@@ -204,25 +216,25 @@ impl Writer {
         let alarm = StopOnPanic(Arc::clone(&self.shared));
         let (mut running, mut stalled) = (true, false);
         while running {
-            self.bound_memory();
-            let mut pending = Pending::default();
             let wait = match (self.index.is_idle() && self.snapshot.is_idle(), stalled) {
                 (true, _) => IDLE_WAIT,
                 (false, true) => STALLED_WAIT,
                 (false, false) => Duration::ZERO,
             };
-            match jobs.recv_timeout(wait) {
-                Ok(job) => match self.gather(job, jobs, &mut pending) {
-                    Ok(more) => running = more,
-                    Err(error) => return self.stop(&error, pending),
-                },
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => running = false,
-            }
-            stalled = pending.replies.is_empty();
-            match self.finish(&mut pending) {
-                Ok(committed) => stalled &= !committed,
-                Err(error) => return self.stop(&error, pending),
+            let first = match jobs.recv_timeout(wait) {
+                Ok(job) => Some(job),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => {
+                    running = false;
+                    None
+                }
+            };
+            match self.cycle(first, jobs) {
+                Ok(cycle) => {
+                    running &= cycle.goes_on;
+                    stalled = cycle.was_idle;
+                }
+                Err(Stopped) => return,
             }
         }
         if let Err(error) = self.settle() {
@@ -230,6 +242,36 @@ impl Writer {
         }
         self.shared.set_stopped("it is shutting down");
         drop(alarm);
+    }
+
+    /// One cycle: decides `first` and whatever else has arrived, makes it durable, and
+    /// answers. After an error the writer has stopped for good.
+    pub(super) fn cycle(&mut self, first: Option<Job>, jobs: &Receiver<Job>) -> Result<Cycle, Stopped> {
+        self.bound_memory();
+        let mut pending = Pending::default();
+        let cycle = self.gather_and_finish(first, jobs, &mut pending);
+        cycle.map_err(|error| {
+            self.stop(&error, pending);
+            Stopped
+        })
+    }
+
+    fn gather_and_finish(
+        &mut self,
+        first: Option<Job>,
+        jobs: &Receiver<Job>,
+        pending: &mut Pending,
+    ) -> Result<Cycle, NodeError> {
+        let goes_on = match first {
+            Some(job) => self.gather(job, jobs, pending)?,
+            None => true,
+        };
+        let nothing_came = pending.replies.is_empty();
+        let committed = self.finish(pending)?;
+        Ok(Cycle {
+            goes_on,
+            was_idle: nothing_came && !committed,
+        })
     }
 
     /// Decides `job` and whatever else has arrived; false after `Shutdown`.

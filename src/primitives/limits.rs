@@ -683,6 +683,10 @@ pub const GOSSIP_NEWS_SECONDS: u64 = 60;
 /// beside it.
 pub const GOSSIP_FAILURES_MAX: u32 = 2;
 
+/// Files of a member's log that are fetched to hold a checkpoint against the one
+/// before: two trees of at most 8 levels of tiles, each tile tried in two widths.
+pub const WATCHED_FILES_MAX: usize = 64;
+
 /// Messages of gossip that wait to be sent: past it the rounds bring what they had.
 pub const GOSSIP_OUTBOX_MAX: usize = 1_024;
 

@@ -204,14 +204,17 @@ impl Gossiper {
         let mut told = Told::default();
         let (mut round, mut own) = (Instant::now(), Instant::now());
         while self.parts.node.stopped().is_none() {
+            // In an order that is fixed, so that a simulation runs the same each time; the
+            // clock comes first, so that nothing keeps a round from its time.
             tokio::select! {
-                Some(()) = under_way.next() => {}
-                Some(next) = sending.recv(), if under_way.len() < limits::GOSSIP_SENDS_MAX => {
-                    under_way.push(self.send(next));
+                biased;
+                () = sleep_until(round) => {
+                    round = Instant::now() + self.jittered();
+                    self.round().await;
                 }
-                Some(()) = watching.next() => {}
-                () = self.seen_more.notified(), if watching.is_empty() => {
-                    watching.push(self.watch_all());
+                () = sleep_until(own) => {
+                    own = Instant::now() + OWN_EVERY;
+                    self.publish_own(&mut told).await;
                 }
                 changed = lists.changed() => {
                     if changed.is_err() {
@@ -219,13 +222,13 @@ impl Gossiper {
                     }
                     self.publish_lists(&mut told).await;
                 }
-                () = sleep_until(own) => {
-                    own = Instant::now() + OWN_EVERY;
-                    self.publish_own(&mut told).await;
+                () = self.seen_more.notified(), if watching.is_empty() => {
+                    watching.push(self.watch_all());
                 }
-                () = sleep_until(round) => {
-                    round = Instant::now() + self.jittered();
-                    self.round().await;
+                Some(()) = watching.next() => {}
+                Some(()) = under_way.next() => {}
+                Some(next) = sending.recv(), if under_way.len() < limits::GOSSIP_SENDS_MAX => {
+                    under_way.push(self.send(next));
                 }
             }
         }

@@ -3,45 +3,61 @@
 //! cosigned then, and the line travels on with it; a contradiction is evidence, and
 //! travels at once.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use sha2::{Digest as _, Sha256};
-use tokio::runtime::Handle;
 
 use super::Gossiper;
 use crate::federation::client::LogClient;
 use crate::federation::error::FollowError;
 use crate::federation::gossip::{Kind, evidence, item};
-use crate::federation::peers::{PeerError, Peers};
+use crate::federation::peers::PeerError;
 use crate::federation::roster::Role;
 use crate::federation::source::{FetchError, LogSource};
 use crate::log::{Checkpoint, ForkEvidence, KeyKind, Note, VerifierKey};
 use crate::merkle::Hash;
 use crate::node::{NodeError, ToWitness};
-use crate::primitives::Origin;
+use crate::primitives::{Origin, limits};
 
-/// The files of a member's log, at its node. Used by threads that may block.
+/// The files of a member's log that were fetched so far. One that is lacking is noted:
+/// it is fetched, without a thread that waits, and whoever asked begins again.
 #[derive(Debug)]
-struct MemberFiles {
-    peers: Peers,
-    member: Origin,
+struct Fetched {
     name: String,
-    runtime: Handle,
+    state: Mutex<FetchedState>,
 }
 
-impl LogSource for MemberFiles {
+#[derive(Debug, Default)]
+struct FetchedState {
+    files: BTreeMap<String, Option<Vec<u8>>>,
+    /// The first that was lacking, and the bytes that it may have.
+    lacking: Option<(String, usize)>,
+}
+
+impl Fetched {
+    fn state(&self) -> MutexGuard<'_, FetchedState> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    /// What is lacking still, while there is room for more.
+    fn lacking(&self) -> Option<(String, usize)> {
+        let mut state = self.state();
+        let lacking = state.lacking.take();
+        lacking.filter(|_| state.files.len() < limits::WATCHED_FILES_MAX)
+    }
+}
+
+impl LogSource for Fetched {
     fn get(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, FetchError> {
-        let path = format!("/{path}");
-        let got = self.runtime.block_on(self.peers.get(&self.member, &path, most));
-        got.map_err(|error| {
-            let what = format!("{}{path}", self.name);
-            match error {
-                PeerError::TooLong { most, .. } => FetchError::TooLong { what, most },
-                error => FetchError::Unreachable {
-                    what,
-                    why: error.to_string(),
-                },
-            }
+        let mut state = self.state();
+        if let Some(file) = state.files.get(path) {
+            return Ok(file.clone());
+        }
+        state.lacking.get_or_insert_with(|| (path.to_owned(), most));
+        Err(FetchError::Unreachable {
+            what: format!("{}/{path}", self.name),
+            why: "it takes more files than a log's tree has".to_owned(),
         })
     }
 
@@ -118,22 +134,12 @@ impl Gossiper {
         };
         let parsed = Note::parse(note).map_err(wrong)?;
         let signed_by = parsed.verify(&keys).map_err(wrong)?[0].key.clone();
-        let files = MemberFiles {
-            peers: self.parts.peers.clone(),
-            name: base_url.to_string(),
-            member: base_url.clone(),
-            runtime: Handle::current(),
-        };
-        let client = LogClient::new(Arc::new(files), signed_by);
         let held = self
             .parts
             .node
             .witnessed(&Sha256::digest(base_url.authority()).into());
-        let (shown, all) = (note.to_vec(), keys.clone());
-        let seen = tokio::task::spawn_blocking(move || hold_against(&client, &all, held.as_deref(), &shown))
-            .await
-            .map_err(|error| NodeError::Inconsistent(error.to_string()))??;
-        let Seen::Continues(old, proof) = seen else {
+        let log = (base_url, signed_by);
+        let Seen::Continues(old, proof) = self.held_against(&log, &keys, held, note).await? else {
             return Ok("older");
         };
         let asked = ToWitness::open(&parsed, &keys, old, proof).map_err(wrong)?;
@@ -143,6 +149,52 @@ impl Gossiper {
         self.publish(Kind::Checkpoint, cosigned.to_string().as_bytes())
             .await;
         Ok("cosigned")
+    }
+
+    /// What a checkpoint turns out to be, by the files of its log that it takes.
+    async fn held_against(
+        &self,
+        (base_url, signed_by): &(Origin, VerifierKey),
+        keys: &[VerifierKey],
+        held: Option<Arc<str>>,
+        note: &[u8],
+    ) -> Result<Seen, WatchError> {
+        let fetched = Arc::new(Fetched {
+            name: base_url.to_string(),
+            state: Mutex::default(),
+        });
+        loop {
+            let client = LogClient::new(Arc::<Fetched>::clone(&fetched), signed_by.clone());
+            let (shown, all, held) = (note.to_vec(), keys.to_vec(), held.clone());
+            let work = move || hold_against(&client, &all, held.as_deref(), &shown);
+            let seen = self.parts.node.aside(work).await?;
+            let Some((path, most)) = fetched.lacking() else {
+                return Ok(seen?);
+            };
+            let file = self.fetch(base_url, &path, most).await?;
+            fetched.state().files.insert(path, file);
+        }
+    }
+
+    /// A file of the log that the node at `base_url` keeps.
+    async fn fetch(
+        &self,
+        base_url: &Origin,
+        path: &str,
+        most: usize,
+    ) -> Result<Option<Vec<u8>>, FollowError> {
+        let got = self.parts.peers.get(base_url, &format!("/{path}"), most).await;
+        got.map_err(|error| {
+            let what = format!("{base_url}/{path}");
+            let error = match error {
+                PeerError::TooLong { most, .. } => FetchError::TooLong { what, most },
+                error => FetchError::Unreachable {
+                    what,
+                    why: error.to_string(),
+                },
+            };
+            error.into()
+        })
     }
 }
 
