@@ -14,6 +14,8 @@ pub struct WriterByHand {
     /// `None` once the store has failed.
     writer: Option<Writer>,
     jobs: Receiver<Job>,
+    /// Taken out of the queue, to see whether anything was there.
+    first: Option<Job>,
 }
 
 impl std::fmt::Debug for WriterByHand {
@@ -23,13 +25,22 @@ impl std::fmt::Debug for WriterByHand {
 }
 
 impl WriterByHand {
+    /// Whether something has arrived since the last turn.
+    pub fn is_waited_for(&mut self) -> bool {
+        if self.first.is_none() {
+            self.first = self.jobs.try_recv().ok();
+        }
+        self.first.is_some()
+    }
+
     /// Decides what has arrived, as one batch, makes it durable and answers; looks after
     /// lists and upkeep. `true` when there was anything to do.
     pub fn turn(&mut self) -> bool {
+        self.is_waited_for();
         let Some(writer) = &mut self.writer else {
             return false;
         };
-        match writer.cycle(self.jobs.try_recv().ok(), &self.jobs) {
+        match writer.cycle(self.first.take(), &self.jobs) {
             Ok(cycle) => !cycle.was_idle,
             Err(_) => {
                 self.writer = None;
@@ -57,6 +68,7 @@ impl Node {
         let writer = WriterByHand {
             writer: Some(writer),
             jobs,
+            first: None,
         };
         Ok((node, writer, report))
     }

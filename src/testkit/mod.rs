@@ -16,6 +16,7 @@ pub mod log;
 pub mod network;
 pub mod node;
 pub mod roster;
+pub mod simulation;
 
 pub use dice::Dice;
 pub use disk::{FaultyDisk, UnsyncedDisk};

@@ -248,6 +248,18 @@ impl TestNode {
         }
     }
 
+    /// What guards a node in memory.
+    ///
+    /// # Panics
+    /// For a node on sled.
+    #[must_use]
+    pub fn memory_guard(&self) -> &MemoryGuard {
+        match &self.kept {
+            Kept::Memory(_, guard) => guard,
+            Kept::Sled => panic!("this node is on sled"),
+        }
+    }
+
     /// Its secrets.
     #[must_use]
     pub fn keyring(&self) -> Keyring {
@@ -342,7 +354,7 @@ fn open(
 }
 
 /// The keys that a seed gives, the same each time.
-fn keyring(seed: u64) -> Keyring {
+pub(super) fn keyring(seed: u64) -> Keyring {
     let entropy: &dyn Entropy = &SeededEntropy::new(!seed);
     Keyring {
         credential: SecretKey::generate(entropy),

@@ -16,3 +16,4 @@ mod redemption_attacks;
 mod roster_durable;
 mod roster_files;
 mod roster_nodes;
+mod simulated;

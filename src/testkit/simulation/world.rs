@@ -1,0 +1,297 @@
+//! The simulated members: whole ones, each with its node, what answers and asks
+//! partners, its gossip, and everything that is served over HTTP.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use actix_web::App;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::test::{TestRequest, call_service, init_service, read_body};
+use prometheus::Registry;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet, spawn_local};
+use tokio::time::Instant;
+
+use super::line::{Alive, Arrival, Lines};
+use super::prepared::{MEMBERS, Prepared};
+use super::till::Told;
+use super::writers::Writers;
+use crate::credential::Algorithm;
+use crate::federation::gossiper::{Gossiper, GossiperParts};
+use crate::federation::message;
+use crate::federation::peers::Peers;
+use crate::federation::redemption::{Issuer, Knowledge, NoKnowledge, Redeemer, RedeemerParts};
+use crate::federation::rosters::Rosters;
+use crate::http::{HttpOptions, HttpState, app_config};
+use crate::node::{Node, NodeOptions, NodeParts};
+use crate::primitives::{Clock, UnixSeconds};
+use crate::store::MemoryEngine;
+use crate::testkit::SeededEntropy;
+use crate::testkit::node::{MemoryGuard, START, keyring};
+
+/// How long a till is kept waiting.
+const TILL_WAITS: Duration = Duration::from_secs(2);
+/// From one round of gossip to the next: long, since most of a run would be gossip.
+const GOSSIP_EVERY: Duration = Duration::from_secs(20);
+/// Seconds from what was prepared to the beginning of a run.
+const BEGINS_AFTER: u64 = 1_000;
+
+/// A clock that goes with the simulated time, and wrong.
+#[derive(Debug)]
+pub struct SimClock {
+    began: Instant,
+    skew_ms: AtomicI64,
+    /// Milliseconds that it gains in a thousand seconds.
+    drift: i64,
+}
+
+impl SimClock {
+    /// Sets it wrong by so much.
+    pub fn skew(&self, seconds: i64) {
+        self.skew_ms.store(seconds * 1_000, Ordering::SeqCst);
+    }
+}
+
+impl Clock for SimClock {
+    fn now(&self) -> UnixSeconds {
+        let passed = i64::try_from(self.began.elapsed().as_millis()).expect("hours at most");
+        let ms = passed + passed * self.drift / 1_000_000 + self.skew_ms.load(Ordering::SeqCst);
+        UnixSeconds((START.0 + BEGINS_AFTER).saturating_add_signed(ms.div_euclid(1_000)))
+    }
+}
+
+/// A member while it runs.
+pub struct Life {
+    /// Whether it still does.
+    pub alive: Arc<Alive>,
+    /// Its node.
+    pub node: Node,
+    /// The roster as it follows it.
+    pub rosters: Arc<Rosters>,
+    /// What redeems other co-ops' coupons.
+    pub redeemer: Arc<Redeemer>,
+    /// What gossips for it, where the federation does.
+    pub gossiper: Option<Arc<Gossiper>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// All members, with what is between them.
+pub struct World {
+    /// What they began with.
+    pub prepared: &'static Prepared,
+    /// The lines between them.
+    pub lines: Arc<Lines>,
+    /// Their writers.
+    pub writers: Arc<Writers>,
+    /// Their clocks.
+    pub clocks: Vec<Arc<SimClock>>,
+    /// What tills were told.
+    pub told: Told,
+    /// Who has left the federation.
+    pub left: RefCell<BTreeSet<usize>>,
+    gossips: bool,
+    disks: Vec<(MemoryEngine, MemoryGuard)>,
+    lives: RefCell<Vec<Option<Rc<Life>>>>,
+    seed: u64,
+    born: Cell<u64>,
+}
+
+impl World {
+    /// The members, none of which is up.
+    #[must_use]
+    pub fn new(
+        prepared: &'static Prepared,
+        (lines, writers): (Arc<Lines>, Arc<Writers>),
+        drifts: &[i64],
+        gossips: bool,
+        seed: u64,
+    ) -> Rc<Self> {
+        let began = Instant::now();
+        let clock = |drift: &i64| {
+            Arc::new(SimClock {
+                began,
+                skew_ms: AtomicI64::new(0),
+                drift: *drift,
+            })
+        };
+        let disk = |n: usize| {
+            let member = &prepared.members[n];
+            (member.engine.fork(), member.guard.fork())
+        };
+        Rc::new(Self {
+            prepared,
+            lines,
+            writers,
+            clocks: drifts.iter().map(clock).collect(),
+            told: Told::default(),
+            left: RefCell::default(),
+            gossips,
+            disks: (0..MEMBERS).map(disk).collect(),
+            lives: RefCell::new((0..MEMBERS).map(|_| None).collect()),
+            seed,
+            born: Cell::new(0),
+        })
+    }
+
+    /// A member, if it is up.
+    #[must_use]
+    pub fn life(&self, member: usize) -> Option<Rc<Life>> {
+        let life = self.lives.borrow()[member].clone();
+        life.filter(|life| life.alive.goes_on())
+    }
+
+    /// A member that has to be up.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[must_use]
+    pub fn up(&self, member: usize) -> Rc<Life> {
+        self.life(member).expect("everyone is up in the end")
+    }
+
+    /// Has a member do something; `None` when it is down, or goes down meanwhile.
+    pub async fn at<T>(&self, member: usize, ask: impl AsyncFnOnce(&Life) -> T) -> Option<T> {
+        let life = self.life(member)?;
+        let answer = ask(&life).await;
+        life.alive.goes_on().then_some(answer)
+    }
+
+    /// Ends a member where it stands.
+    pub fn crash(&self, member: usize) {
+        self.writers.crash(member);
+        self.bury();
+    }
+
+    /// Lets go of all members that have crashed; which they are comes back.
+    pub fn bury(&self) -> Vec<usize> {
+        let mut dead = Vec::new();
+        for (member, life) in self.lives.borrow_mut().iter_mut().enumerate() {
+            if life.as_ref().is_some_and(|life| !life.alive.goes_on()) {
+                self.lines.door(member, None);
+                dead.push(member);
+                *life = None;
+            }
+        }
+        dead
+    }
+
+    /// Starts a member with what is on its disk, unless it is up.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(&self, member: usize) {
+        if self.life(member).is_some() {
+            return;
+        }
+        let alive = Alive::new();
+        let begun = &self.prepared.members[member];
+        self.born.set(self.born.get() + 1);
+        let entropy = |what: u64| {
+            let life = self.seed.wrapping_mul(1_000_003).wrapping_add(self.born.get());
+            Arc::new(SeededEntropy::new(life.wrapping_mul(16).wrapping_add(what)))
+        };
+        let registry = Registry::new();
+        let (engine, guard) = &self.disks[member];
+        let parts = NodeParts {
+            engine: Arc::new(engine.clone()),
+            guard: (Box::new(guard.clone()), guard.state()),
+            keyring: Arc::new(keyring(begun.seed)),
+            options: NodeOptions {
+                origin: begun.origin.clone(),
+                algorithm: Algorithm::EdDsa,
+                status_list_seconds: 86_400,
+            },
+            clock: Arc::<SimClock>::clone(&self.clocks[member]),
+            entropy: entropy(0),
+            registry: registry.clone(),
+        };
+        let (node, writer, _) = Node::open_by_hand(parts).expect("a log that was never harmed");
+        self.writers.put(member, writer, Arc::clone(&alive));
+        let pin = self.prepared.pin();
+        let (rosters, _) = Rosters::open(node.clone(), pin, &[], &registry).expect("a readable store");
+        let peers = Peers::over(self.lines.carrier(member, &alive));
+        let gossiper = self.gossips.then(|| {
+            let parts = GossiperParts {
+                node: node.clone(),
+                rosters: Arc::clone(&rosters),
+                peers: peers.clone(),
+                entropy: entropy(1),
+                every: GOSSIP_EVERY,
+                forgiven: BTreeSet::new(),
+            };
+            Gossiper::open(parts, &registry).expect("a readable store")
+        });
+        let parts = RedeemerParts {
+            node: node.clone(),
+            rosters: Arc::clone(&rosters),
+            peers: peers.clone(),
+            knowledge: match &gossiper {
+                Some(gossiper) => Arc::clone(gossiper) as Arc<dyn Knowledge>,
+                None => Arc::new(NoKnowledge),
+            },
+            entropy: entropy(2),
+            waits: TILL_WAITS,
+        };
+        let redeemer = Redeemer::new(parts, &registry);
+        let options = HttpOptions {
+            rosters: Some(Arc::clone(&rosters)),
+            issuer: Some(Issuer::new(node.clone(), Arc::clone(&rosters), peers, &registry)),
+            redeemer: Some(Arc::clone(&redeemer)),
+            gossiper: gossiper.clone(),
+            ..HttpOptions::default()
+        };
+        let http = HttpState::new(node.clone(), Arc::clone(&begun.access), registry, options);
+        let (door, arrivals) = mpsc::unbounded_channel();
+        let mut tasks = vec![
+            spawn_local(serve(http, arrivals)),
+            tokio::spawn(Arc::clone(&redeemer).run()),
+        ];
+        tasks.extend(gossiper.clone().map(|gossiper| tokio::spawn(gossiper.run())));
+        self.lines.door(member, Some(door));
+        self.lives.borrow_mut()[member] = Some(Rc::new(Life {
+            alive,
+            node,
+            rosters,
+            redeemer,
+            gossiper,
+            tasks,
+        }));
+    }
+}
+
+/// Answers what arrives as the node's HTTP does, without sockets; ends with its task.
+async fn serve(state: Arc<HttpState>, mut arrivals: mpsc::UnboundedReceiver<Arrival>) {
+    let service = Rc::new(init_service(App::new().configure(app_config(state))).await);
+    let mut under_way = JoinSet::new();
+    while let Some(Arrival { call, answer }) = arrivals.recv().await {
+        let service = Rc::clone(&service);
+        under_way.spawn_local(async move {
+            let request = match call.message {
+                Some(message) => TestRequest::post()
+                    .insert_header((CONTENT_TYPE, message::CONTENT_TYPE))
+                    .set_payload(message),
+                None => TestRequest::get(),
+            };
+            let request = request
+                .uri(&call.path)
+                .insert_header(("host", "simulated.example"));
+            let response = call_service(service.as_ref(), request.to_request()).await;
+            let status = response.status().as_u16();
+            // Whoever asked may have gone away.
+            let _ = answer.send((status, read_body(response).await.to_vec()));
+        });
+        while under_way.try_join_next().is_some() {}
+    }
+}

@@ -1,0 +1,110 @@
+//! The writers of all simulated members: they get their turns whenever nothing else is
+//! left to be done, and that is where crashes are the most interesting.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::Notify;
+
+use super::line::Alive;
+use crate::node::WriterByHand;
+
+/// When a member is to crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doom {
+    /// When so many more batches were taken, and before the next one: what waits is lost.
+    BeforeBatch(u64),
+    /// When so many more batches were taken, after the next one: it is durable, and
+    /// nobody was told.
+    AfterBatch(u64),
+}
+
+/// The writers.
+#[derive(Default)]
+pub struct Writers {
+    slots: Mutex<Vec<Option<Slot>>>,
+    /// Told when one has crashed.
+    pub crashed: Notify,
+}
+
+struct Slot {
+    writer: WriterByHand,
+    alive: Arc<Alive>,
+    doom: Option<Doom>,
+}
+
+impl fmt::Debug for Writers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writers").finish_non_exhaustive()
+    }
+}
+
+impl Writers {
+    fn slots(&self) -> MutexGuard<'_, Vec<Option<Slot>>> {
+        self.slots.lock().expect("no holder of this lock panics")
+    }
+
+    /// Takes the writer of a member that starts.
+    pub fn put(&self, member: usize, writer: WriterByHand, alive: Arc<Alive>) {
+        let mut slots = self.slots();
+        while slots.len() <= member {
+            slots.push(None);
+        }
+        slots[member] = Some(Slot {
+            writer,
+            alive,
+            doom: None,
+        });
+    }
+
+    /// A member crashes at once.
+    pub fn crash(&self, member: usize) {
+        if let Some(slot) = self.slots()[member].take() {
+            slot.alive.end();
+        }
+    }
+
+    /// A member is to crash, if it is up.
+    pub fn doom(&self, member: usize, doom: Doom) {
+        if let Some(slot) = &mut self.slots()[member] {
+            slot.doom = Some(doom);
+        }
+    }
+
+    /// Nobody is to crash any more.
+    pub fn spare_all(&self) {
+        for slot in self.slots().iter_mut().flatten() {
+            slot.doom = None;
+        }
+    }
+
+    /// Gives each writer a turn.
+    pub fn turn(&self) {
+        for place in self.slots().iter_mut() {
+            let Some(slot) = place else { continue };
+            if !slot.turn() {
+                slot.alive.end();
+                *place = None;
+                self.crashed.notify_one();
+            }
+        }
+    }
+}
+
+impl Slot {
+    /// False when it crashes.
+    fn turn(&mut self) -> bool {
+        let is_batch = self.writer.is_waited_for();
+        match &mut self.doom {
+            Some(Doom::BeforeBatch(0)) if is_batch => return false,
+            Some(Doom::AfterBatch(0)) if is_batch => {
+                self.writer.turn();
+                return false;
+            }
+            Some(Doom::BeforeBatch(left) | Doom::AfterBatch(left)) if is_batch => *left -= 1,
+            _ => {}
+        }
+        self.writer.turn();
+        true
+    }
+}
