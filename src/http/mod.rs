@@ -225,6 +225,24 @@ pub fn app_config(state: Arc<HttpState>) -> impl FnOnce(&mut ServiceConfig) {
     }
 }
 
+/// What members ask of each other's nodes, and nothing else that is served: for
+/// simulations, which would spend most of their time on making all the routes.
+pub fn members_config(state: Arc<HttpState>) -> impl FnOnce(&mut ServiceConfig) {
+    move |config| {
+        config
+            .app_data(Data::from(state))
+            .service(partners::post_partner_redemptions)
+            .service(gossip::post_gossip)
+            .service(campaigns::get_campaign)
+            .service(federation::roster_version)
+            .service(proofs::get_consistency)
+            .service(tiles::entry_bundle)
+            .service(tiles::tile)
+            .service(public::checkpoint)
+            .default_service(web::to(public::unmatched));
+    }
+}
+
 fn cors(origins: &[String]) -> Cors {
     let known = Cors::default()
         .allowed_methods([Method::GET, Method::POST])

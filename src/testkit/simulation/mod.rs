@@ -76,6 +76,8 @@ struct Plan {
     gossips: bool,
     tills: usize,
     sales: u32,
+    /// Batches that are much in demand, of two members.
+    hot: Vec<usize>,
     /// Within what clocks have to keep.
     skews: Vec<i64>,
     drifts: Vec<i64>,
@@ -113,6 +115,12 @@ impl Plan {
             gossips: dice.once_in(2),
             tills: MEMBERS + dice.place(3),
             sales: 2 + u32::try_from(dice.below(3)).expect("a small number"),
+            hot: {
+                let each = prepared().batches.len() / MEMBERS;
+                let first = dice.place(MEMBERS);
+                let members = [first, first, (first + 1) % MEMBERS];
+                members.map(|member| member * each + dice.place(each)).to_vec()
+            },
             skews: (0..MEMBERS).map(|_| signed(120)).collect(),
             drifts: (0..MEMBERS).map(|_| signed(20_000)).collect(),
             liar: dice.once_in(3).then(|| dice.place(MEMBERS)),
@@ -134,7 +142,7 @@ async fn play(seed: u64, prepared: &'static Prepared, writers: Arc<Writers>) -> 
     let world = World::new(
         prepared,
         (Arc::clone(&lines), writers),
-        &plan.drifts,
+        (&plan.drifts, plan.hot.clone()),
         plan.gossips,
         seed,
     );
@@ -254,9 +262,10 @@ impl Chaos<'_> {
 
     /// Revokes a coupon that is much in demand.
     async fn revoke(&mut self) {
-        let batches = &self.world.prepared.batches;
-        let batch = &batches[self.dice.place(batches.len())];
-        let name = batch.coupons[0].name;
+        let hot = self.world.hot[self.dice.place(self.world.hot.len())];
+        let batch = &self.world.prepared.batches[hot];
+        // The first of them, which all want, is spared now and then.
+        let name = batch.coupons[self.dice.place(3)].name;
         let caller = Caller {
             scope: Scope::Office,
             idempotency_key: format!("revocation-{name}"),

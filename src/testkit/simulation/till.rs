@@ -39,11 +39,14 @@ pub enum Asked {
     Reverse(ReversalRequest),
 }
 
+/// Final answers, by member and identity.
+pub type Finals = BTreeMap<(usize, RedemptionId), (Caller, Asked, Final)>;
+
 /// Everything that tills were told.
 #[derive(Debug, Default)]
 pub struct Told {
-    /// Final answers about partners' coupons, by member and identity.
-    pub finals: RefCell<BTreeMap<(usize, RedemptionId), (Caller, Asked, Final)>>,
+    /// Final answers about partners' coupons.
+    pub finals: RefCell<Finals>,
     /// The identity that each key stands for.
     keys: RefCell<BTreeMap<(usize, String), RedemptionId>>,
     /// Redemptions of a member's own coupons.

@@ -26,7 +26,7 @@ use crate::federation::message;
 use crate::federation::peers::Peers;
 use crate::federation::redemption::{Issuer, Knowledge, NoKnowledge, Redeemer, RedeemerParts};
 use crate::federation::rosters::Rosters;
-use crate::http::{HttpOptions, HttpState, app_config};
+use crate::http::{HttpOptions, HttpState, members_config};
 use crate::node::{Node, NodeOptions, NodeParts};
 use crate::primitives::{Clock, UnixSeconds};
 use crate::store::MemoryEngine;
@@ -99,6 +99,8 @@ pub struct World {
     pub clocks: Vec<Arc<SimClock>>,
     /// What tills were told.
     pub told: Told,
+    /// Batches whose coupons are much in demand, the first of each most of all.
+    pub hot: Vec<usize>,
     /// Who has left the federation.
     pub left: RefCell<BTreeSet<usize>>,
     gossips: bool,
@@ -114,7 +116,7 @@ impl World {
     pub fn new(
         prepared: &'static Prepared,
         (lines, writers): (Arc<Lines>, Arc<Writers>),
-        drifts: &[i64],
+        (drifts, hot): (&[i64], Vec<usize>),
         gossips: bool,
         seed: u64,
     ) -> Rc<Self> {
@@ -136,6 +138,7 @@ impl World {
             writers,
             clocks: drifts.iter().map(clock).collect(),
             told: Told::default(),
+            hot,
             left: RefCell::default(),
             gossips,
             disks: (0..MEMBERS).map(disk).collect(),
@@ -273,7 +276,7 @@ impl World {
 
 /// Answers what arrives as the node's HTTP does, without sockets; ends with its task.
 async fn serve(state: Arc<HttpState>, mut arrivals: mpsc::UnboundedReceiver<Arrival>) {
-    let service = Rc::new(init_service(App::new().configure(app_config(state))).await);
+    let service = Rc::new(init_service(App::new().configure(members_config(state))).await);
     let mut under_way = JoinSet::new();
     while let Some(Arrival { call, answer }) = arrivals.recv().await {
         let service = Rc::clone(&service);
