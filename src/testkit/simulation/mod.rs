@@ -119,7 +119,11 @@ impl Plan {
                 let each = prepared().batches.len() / MEMBERS;
                 let first = dice.place(MEMBERS);
                 let members = [first, first, (first + 1) % MEMBERS];
-                members.map(|member| member * each + dice.place(each)).to_vec()
+                // Coupons that can be used once or a few times, above all.
+                let kinds = [0, 0, 1, 2, 4, dice.place(each)];
+                members
+                    .map(|member| member * each + kinds[dice.place(kinds.len())])
+                    .to_vec()
             },
             skews: (0..MEMBERS).map(|_| signed(120)).collect(),
             drifts: (0..MEMBERS).map(|_| signed(20_000)).collect(),
