@@ -1,7 +1,7 @@
 //! The HTTP client that every command uses.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use reqwest::StatusCode;
@@ -110,14 +110,7 @@ impl Client {
     /// # Errors
     /// The node's refusal, or why it gave no answer.
     pub fn post(&self, path: &str, key: &str, body: &str) -> anyhow::Result<Value> {
-        let request = || {
-            self.http
-                .post(format!("{}{path}", self.base))
-                .header("Content-Type", "application/json")
-                .header("Idempotency-Key", key)
-                .body(body.to_owned())
-        };
-        self.call(request, Some(key))
+        self.call(|| self.json(path, key, body), Some(key))
     }
 
     /// As [`post`](Self::post), without sending it again where the outcome is not known.
@@ -125,15 +118,39 @@ impl Client {
     /// # Errors
     /// What the node says of it, once.
     pub fn post_once(&self, path: &str, key: &str, body: &str) -> anyhow::Result<Value> {
-        let request = || {
-            self.http
-                .post(format!("{}{path}", self.base))
-                .header("Content-Type", "application/json")
-                .header("Idempotency-Key", key)
-                .body(body.to_owned())
-        };
-        self.once(&request)
+        self.once(&|| self.json(path, key, body))
             .unwrap_or_else(|failed| Err(failed.into_error(&self.base)))
+    }
+
+    /// As [`post`](Self::post), for up to `within`, whoever is out of reach meanwhile; a
+    /// refusal comes back as what it is, an answer.
+    ///
+    /// # Errors
+    /// Why there is still none.
+    pub fn post_patiently(
+        &self,
+        path: &str,
+        key: &str,
+        body: &str,
+        within: Duration,
+    ) -> anyhow::Result<anyhow::Result<Value>> {
+        let until = Instant::now() + within;
+        let request = || self.json(path, key, body);
+        loop {
+            match self.once(&request) {
+                Ok(answer) => return Ok(answer),
+                Err(failed) if Instant::now() >= until => return Err(failed.into_error(&self.base)),
+                Err(_) => std::thread::sleep(PAUSES[0]),
+            }
+        }
+    }
+
+    fn json(&self, path: &str, key: &str, body: &str) -> RequestBuilder {
+        self.http
+            .post(format!("{}{path}", self.base))
+            .header("Content-Type", "application/json")
+            .header("Idempotency-Key", key)
+            .body(body.to_owned())
     }
 
     /// Posts `body`, CBOR, to `path` and gives the answer.
@@ -207,12 +224,8 @@ impl Client {
             String::new()
         };
         let request = self
-            .http
-            .post(format!("{}{path}{line}", self.base))
-            .header("Content-Type", "application/json")
-            .header("Accept", "application/x-ndjson")
-            .header("Idempotency-Key", key)
-            .body(body.to_owned());
+            .json(&format!("{path}{line}"), key, body)
+            .header("Accept", "application/x-ndjson");
         let response = match self.send(request)? {
             Ok(response) => response,
             Err(refusal) => return Ok(Err(refusal)),

@@ -20,6 +20,7 @@ mod zone;
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,8 +34,9 @@ use self::any_till::AnyTill;
 use self::complete_journey::{CompleteJourney, TRANSACTIONS};
 use self::coupons::Signed;
 use self::mapping::{Format, Mapping};
-use self::replay::{Loaded, REDEMPTIONS};
-use self::rows::{Layout, Watch};
+use self::replay::REDEMPTIONS;
+pub(super) use self::replay::{Loaded, Plan, Use};
+use self::rows::{Found, Layout, Watch};
 use self::tally::{Replayed, Tally};
 use self::target::{Remote, Target};
 use crate::node::Node;
@@ -291,6 +293,31 @@ fn journey(directory: &Path, common: &Common) -> anyhow::Result<Export> {
         note,
         ..export
     })
+}
+
+/// The coupons of The Complete Journey in `directory`: what was read of them, and
+/// their uses in the order of their days.
+///
+/// # Errors
+/// What cannot be read, and when there are none.
+pub(super) fn journey_uses(directory: &Path) -> anyhow::Result<(Loaded, Vec<Use>)> {
+    let mut export = journey(directory, &Common::default())?;
+    let (loaded, _) = export.coupons.with_context(|| {
+        format!(
+            "there is no {REDEMPTIONS} in {}: `scripts/complete-journey-csv DIR` writes it",
+            directory.display()
+        )
+    })?;
+    let mut uses = Vec::new();
+    let watch = export.watch.as_mut().map(|watch| &mut **watch as &mut dyn Watch);
+    rows::read(&mut export.reader, &export.layout, watch, &mut |found| {
+        if let Found::Used(used) = found {
+            uses.push(*used);
+        }
+        ControlFlow::Continue(())
+    })?;
+    export.progress.finish_and_clear();
+    Ok((loaded, uses))
 }
 
 fn is_url(common: &Common) -> bool {

@@ -1,9 +1,12 @@
 //! `tallystick playground`: a federation on this machine to try things against.
 
+mod halves;
+mod journey;
 mod valley;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -11,13 +14,15 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::output;
 use crate::server::line::Line;
-use valley::Valley;
+use journey::Journey;
+use valley::{Valley, aside};
 
 /// Nodes that fit on one machine without getting into each other's way.
 const NODES_MAX: usize = 16;
 
 const COMMANDS: &str = concat!(
     "  status            who runs, and which lines are not whole\n",
+    "  compare           whether all halves in the nodes' logs match\n",
     "  cut A B           nothing gets through between A and B any more\n",
     "  lose A B          requests between A and B arrive, and their answers get lost\n",
     "  delay A B MS      everything between A and B takes MS milliseconds longer\n",
@@ -44,7 +49,10 @@ pub struct Args {
     /// Where the nodes' directories are made, to be kept [default: a directory that is removed at the end]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Print what was started as JSON, a line
+    /// Redeem the coupons of The Complete Journey, as scripts/complete-journey-csv writes it, all over the nodes
+    #[arg(long, value_name = "DIR")]
+    journey: Option<PathBuf>,
+    /// Print what was started, and what comes of it, as JSON, a line each
     #[arg(long)]
     json: bool,
 }
@@ -63,12 +71,17 @@ impl Args {
     }
 
     async fn play(self) -> anyhow::Result<ExitCode> {
+        let read = |dir: &PathBuf| Journey::read(dir, self.nodes).map(Arc::new);
+        let journey = self.journey.as_ref().map(read).transpose()?;
         let mut valley = Valley::start(self.nodes, self.dir, self.coupons).await?;
         if self.json {
             output::data(&valley.to_json().to_string());
         } else {
             output::data(&valley.told());
             output::note(&format!("Commands:\n{COMMANDS}"));
+        }
+        if let Some(journey) = &journey {
+            begin(journey, &valley, self.json)?;
         }
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
         loop {
@@ -78,10 +91,13 @@ impl Args {
             };
             let Some(line) = line else { break };
             let words: Vec<&str> = line.split_whitespace().collect();
-            match command(&mut valley, &words).await {
+            match command(&mut valley, &words, self.json).await {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(error) => output::note(&format!("{error:#}")),
+                Err(error) => output::data(&format!("failed: {}: {error:#}", words.join(" "))),
+            }
+            if let (Some(journey), ["status"]) = (&journey, words.as_slice()) {
+                output::data(&journey.told());
             }
         }
         valley.stop()?;
@@ -89,12 +105,33 @@ impl Args {
     }
 }
 
+/// Lets the journey be played in a thread of its own, which tells how it went.
+fn begin(journey: &Arc<Journey>, valley: &Valley, json: bool) -> anyhow::Result<()> {
+    let (journey, shops) = (Arc::clone(journey), aside(|| valley.shops())?);
+    let play = move || match journey.play(&shops) {
+        Ok(played) if json => output::data(&format!("journey: {}", played.to_json())),
+        Ok(played) => output::data(&format!("journey: {}", played.told())),
+        Err(error) => output::data(&format!("journey failed: {error:#}")),
+    };
+    let thread = std::thread::Builder::new().name("journey".to_owned());
+    thread.spawn(play).context("no thread can be started")?;
+    Ok(())
+}
+
 /// Carries one command out; false for the last one.
-async fn command(valley: &mut Valley, words: &[&str]) -> anyhow::Result<bool> {
+async fn command(valley: &mut Valley, words: &[&str], json: bool) -> anyhow::Result<bool> {
     match words {
         [] => {}
         ["quit"] => return Ok(false),
         ["status"] => output::data(&valley.status()),
+        ["compare"] => {
+            let compared = aside(|| valley.compare())?;
+            output::data(&if json {
+                compared.to_json().to_string()
+            } else {
+                compared.told()
+            });
+        }
         ["cut", one, other] => valley.between(one, other, |line| line.set(Line::Cut))?,
         ["lose", one, other] => valley.between(one, other, |line| line.set(Line::AnswersLost))?,
         ["delay", one, other, ms] => {
@@ -109,7 +146,7 @@ async fn command(valley: &mut Valley, words: &[&str]) -> anyhow::Result<bool> {
         ["start", name] => valley.start_again(name).await?,
         _ => bail!("this is no command; there are:\n{COMMANDS}"),
     }
-    if !matches!(words, [] | ["status"]) {
+    if !matches!(words, [] | ["status"] | ["compare"]) {
         output::data(&format!("done: {}", words.join(" ")));
     }
     Ok(true)

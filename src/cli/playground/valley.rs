@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 
 use super::super::client::Client;
 use super::super::federation::found::found;
 use super::super::{output, ports};
+use super::halves::Compared;
+use super::journey::Shop;
 use crate::primitives::{Origin, Register};
 use crate::server::federation::with_setting;
 use crate::server::line::Proxy;
@@ -71,20 +73,11 @@ impl Valley {
         for member in &mut valley.members {
             member.wait().await?;
             let (url, key) = (member.url(), member.made.office_key.to_string());
-            let office = move || Client::new(&url, Some(&key));
-            // The client blocks, and so stays out of the runtime that drives the lines.
-            let published = std::thread::scope(|scope| {
-                let work = scope.spawn(|| {
-                    let office = office()?;
-                    federation.publish(&office)?;
-                    sample(&office, &member.name, coupons)
-                });
-                work.join()
-            });
-            member.coupons = match published {
-                Ok(coupons) => coupons?,
-                Err(_) => bail!("a thread that set up {} panicked", member.name),
-            };
+            member.coupons = aside(|| {
+                let office = Client::new(&url, Some(&key))?;
+                federation.publish(&office)?;
+                sample(&office, &member.name, coupons)
+            })?;
         }
         Ok(valley)
     }
@@ -183,7 +176,7 @@ impl Valley {
         let place = self.place(name)?;
         let root = self.root.clone();
         let member = &mut self.members[place];
-        ensure!(member.process.is_none(), "{name} runs already");
+        ensure!(!member.runs(), "{name} runs already");
         member.serve(&root)?;
         member.wait().await
     }
@@ -210,7 +203,7 @@ impl Valley {
             json!({
                 "name": member.name,
                 "url": member.url(),
-                "did": format!("did:web:127.0.0.1%3A{}", member.address.port()),
+                "did": member.did(),
                 "directory": member.made.directory.root(),
                 "till_key": member.made.till_key.as_str(),
                 "office_key": member.made.office_key.as_str(),
@@ -251,15 +244,39 @@ impl Valley {
         out
     }
 
+    /// Clients of all nodes.
+    ///
+    /// # Errors
+    /// When none can be made.
+    pub fn shops(&self) -> anyhow::Result<Vec<Shop>> {
+        let shop = |member: &Member| {
+            Ok(Shop {
+                till: Client::new(&member.url(), Some(member.made.till_key.as_str()))?,
+                office: Client::new(&member.url(), Some(member.made.office_key.as_str()))?,
+            })
+        };
+        self.members.iter().map(shop).collect()
+    }
+
+    /// Holds the halves in all logs against each other.
+    ///
+    /// # Errors
+    /// When a node does not answer.
+    pub fn compare(&self) -> anyhow::Result<Compared> {
+        let nodes: Vec<_> = self.members.iter().map(Member::did).zip(self.shops()?).collect();
+        Compared::read(
+            &nodes
+                .into_iter()
+                .map(|(did, shop)| (did, shop.office))
+                .collect::<Vec<_>>(),
+        )
+    }
+
     /// Who runs, and where lines lead.
     pub fn status(&mut self) -> String {
         let mut out = Vec::new();
         for member in &mut self.members {
-            let runs = member
-                .process
-                .as_mut()
-                .is_some_and(|process| matches!(process.try_wait(), Ok(None)));
-            let state = if runs { "runs" } else { "does not run" };
+            let state = if member.runs() { "runs" } else { "does not run" };
             out.push(format!("{}  {}  {state}", member.name, member.url()));
         }
         for ((from, to), line) in &self.lines {
@@ -308,11 +325,7 @@ impl Member {
     async fn wait(&mut self) -> anyhow::Result<()> {
         let until = tokio::time::Instant::now() + ANSWERS_WITHIN;
         while tokio::net::TcpStream::connect(self.address).await.is_err() {
-            let ended = self
-                .process
-                .as_mut()
-                .is_none_or(|process| !matches!(process.try_wait(), Ok(None)));
-            ensure!(!ended, "{} ended at once: see its log file", self.name);
+            ensure!(self.runs(), "{} ended at once: see its log file", self.name);
             ensure!(
                 tokio::time::Instant::now() < until,
                 "{} does not answer: see its log file",
@@ -323,12 +336,32 @@ impl Member {
         Ok(())
     }
 
+    /// Whether its process is there; it may have ended by itself.
+    fn runs(&mut self) -> bool {
+        let process = self.process.as_mut();
+        process.is_some_and(|process| matches!(process.try_wait(), Ok(None)))
+    }
+
+    fn did(&self) -> String {
+        format!("did:web:127.0.0.1%3A{}", self.address.port())
+    }
+
     fn end(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
         }
     }
+}
+
+/// Does work that blocks in a thread of its own, and so out of the runtime that drives
+/// the lines.
+///
+/// # Errors
+/// Those of the work.
+pub fn aside<T: Send>(work: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
+    let done = std::thread::scope(|scope| scope.spawn(work).join());
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// A campaign, and some coupons of it.

@@ -1,9 +1,8 @@
 //! Full disks, a disk that is read-only, a clock that was set back: the program
 //! says so in words, nothing is damaged, and it serves again once it is mended.
 
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 
@@ -13,41 +12,10 @@ use tallystick::server::{NodeDir, Overrides, Serving, System};
 use tallystick::testkit::ManualClock;
 use tokio::runtime::Runtime;
 
+use super::full_disk::Disk;
 use super::load::Load;
-use super::loop_fs::TmpFs;
 use super::victim::Victim;
 use super::{BINARY, init, tallystick, verdict};
-
-/// A disk of its own, some of which can be taken away.
-struct Disk(TmpFs);
-
-impl Disk {
-    /// `None`, with a word, where none can be made.
-    fn of_kibibytes(kibibytes: u64) -> Option<Self> {
-        TmpFs::fresh(kibibytes)
-            .map_err(|why| eprintln!("SKIPPED, no disk can be filled here: {why}"))
-            .ok()
-            .map(Self)
-    }
-
-    fn shop(&self) -> PathBuf {
-        self.0.root().join("shop")
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.root().join("filler")
-    }
-
-    /// Takes all that is free.
-    fn fill(&self) {
-        let mut filler = File::create(self.filler()).unwrap();
-        while filler.write_all(&[7; 4096]).is_ok() {}
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.filler()).unwrap();
-    }
-}
 
 fn run(args: &[&str]) -> Output {
     tallystick(args).output().unwrap()
@@ -90,9 +58,9 @@ fn init_on_a_full_disk_says_what_to_do_and_that_is_enough() {
         full.stdout.is_empty(),
         "keys are shown of a node that is not there"
     );
-    assert!(!disk.0.root().join("shop.guard").exists());
+    assert!(!disk.root().join("shop.guard").exists());
     fs::remove_dir_all(&shop).unwrap();
-    disk.0.grow(2_048);
+    disk.grow(2_048);
     init(&shop, None);
     Victim::serve(&shop).unwrap().kill();
 }
@@ -178,12 +146,7 @@ fn an_import_onto_a_full_disk_goes_on_where_it_stopped() {
     disk.fill();
     says(&run(&args), 1, &["No space left", "free some space"]);
     // Room for some of it.
-    File::options()
-        .write(true)
-        .open(disk.filler())
-        .unwrap()
-        .set_len(disk.size_of_filler() - 700 * 1024)
-        .unwrap();
+    disk.free_some(700 * 1024);
     let stopped = run(&args);
     says(&stopped, 1, &["No space left", "free some space"]);
     disk.free();
@@ -213,12 +176,6 @@ fn an_import_onto_a_full_disk_goes_on_where_it_stopped() {
     assert_eq!(report["entries"]["receipt"], sales);
 }
 
-impl Disk {
-    fn size_of_filler(&self) -> u64 {
-        fs::metadata(self.filler()).unwrap().len()
-    }
-}
-
 #[test]
 fn a_read_only_disk_is_named_and_serves_again_once_it_is_writable() {
     let Some(disk) = Disk::of_kibibytes(8_192) else {
@@ -231,7 +188,7 @@ fn a_read_only_disk_is_named_and_serves_again_once_it_is_writable() {
     let victim = Victim::serve(&shop).unwrap();
     let url = victim.url.clone();
     runtime.block_on(load.work_until(&url, 40, || victim.stop()));
-    disk.0.remount("ro");
+    disk.remount("ro");
     let said = Victim::serve(&shop)
         .err()
         .expect("it serves from a read-only disk");
@@ -242,13 +199,13 @@ fn a_read_only_disk_is_named_and_serves_again_once_it_is_writable() {
         &["Read-only file system", "mount it writable"],
     );
     says(
-        &run(&["init", text(&disk.0.root().join("other"))]),
+        &run(&["init", text(&disk.root().join("other"))]),
         1,
         &["Read-only file system", "mount it writable"],
     );
     // Reading is enough for an audit.
     assert!(run(&["audit", text(&shop)]).status.success());
-    disk.0.remount("rw");
+    disk.remount("rw");
     verdict::judge(&shop, &load, &runtime).unwrap();
 }
 

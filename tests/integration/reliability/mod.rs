@@ -9,11 +9,13 @@
 //! | `kills` | SIGKILL at random moments |
 //! | `power` | power cuts on a loop device |
 //! | `conditions` | full disks, read-only directories, wrong clocks |
+//! | `full_disk` | a disk that can be filled |
 //!
 //! The dice come from a seed, which is printed; the moments depend on the
 //! machine too, so a seed repeats a run's plan, not each of its instants.
 
 mod conditions;
+pub mod full_disk;
 mod kills;
 mod load;
 mod loop_fs;
