@@ -33,6 +33,12 @@ impl WriterByHand {
         self.first.is_some()
     }
 
+    /// Whether the store or the guard has failed: the node has to be opened anew.
+    #[must_use]
+    pub fn has_stopped(&self) -> bool {
+        self.writer.is_none()
+    }
+
     /// Decides what has arrived, as one batch, makes it durable and answers; looks after
     /// lists and upkeep. `true` when there was anything to do.
     pub fn turn(&mut self) -> bool {

@@ -33,6 +33,11 @@ impl FaultHandle {
         plan.fault = Some((plan.writes + nth, fault));
     }
 
+    /// Lets no write fail that has not failed yet.
+    pub fn spare(&self) {
+        self.plan().fault = None;
+    }
+
     /// Writes tried so far, failed ones included.
     #[must_use]
     pub fn writes(&self) -> u64 {

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::liar::Lie;
+use super::liar::{Earlier, Liar};
 use crate::federation::peers::{Carrier, PeerError};
 use crate::primitives::{Origin, limits};
 use crate::testkit::Dice;
@@ -71,10 +71,11 @@ struct State {
     sides: Vec<u8>,
     doors: Vec<Option<mpsc::UnboundedSender<Arrival>>>,
     /// Who lies, and how it changes its answers.
-    liar: Option<(usize, Lie)>,
+    liar: Option<Liar>,
     /// Messages as they were posted, for those who send them once more.
     posted: Vec<(usize, Call)>,
-    answers: Vec<(usize, Vec<u8>)>,
+    /// What the liar has answered.
+    answers: Vec<Earlier>,
     trace: DefaultHasher,
     began: Instant,
     calls: u64,
@@ -154,7 +155,7 @@ impl Lines {
     }
 
     /// From now on this member's answers are changed so; `None`: nobody lies.
-    pub fn lies(&self, liar: Option<(usize, Lie)>) {
+    pub fn lies(&self, liar: Option<Liar>) {
         self.state().liar = liar;
     }
 
@@ -218,28 +219,26 @@ impl Lines {
         }
     }
 
-    /// The answer of `from` as whoever is in the middle hands it on.
-    fn handed_on(&self, from: usize, call: &Call, (status, body): (u16, Vec<u8>)) -> (u16, Vec<u8>) {
+    /// The answer of `from` to `to` as it, or whoever is in the middle, hands it on.
+    fn handed_on(&self, (from, to): (usize, usize), (status, body): (u16, Vec<u8>)) -> (u16, Vec<u8>) {
         let mut state = self.state();
         let at = state.began.elapsed().as_millis();
         (at, from, status, body.len()).hash(&mut state.trace);
-        let Some((liar, lie)) = state.liar.filter(|(liar, _)| *liar == from) else {
+        let Some(liar) = state.liar.clone().filter(|liar| liar.member == from) else {
             return (status, body);
         };
-        let earlier: Vec<&Vec<u8>> = state
-            .answers
-            .iter()
-            .filter(|(by, _)| *by == liar)
-            .map(|(_, body)| body)
-            .collect();
-        let told = lie.told(&state.dice, &body, &earlier);
-        if call.message.is_some() && status == 200 && state.answers.len() < limits::REQUESTS_PER_MESSAGE_MAX {
-            state.answers.push((from, body.clone()));
+        let read = liar.read(&self.origins[to].did_web(), &body);
+        let told = liar.told(&state.dice, (&body, read.as_ref()), &state.answers);
+        if status == 200 && state.answers.len() < limits::REQUESTS_PER_MESSAGE_MAX {
+            state.answers.push(Earlier {
+                bytes: body.clone(),
+                answer: read.map(|(_, answer)| answer),
+            });
         }
         match told {
-            Some((status, body)) => {
+            Some(told) => {
                 state.lies += 1;
-                (status, body)
+                told
             }
             None => (status, body),
         }
@@ -297,17 +296,13 @@ impl Line {
             });
         }
         let (answer, answered) = oneshot::channel();
-        let arrival = Arrival {
-            call: call.clone(),
-            answer,
-        };
-        if door.send(arrival).is_err() {
+        if door.send(Arrival { call, answer }).is_err() {
             return Err(not_reached("nobody is there"));
         }
         let answer = answered
             .await
             .map_err(|_| no_answer(url, "the connection broke"))?;
-        let answer = lines.handed_on(to, &call, answer);
+        let answer = lines.handed_on((to, self.from), answer);
         sleep(fate.back).await;
         if fate.lost_back || lines.reached(self.from, to).is_none() || !self.alive.goes_on() {
             return lost(url, fate.is_noticed).await;

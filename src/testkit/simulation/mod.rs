@@ -23,14 +23,15 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep};
 
-use self::liar::Lie;
+use self::liar::{Liar, Lie};
 use self::line::Lines;
 use self::outsider::Outsider;
 use self::prepared::{MEMBERS, Prepared, prepared};
 use self::world::{Life, World};
 use self::writers::{Doom, Writers};
-use super::Dice;
 use super::network::Conditions;
+use super::node::keyring;
+use super::{Dice, Fault};
 use crate::federation::roster::SignedRoster;
 use crate::ledger::NewStatus;
 use crate::node::{Caller, RevocationTarget, Scope};
@@ -245,7 +246,7 @@ impl Chaos<'_> {
     async fn strike(&mut self) {
         let (world, dice) = (self.world, self.dice);
         let member = dice.place(MEMBERS);
-        match dice.below(12) {
+        match dice.below(13) {
             0 | 1 => {
                 let side: Vec<usize> = (0..MEMBERS).filter(|_| dice.once_in(2)).collect();
                 world.lines.cut(&side);
@@ -255,8 +256,24 @@ impl Chaos<'_> {
                 world.writers.crash(member);
                 world.writers.crashed.notify_one();
             }
-            5 => world.writers.doom(member, Doom::BeforeBatch(dice.below(3))),
-            6 | 7 => world.writers.doom(member, Doom::AfterBatch(dice.below(3))),
+            5 | 6 => {
+                let dooms = [
+                    Doom::BeforeBatch,
+                    Doom::AfterBatch,
+                    Doom::AfterBatch,
+                    |left| Doom::StoreFails(left, Fault::NotPersisted),
+                    |left| Doom::StoreFails(left, Fault::Persisted),
+                    |left| Doom::GuardFails(left, Fault::NotPersisted),
+                    |left| Doom::GuardFails(left, Fault::Persisted),
+                ];
+                world
+                    .writers
+                    .doom(member, dooms[dice.place(dooms.len())](dice.below(3)));
+            }
+            7 => {
+                let dooms = [Doom::BeforeBatch, Doom::AfterBatch];
+                world.writers.doom(member, dooms[dice.place(dooms.len())](0));
+            }
             8 => self.revoke().await,
             9 => self.tell_roster(member).await,
             10 => self.set_clock(member),
@@ -324,9 +341,14 @@ impl Chaos<'_> {
     }
 
     async fn lie_and_intrude(&mut self) {
-        if let Some(liar) = self.plan.liar {
-            let lie = Lie::ALL[self.dice.place(Lie::ALL.len())];
-            self.world.lines.lies(Some((liar, lie)));
+        if let Some(member) = self.plan.liar {
+            self.world.lines.lies(Some(Liar {
+                member,
+                lie: Lie::ALL[self.dice.place(Lie::ALL.len())],
+                key: keyring(self.world.prepared.members[member].seed).messages,
+                directory: Arc::clone(&self.world.prepared.directory),
+                clock: Arc::<world::SimClock>::clone(&self.world.clocks[member]),
+            }));
         }
         if self.plan.has_outsider {
             let now = self.world.clocks[0].now();

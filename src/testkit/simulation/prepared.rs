@@ -4,7 +4,7 @@
 use std::sync::{Arc, LazyLock};
 
 use crate::credential::{Benefit, Terms};
-use crate::federation::roster::{Description, Role, Roster, SignedRoster};
+use crate::federation::roster::{Description, Directory, Draft, Role, Roster, SignedRoster};
 use crate::federation::rosters::Rosters;
 use crate::ledger::{BatchOrder, CampaignDraft};
 use crate::node::access::AccessKeys;
@@ -57,6 +57,8 @@ pub struct Prepared {
     pub batches: Vec<PreparedBatch>,
     /// The roster: version 1 and, which the members follow, 2.
     pub versions: [Roster; 2],
+    /// Version 2, to look things up in.
+    pub directory: Arc<Directory>,
 }
 
 impl Prepared {
@@ -68,7 +70,7 @@ impl Prepared {
 
     /// A version 3 as `change` proposes it, signed.
     #[must_use]
-    pub fn third(&self, change: impl FnOnce(&mut crate::federation::roster::Draft)) -> SignedRoster {
+    pub fn third(&self, change: impl FnOnce(&mut Draft)) -> SignedRoster {
         signed(&after(&self.versions[1], change), &[1])
     }
 }
@@ -127,6 +129,7 @@ async fn prepare() -> Prepared {
     Prepared {
         members,
         batches,
+        directory: Arc::new(Directory::new(second.clone())),
         versions: [first, second],
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::line::{Alive, Arrival, Lines};
 use super::prepared::{MEMBERS, Prepared};
 use super::till::Told;
-use super::writers::Writers;
+use super::writers::{Faults, Writers};
 use crate::credential::Algorithm;
 use crate::federation::gossiper::{Gossiper, GossiperParts};
 use crate::federation::message;
@@ -30,8 +30,8 @@ use crate::http::{HttpOptions, HttpState, members_config};
 use crate::node::{Node, NodeOptions, NodeParts};
 use crate::primitives::{Clock, UnixSeconds};
 use crate::store::MemoryEngine;
-use crate::testkit::SeededEntropy;
 use crate::testkit::node::{MemoryGuard, START, keyring};
+use crate::testkit::{FaultyEngine, FaultyGuard, SeededEntropy};
 
 /// How long a till is kept waiting.
 const TILL_WAITS: Duration = Duration::from_secs(2);
@@ -207,9 +207,11 @@ impl World {
         };
         let registry = Registry::new();
         let (engine, guard) = &self.disks[member];
+        let (engine, store_faults) = FaultyEngine::new(engine.clone());
+        let (faulty_guard, guard_faults) = FaultyGuard::new(guard.clone());
         let parts = NodeParts {
-            engine: Arc::new(engine.clone()),
-            guard: (Box::new(guard.clone()), guard.state()),
+            engine: Arc::new(engine),
+            guard: (Box::new(faulty_guard), guard.state()),
             keyring: Arc::new(keyring(begun.seed)),
             options: NodeOptions {
                 origin: begun.origin.clone(),
@@ -221,7 +223,11 @@ impl World {
             registry: registry.clone(),
         };
         let (node, writer, _) = Node::open_by_hand(parts).expect("a log that was never harmed");
-        self.writers.put(member, writer, Arc::clone(&alive));
+        let faults = Faults {
+            store: store_faults,
+            guard: guard_faults,
+        };
+        self.writers.put(member, writer, faults, Arc::clone(&alive));
         let pin = self.prepared.pin();
         let (rosters, _) = Rosters::open(node.clone(), pin, &[], &registry).expect("a readable store");
         let peers = Peers::over(self.lines.carrier(member, &alive));

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::line::Alive;
 use crate::node::WriterByHand;
+use crate::testkit::{Fault, FaultHandle};
 
 /// When a member is to crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,11 @@ pub enum Doom {
     /// When so many more batches were taken, after the next one: it is durable, and
     /// nobody was told.
     AfterBatch(u64),
+    /// When so many more batches were taken, the next one cannot be stored, or so it
+    /// seems.
+    StoreFails(u64, Fault),
+    /// The same of the guard.
+    GuardFails(u64, Fault),
 }
 
 /// The writers.
@@ -30,7 +36,17 @@ pub struct Writers {
 struct Slot {
     writer: WriterByHand,
     alive: Arc<Alive>,
+    faults: Faults,
     doom: Option<Doom>,
+}
+
+/// What makes a member's store and guard fail.
+#[derive(Debug)]
+pub struct Faults {
+    /// The store.
+    pub store: FaultHandle,
+    /// The guard.
+    pub guard: FaultHandle,
 }
 
 impl fmt::Debug for Writers {
@@ -45,7 +61,7 @@ impl Writers {
     }
 
     /// Takes the writer of a member that starts.
-    pub fn put(&self, member: usize, writer: WriterByHand, alive: Arc<Alive>) {
+    pub fn put(&self, member: usize, writer: WriterByHand, faults: Faults, alive: Arc<Alive>) {
         let mut slots = self.slots();
         while slots.len() <= member {
             slots.push(None);
@@ -53,6 +69,7 @@ impl Writers {
         slots[member] = Some(Slot {
             writer,
             alive,
+            faults,
             doom: None,
         });
     }
@@ -75,6 +92,8 @@ impl Writers {
     pub fn spare_all(&self) {
         for slot in self.slots().iter_mut().flatten() {
             slot.doom = None;
+            slot.faults.store.spare();
+            slot.faults.guard.spare();
         }
     }
 
@@ -95,16 +114,22 @@ impl Slot {
     /// False when it crashes.
     fn turn(&mut self) -> bool {
         let is_batch = self.writer.is_waited_for();
-        match &mut self.doom {
-            Some(Doom::BeforeBatch(0)) if is_batch => return false,
-            Some(Doom::AfterBatch(0)) if is_batch => {
-                self.writer.turn();
-                return false;
+        if let (Some(doom), true) = (&mut self.doom, is_batch) {
+            match doom {
+                Doom::BeforeBatch(0) => return false,
+                Doom::AfterBatch(0) => {
+                    self.writer.turn();
+                    return false;
+                }
+                Doom::StoreFails(0, fault) => self.faults.store.fail(1, *fault),
+                Doom::GuardFails(0, fault) => self.faults.guard.fail(1, *fault),
+                Doom::BeforeBatch(left)
+                | Doom::AfterBatch(left)
+                | Doom::StoreFails(left, _)
+                | Doom::GuardFails(left, _) => *left -= 1,
             }
-            Some(Doom::BeforeBatch(left) | Doom::AfterBatch(left)) if is_batch => *left -= 1,
-            _ => {}
         }
         self.writer.turn();
-        true
+        !self.writer.has_stopped()
     }
 }
