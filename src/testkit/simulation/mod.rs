@@ -342,9 +342,13 @@ impl Chaos<'_> {
 
     async fn lie_and_intrude(&mut self) {
         if let Some(member) = self.plan.liar {
+            let lie = Lie::ALL[self.dice.place(Lie::ALL.len())];
+            if lie == Lie::NeverMade {
+                self.world.denies.set(Some(member));
+            }
             self.world.lines.lies(Some(Liar {
                 member,
-                lie: Lie::ALL[self.dice.place(Lie::ALL.len())],
+                lie,
                 key: keyring(self.world.prepared.members[member].seed).messages,
                 directory: Arc::clone(&self.world.prepared.directory),
                 clock: Arc::<world::SimClock>::clone(&self.world.clocks[member]),

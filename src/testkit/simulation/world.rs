@@ -103,6 +103,9 @@ pub struct World {
     pub hot: Vec<usize>,
     /// Who has left the federation.
     pub left: RefCell<BTreeSet<usize>>,
+    /// Who has denied, signed, what is in its log: an answer to a cancellation is not
+    /// proven by more than that.
+    pub denies: Cell<Option<usize>>,
     gossips: bool,
     disks: Vec<(MemoryEngine, MemoryGuard)>,
     lives: RefCell<Vec<Option<Rc<Life>>>>,
@@ -140,6 +143,7 @@ impl World {
             told: Told::default(),
             hot,
             left: RefCell::default(),
+            denies: Cell::new(None),
             gossips,
             disks: (0..MEMBERS).map(disk).collect(),
             lives: RefCell::new((0..MEMBERS).map(|_| None).collect()),
