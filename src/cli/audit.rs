@@ -342,8 +342,8 @@ fn to_json(report: &AuditReport) -> Value {
         "whole": summary.whole,
         "unreadable_entries": summary.unreadable,
         "undecodable_entries": summary.undecodable,
-        "first_time": summary.first_time.map(show_time),
-        "last_time": summary.last_time.map(show_time),
+        "first_time": summary.first_time.map(UnixSeconds::rfc3339),
+        "last_time": summary.last_time.map(UnixSeconds::rfc3339),
         "entries": summary.kinds,
         "coupons": summary.coupons,
         "coupons_redeemed": summary.coupons_redeemed,
@@ -357,13 +357,6 @@ fn to_json(report: &AuditReport) -> Value {
         "findings_by_rule": counts,
         "findings": findings.collect::<Vec<_>>(),
     })
-}
-
-pub(super) fn show_time(time: UnixSeconds) -> String {
-    i64::try_from(time.0)
-        .ok()
-        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-        .map_or_else(|| format!("{time} seconds since 1970"), |time| time.to_string())
 }
 
 /// The report in sentences.
@@ -380,7 +373,7 @@ fn write_summary(out: &mut String, summary: &Summary) -> std::fmt::Result {
     }
     writeln!(out, "  entries      {}", summary.size)?;
     if let (Some(first), Some(last)) = (summary.first_time, summary.last_time) {
-        writeln!(out, "  written      {} to {}", show_time(first), show_time(last))?;
+        writeln!(out, "  written      {} to {}", first.rfc3339(), last.rfc3339())?;
     }
     if let Some(root) = summary.root {
         writeln!(out, "  root         {root}")?;

@@ -11,7 +11,7 @@ mod words;
 
 pub use proof::ProofArgs;
 pub(super) use trust::campaigns_in;
-pub(super) use words::{benefit_words, show_time};
+pub(super) use words::benefit_words;
 
 use std::fs::File;
 use std::io::{Read, Write};

@@ -160,9 +160,7 @@ const EPOCH: jiff::civil::DateTime = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0
 /// `time` as RFC 3339 in UTC.
 #[must_use]
 pub fn rfc3339(time: UnixSeconds) -> String {
-    let seconds = i64::try_from(time.0.min(limits::UNIX_SECONDS_MAX)).unwrap_or_default();
-    let shown = EPOCH.saturating_add(jiff::SignedDuration::from_secs(seconds));
-    format!("{shown}Z")
+    time.rfc3339()
 }
 
 /// Reads RFC 3339 with an offset (section 5.6, capitals only); parts of a

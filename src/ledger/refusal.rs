@@ -48,7 +48,7 @@ pub enum Refusal {
     #[error("this node knows no such campaign")]
     CampaignUnknown,
     /// The campaign is over.
-    #[error("the campaign ended at {0} (seconds since 1970)")]
+    #[error("the campaign ended at {at}", at = .0.rfc3339())]
     CampaignEnded(UnixSeconds),
     /// The campaign was revoked or suspended.
     #[error("the campaign is {0}")]
@@ -69,10 +69,10 @@ pub enum Refusal {
     #[error("this coupon is bound to its holder's key, and the holder's signature is missing")]
     HolderSignatureMissing,
     /// Too early.
-    #[error("this coupon is valid only from {0} (seconds since 1970)")]
+    #[error("this coupon is valid only from {at}", at = .0.rfc3339())]
     CouponNotYetValid(UnixSeconds),
     /// Too late.
-    #[error("this coupon expired at {0} (seconds since 1970)")]
+    #[error("this coupon expired at {at}", at = .0.rfc3339())]
     CouponExpired(UnixSeconds),
     /// Revoked for good.
     #[error("this coupon has been revoked")]
@@ -81,7 +81,7 @@ pub enum Refusal {
     #[error("this coupon is suspended")]
     CouponSuspended,
     /// Nothing is left of it.
-    #[error("this coupon is used up: last redeemed at {at} (seconds since 1970) at {place}", at = .0.at, place = .0.place_said())]
+    #[error("this coupon is used up: last redeemed at {at} at {place}", at = .0.at.rfc3339(), place = .0.place_said())]
     CouponUsedUp(TakenBy),
     /// Its issuer's status list says that nothing is left of it.
     #[error("this coupon is used up, as its issuer's status list says")]
@@ -129,7 +129,7 @@ pub enum Refusal {
         left: Amount,
     },
     /// A request first seen after its time.
-    #[error("this request came after its time, {0} (seconds since 1970), and has no effect")]
+    #[error("this request came after its time, {at}, and has no effect", at = .0.rfc3339())]
     RequestExpired(UnixSeconds),
     /// A request that was cancelled before it came.
     #[error("this request was cancelled, and has no effect")]
@@ -159,7 +159,7 @@ pub enum Refusal {
         left: Amount,
     },
     /// Too late to reverse.
-    #[error("the campaign's reversal window ended at {0} (seconds since 1970)")]
+    #[error("the campaign's reversal window ended at {at}", at = .0.rfc3339())]
     ReversalWindowOver(UnixSeconds),
     /// A use is given back whole or not at all.
     #[error(

@@ -2,6 +2,7 @@
 
 use crate::encoding::cbor::GateError;
 use crate::merkle::ProofError;
+use crate::primitives::UnixSeconds;
 
 /// Why something of the log was refused. Nothing here is worth a retry: the
 /// same input is refused again.
@@ -25,7 +26,10 @@ pub enum LogError {
         index: u64,
     },
     /// An entry is older than the entry before it.
-    #[error("entry {index} is of {found}, before the {previous} of the entry before it")]
+    #[error(
+        "entry {index} is of {}, before the {} of the entry before it",
+        UnixSeconds(*.found).rfc3339(), UnixSeconds(*.previous).rfc3339()
+    )]
     EntryTime {
         /// Index of the entry.
         index: u64,

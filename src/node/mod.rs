@@ -104,7 +104,7 @@ pub enum NodeError {
     #[error("{0}")]
     Gone(&'static str),
     /// What was on this receipt was erased, for good.
-    #[error("this receipt was erased at {at} (seconds since 1970), because: {reason}")]
+    #[error("this receipt was erased at {at}, because: {reason}", at = .at.rfc3339())]
     Erased {
         /// Index of the entry that says so.
         entry: u64,

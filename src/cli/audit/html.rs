@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use crate::node::audit::{AuditReport, DayTotal, Finding, Rule, Verdict, is_turnover, show_sum};
 
-use super::{day_name, place, show_time};
+use super::{day_name, place};
 
 /// Width of the charts, in the SVG's own units.
 const WIDTH: f64 = 920.0;
@@ -116,7 +116,7 @@ fn write_facts(out: &mut String, report: &AuditReport) -> std::fmt::Result {
         ),
     )?;
     if let (Some(first), Some(last)) = (summary.first_time, summary.last_time) {
-        row("written", format!("{} to {}", show_time(first), show_time(last)))?;
+        row("written", format!("{} to {}", first.rfc3339(), last.rfc3339()))?;
     }
     if let Some(root) = summary.root {
         row("root", root.to_string())?;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::tables::Counted;
-use crate::cli::audit::show_time;
+
 use crate::node::audit::show_sum;
 
 /// `README.txt`.
@@ -25,7 +25,7 @@ fn write(out: &mut String, about: &Value, counted: &Counted, size: u64) -> std::
         to.saturating_sub(1)
     )?;
     if let Some((first, last)) = counted.times {
-        writeln!(out, "Recorded from {} to {}.", show_time(first), show_time(last))?;
+        writeln!(out, "Recorded from {} to {}.", first.rfc3339(), last.rfc3339())?;
     }
     writeln!(
         out,

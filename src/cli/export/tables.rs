@@ -10,7 +10,6 @@ use anyhow::Context as _;
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 
-use crate::cli::audit::show_time;
 use crate::credential::{Campaign, ReceiptStub, Signed};
 use crate::federation::export::Exported;
 use crate::federation::{LogSource, VerifiedTree};
@@ -174,8 +173,8 @@ impl<'a> Tables<'a> {
         };
         let mut row = vec![
             recorded.index.to_string(),
-            show_time(recorded.time),
-            show_time(receipt.at.unwrap_or(recorded.time)),
+            recorded.time.rfc3339(),
+            receipt.at.unwrap_or(recorded.time).rfc3339(),
             cell(receipt.register.as_str()),
             receipt.sequence_number.to_string(),
         ];
@@ -214,8 +213,8 @@ impl<'a> Tables<'a> {
         let campaign = self.campaign(redeemed.campaign, None)?;
         let row = [
             recorded.index.to_string(),
-            show_time(recorded.time),
-            show_time(redeemed.at.unwrap_or(recorded.time)),
+            recorded.time.rfc3339(),
+            redeemed.at.unwrap_or(recorded.time).rfc3339(),
             "redemption".to_owned(),
             id(redeemed.id),
             String::new(),
@@ -242,8 +241,8 @@ impl<'a> Tables<'a> {
         let taken_back = Amount::ZERO.minus(reversed.amount).unwrap_or(reversed.amount);
         let row = [
             recorded.index.to_string(),
-            show_time(recorded.time),
-            show_time(reversed.at.unwrap_or(recorded.time)),
+            recorded.time.rfc3339(),
+            reversed.at.unwrap_or(recorded.time).rfc3339(),
             "reversal".to_owned(),
             id(reversed.id),
             id(reversed.redemption),
@@ -283,8 +282,8 @@ impl<'a> Tables<'a> {
         };
         let row = [
             recorded.index.to_string(),
-            show_time(recorded.time),
-            show_time(recorded.time),
+            recorded.time.rfc3339(),
+            recorded.time.rfc3339(),
             kind.to_owned(),
             id(half.id),
             reversed,
@@ -321,8 +320,8 @@ impl<'a> Tables<'a> {
                     cell(&campaign.to_string()),
                     cell(&terms.name),
                     terms.currency.letters().to_owned(),
-                    show_time(content.not_before),
-                    show_time(content.not_after),
+                    content.not_before.rfc3339(),
+                    content.not_after.rfc3339(),
                     cell(&terms.text),
                 ])?;
                 let path = self.dir.join(format!("credentials/campaigns/{campaign}.cose"));

@@ -23,7 +23,7 @@ use serde_json::Value;
 use self::font::Font;
 use self::layout::{Grid, PAGE, Words, wrap_terms};
 use self::pdf::{Id, Pdf};
-use super::verify::{benefit_words, campaigns_in, show_time};
+use super::verify::{benefit_words, campaigns_in};
 use crate::credential::{Benefit, Campaign, Coupon, Signed, qr_code};
 use crate::encoding::qr_text;
 use crate::primitives::{CampaignId, Origin, UnixSeconds, limits};
@@ -136,7 +136,7 @@ fn terms_of(campaign: &Campaign) -> String {
 
 /// A time to the minute: `2026-12-31 22:59 UTC`.
 fn for_people(at: UnixSeconds) -> String {
-    let time = show_time(at);
+    let time = at.rfc3339();
     match (time.get(..10), time.get(11..16)) {
         (Some(day), Some(minute)) => format!("{day} {minute} UTC"),
         _ => time,

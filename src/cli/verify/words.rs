@@ -11,19 +11,11 @@ use crate::primitives::{Amount, Currency, UnixSeconds};
 /// Seconds of a day.
 const DAY: u64 = 86_400;
 
-/// A time as RFC 3339 in UTC.
-pub fn show_time(at: UnixSeconds) -> String {
-    let time = i64::try_from(at.0)
-        .ok()
-        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
-    time.map_or_else(|| format!("{at} s since 1970"), |time| time.to_string())
-}
-
 /// What it is, by whom, worth what, until when, and why the verdict is what it is.
 pub fn sentences(report: &Report) -> String {
     let believed = !matches!(report.verdict, Verdict::Forged | Verdict::UnknownIssuer);
     let mut text = format!("{}: {}", title(report.verdict), what(report, believed));
-    let mut clauses = report.whys.iter().map(|why| why.clause(&show_time));
+    let mut clauses = report.whys.iter().map(|why| why.clause(&UnixSeconds::rfc3339));
     if let Some(first) = clauses.next() {
         text.push_str(if believed { "; " } else { ", but " });
         text.push_str(&first);
@@ -35,7 +27,7 @@ pub fn sentences(report: &Report) -> String {
     text.push('.');
     for note in &report.notes {
         text.push(' ');
-        text.push_str(&note.sentence(&show_time));
+        text.push_str(&note.sentence(&UnixSeconds::rfc3339));
     }
     text
 }
@@ -91,8 +83,8 @@ fn what(report: &Report, believed: bool) -> String {
             format!(
                 "a status list of {issuer}, {}, signed {}, good until {}",
                 list.uri,
-                show_time(list.issued_at),
-                show_time(list.expires)
+                list.issued_at.rfc3339(),
+                list.expires.rfc3339()
             )
         }
     }
@@ -101,10 +93,10 @@ fn what(report: &Report, believed: bool) -> String {
 fn period(report: &Report) -> String {
     let until = report
         .not_after
-        .map(|at| format!("until {}", show_time(at)))
+        .map(|at| format!("until {}", at.rfc3339()))
         .unwrap_or_default();
     match report.not_before {
-        Some(from) => format!("valid from {} {until}", show_time(from)),
+        Some(from) => format!("valid from {} {until}", from.rfc3339()),
         None => format!("valid {until}"),
     }
 }
@@ -121,7 +113,7 @@ fn receipt_words(receipt: &ReceiptStub, issuer: &str) -> String {
         receipt.currency.show(receipt.total),
         receipt.sequence_number,
         receipt.register.as_str(),
-        show_time(receipt.issued_at)
+        receipt.issued_at.rfc3339()
     )
 }
 
@@ -156,7 +148,7 @@ fn percent(basis_points: u32) -> String {
 }
 
 fn day(days: u32) -> String {
-    let midnight = show_time(UnixSeconds(u64::from(days) * DAY));
+    let midnight = UnixSeconds::rfc3339(UnixSeconds(u64::from(days) * DAY));
     midnight
         .split_once('T')
         .map_or(midnight.clone(), |(date, _)| date.to_owned())
@@ -164,11 +156,15 @@ fn day(days: u32) -> String {
 
 /// The report as one JSON object.
 pub fn json(report: &Report, at: UnixSeconds) -> Value {
-    let clauses: Vec<String> = report.whys.iter().map(|why| why.clause(&show_time)).collect();
+    let clauses: Vec<String> = report
+        .whys
+        .iter()
+        .map(|why| why.clause(&UnixSeconds::rfc3339))
+        .collect();
     let notes: Vec<String> = report
         .notes
         .iter()
-        .map(|note| note.sentence(&show_time))
+        .map(|note| note.sentence(&UnixSeconds::rfc3339))
         .collect();
     let mut members = Map::new();
     let mut put = |name: &str, value: Value| members.insert(name.to_owned(), value);
@@ -178,10 +174,10 @@ pub fn json(report: &Report, at: UnixSeconds) -> Value {
     put("reason", sentences(report).into());
     put("reasons", clauses.into());
     put("notes", notes.into());
-    put("judged_at", show_time(at).into());
+    put("judged_at", at.rfc3339().into());
     put("issuer", report.issuer.clone().into());
-    put("not_before", report.not_before.map(show_time).into());
-    put("not_after", report.not_after.map(show_time).into());
+    put("not_before", report.not_before.map(UnixSeconds::rfc3339).into());
+    put("not_after", report.not_after.map(UnixSeconds::rfc3339).into());
     put(
         "claims",
         report
@@ -213,13 +209,13 @@ fn claims(subject: &Subject, report: &Report) -> Value {
                 "text": content.terms.text,
                 "currency": content.terms.currency.letters(),
                 "benefit": benefit(&content.terms.benefit),
-                "issued_at": show_time(content.issued_at),
+                "issued_at": content.issued_at.rfc3339(),
             })
         }
         Subject::StatusList(token) => json!({
             "kid": token.sign1().kid().to_string(),
             "uri": token.list().uri,
-            "issued_at": show_time(token.list().issued_at),
+            "issued_at": token.list().issued_at.rfc3339(),
             "ttl": token.list().ttl,
             "statuses": token.list().statuses.len(),
         }),
@@ -251,7 +247,7 @@ fn receipt_claims(receipt: &Signed<ReceiptStub>) -> Value {
         "currency": currency.letters(),
         "register": content.register.as_str(),
         "sequence_number": content.sequence_number,
-        "issued_at": show_time(content.issued_at),
+        "issued_at": content.issued_at.rfc3339(),
         "details_root": content.details_root.to_string(),
     })
 }
