@@ -3,6 +3,7 @@
 
 mod create;
 mod draft;
+mod evidence;
 mod files;
 pub mod found;
 mod member;
@@ -40,6 +41,7 @@ enum Command {
     Show(show::Args),
     Pin(pin::Args),
     Publish(publish::Args),
+    Evidence(evidence::Args),
 }
 
 impl Args {
@@ -55,6 +57,7 @@ impl Args {
             Command::Show(args) => args.run(),
             Command::Pin(args) => args.run(),
             Command::Publish(args) => args.run(),
+            Command::Evidence(args) => args.run(),
         }
     }
 }

@@ -1,15 +1,22 @@
 //! Gossip of other members' nodes.
 
+use actix_web::http::StatusCode;
 use actix_web::web::{Data, Payload};
-use actix_web::{HttpRequest, HttpResponse, post};
 
-use crate::federation::gossip::GossipError;
-use crate::federation::gossiper::GossiperError;
+use actix_web::{HttpRequest, HttpResponse, get, post};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::federation::gossip::{Evidence, GossipError};
+use crate::federation::gossiper::{GossiperError, HeldEvidence};
 use crate::federation::message::{MessageError, MessageName};
 
 use super::HttpState;
+use super::auth::{Identity, May};
+use super::negotiate;
 use super::partners::{message_answer, read_message};
 use super::problem::Problem;
+use super::scalars::Base64Url;
 
 impl From<GossiperError> for Problem {
     fn from(error: GossiperError) -> Self {
@@ -53,4 +60,85 @@ pub async fn post_gossip(
         .ok_or_else(|| Problem::new("not_found", "this node belongs to no federation"))?;
     let body = read_message(&state, &request, payload, MessageName::Gossip).await?;
     Ok(message_answer(gossiper.receive(&body).await?))
+}
+
+/// Evidence against members.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Evidence)]
+struct EvidenceBody {
+    /// `did:web` of the member whom it convicts.
+    #[schema(example = "did:web:coop-3.example")]
+    member: String,
+    kind: EvidenceKind,
+    /// What the member has done, for people.
+    said: String,
+    /// Of a fork, the key whose log is convicted, a vkey.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    log_key: Option<String>,
+    /// Whether this node takes no new redemption of the member's coupons for it. Its
+    /// operator may have forgiven it, and a key that was compromised convicts nobody.
+    stops_redemptions: bool,
+    /// The evidence, which anybody can check: of a fork as `tallystick verify --evidence`
+    /// takes it.
+    evidence: Base64Url<'static>,
+}
+
+/// What was proven.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum EvidenceKind {
+    /// A log has two histories.
+    Fork,
+    /// Two status lists of one number and version say different things.
+    TwoLists,
+}
+
+/// All that is held.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EvidenceList)]
+struct EvidenceListBody {
+    /// By the member's did.
+    evidence: Vec<EvidenceBody>,
+}
+
+impl From<HeldEvidence> for EvidenceBody {
+    fn from(held: HeldEvidence) -> Self {
+        let said = held.said();
+        let (kind, log_key) = match held.evidence {
+            Evidence::Fork { evidence, .. } => (EvidenceKind::Fork, Some(evidence.log_key)),
+            Evidence::TwoLists { .. } => (EvidenceKind::TwoLists, None),
+        };
+        Self {
+            member: held.member,
+            kind,
+            said,
+            log_key,
+            stops_redemptions: held.stops_redemptions,
+            evidence: Base64Url(held.bytes.into()),
+        }
+    }
+}
+
+/// What convicts members of having signed two things that contradict each other.
+///
+/// For the office and auditors. The node has found it or gossip has brought it; it is
+/// kept for ever. docs/gossip.md says what to do about it.
+#[utoipa::path(
+    tag = "office",
+    operation_id = "listEvidence",
+    responses((status = 200, description = "At most 64 pieces", body = EvidenceListBody))
+)]
+#[get("/v1/federation/evidence")]
+pub async fn list_evidence(state: Data<HttpState>, request: HttpRequest) -> Result<HttpResponse, Problem> {
+    Identity::of(&state, &request, May::Examine)?;
+    if state.options.rosters.is_none() {
+        return Err(Problem::new("not_found", "this node belongs to no federation"));
+    }
+    let held = match &state.options.gossiper {
+        Some(gossiper) => gossiper.evidence().await,
+        None => Vec::new(),
+    };
+    let evidence = held.into_iter().map(EvidenceBody::from).collect();
+    Ok(negotiate::json(StatusCode::OK, &EvidenceListBody { evidence }))
 }

@@ -625,6 +625,10 @@ pub const CA_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// go continues.
 pub const ROSTER_STEPS_MAX: usize = 128;
 
+/// Pieces of evidence that are shown at once: more members than that do not go astray
+/// before somebody has looked, and an answer stays below 32 MB of the longest.
+pub const EVIDENCE_SHOWN_MAX: usize = 64;
+
 /// Longest evidence that travels: two of the longest status lists.
 pub const GOSSIPED_EVIDENCE_BYTES_MAX: usize = 2 * STATUS_TOKEN_BYTES_MAX + 64;
 

@@ -44,7 +44,10 @@ fn nothing(why: impl std::fmt::Display) -> ItemError {
 }
 
 /// Checks evidence that came from anywhere.
-pub(super) fn check(bytes: &[u8], directory: &Directory) -> Result<Item, ItemError> {
+///
+/// # Errors
+/// Why it convicts no member.
+pub(in crate::federation) fn check(bytes: &[u8], directory: &Directory) -> Result<Item, ItemError> {
     const WHAT: &str = "evidence is [1, fork] or [2, list, list]";
     let value = cbor::decode(bytes, limits::GOSSIPED_EVIDENCE_BYTES_MAX)?;
     let items = cbor::as_array(&value, WHAT)?;

@@ -1,6 +1,7 @@
 //! Gossip in a node: rounds over HTTP, the node's own items, and what has come made
 //! durable before it counts. What is decided is decided in [`super::gossip`].
 
+mod evidence;
 mod knowledge;
 mod metrics;
 mod watch;
@@ -16,6 +17,7 @@ use prometheus::Registry;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 
+pub use self::evidence::HeldEvidence;
 use self::metrics::Metrics;
 use super::catch_up::catch_up;
 use super::gossip::{
@@ -193,6 +195,24 @@ impl Gossiper {
             key_counts(directory, did, &fork.evidence.log_key, self.parts.node.now())
         });
         counts.then_some(fork)
+    }
+
+    /// All evidence that is held, by the member whom it convicts.
+    pub async fn evidence(&self) -> Vec<HeldEvidence> {
+        // Under this lock what is held is durable.
+        let machine = self.machine.lock().await;
+        let Some(directory) = machine.directory() else {
+            return Vec::new();
+        };
+        let held = machine.held().of_kind(Kind::Evidence);
+        let read = held.filter_map(|(_, stored)| HeldEvidence::read(&stored.bytes, directory));
+        let mut all: Vec<_> = read.take(limits::EVIDENCE_SHOWN_MAX).collect();
+        drop(machine);
+        for one in &mut all {
+            one.stops_redemptions = one.is_fork() && self.fork(&one.member).is_some();
+        }
+        all.sort_by(|one, other| one.member.cmp(&other.member));
+        all
     }
 
     /// Works until it is dropped, or the node stops. One call at a time.

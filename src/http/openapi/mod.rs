@@ -53,6 +53,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(federation::roster_version)
         .service(federation::roster_conflict)
         .service(gossip::post_gossip)
+        .service(gossip::list_evidence)
         .service(proofs::get_entry)
         .service(proofs::get_inclusion)
         .service(proofs::get_consistency)

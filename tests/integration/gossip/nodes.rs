@@ -7,7 +7,7 @@ use serde_json::json;
 use tallystick::credential::Coupon;
 use tallystick::federation::gossip::CouponStatus;
 use tallystick::federation::redemption::Knowledge as _;
-use tallystick::log::{Checkpoint, Note};
+use tallystick::log::{Checkpoint, ForkEvidence, Note};
 use tallystick::primitives::{CouponName, Digest};
 use tallystick::testkit::federation::{TestFederation, TestMember, origin};
 
@@ -126,12 +126,55 @@ async fn checkpoints_gather_a_quorum_and_a_fork_is_known_everywhere() {
     println!("a fork was known everywhere after {known:?}");
     assert!(known < 2 * ROUND, "{known:?}");
     assert!(forked(&members[1], 0).unwrap().contains("two histories"));
+    // Whoever has to decide sees it, and anybody can check it.
+    let shown = members[2].gossiper.as_ref().unwrap().evidence().await;
+    let [evidence] = &shown[..] else {
+        panic!("{shown:?}")
+    };
+    assert_eq!(
+        (evidence.member.as_str(), evidence.stops_redemptions),
+        (did(0).as_str(), true)
+    );
+    let read = ForkEvidence::decode(&evidence.bytes).unwrap();
+    assert_eq!(read.verify(&key).unwrap().to_string(), evidence.said());
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("fork.cbor");
+    let file = file.to_str().unwrap();
+    let (url, auditor) = (members[2].url.clone(), members[2].node.auditor_key.clone());
+    let shown = run(&[
+        "federation",
+        "evidence",
+        "--node",
+        &url,
+        "--key",
+        &auditor,
+        "--save",
+        file,
+    ])
+    .await;
+    assert!(
+        shown.contains(&evidence.said()) && shown.contains(&did(0)),
+        "{shown}"
+    );
+    let judged = run(&["verify", "--evidence", file, "--log-key", &key.to_string()]).await;
+    assert!(judged.starts_with("convicted: "), "{judged}");
     assert!(
         members
             .iter()
             .all(|member| (1..4).all(|n| forked(member, n).is_none()))
     );
     federation.stop().await;
+}
+
+/// What the program prints, which ends well.
+async fn run(args: &[&str]) -> String {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tallystick"));
+    command.args(args);
+    let ended = tokio::task::spawn_blocking(move || command.output()).await;
+    let output = ended.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// What comes from outside is refused with its reason, counted, and of no effect.

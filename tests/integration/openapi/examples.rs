@@ -359,6 +359,8 @@ impl Day {
         }
         self.get("getRosterConflict", "/federation/conflict", "", json!({}))
             .await;
+        self.get("listEvidence", "/v1/federation/evidence", office, json!({}))
+            .await;
     }
 }
 
