@@ -11,6 +11,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::answers::{self, Known, Tree, VerifiedLog};
+use super::doubts::Doubts;
 use super::redeemer::Redeemer;
 use super::wire::{self, Answer, Outcome, Request, Wanted};
 use crate::federation::catch_up::catch_up;
@@ -45,6 +46,8 @@ struct State {
     pause_until: Option<Instant>,
     /// The issuer's log as it was verified last.
     log: Option<Tree>,
+    /// Intents whose halves were not believed.
+    doubts: Doubts,
 }
 
 /// Why a message brought no end of its requests.
@@ -94,10 +97,11 @@ impl Desk {
         desk
     }
 
-    /// Puts a request in line, unless it is in hand already.
+    /// Puts a request in line, unless it is in hand already, or its last half was not
+    /// believed a short while ago.
     pub fn put(&self, id: RedemptionId) {
         let mut state = self.state();
-        if state.in_hand.insert(id) {
+        if state.doubts.is_due(id, Instant::now()) && state.in_hand.insert(id) {
             state.line.push_back(id);
             drop(state);
             self.work.notify_one();
@@ -112,6 +116,7 @@ impl Desk {
         if is_cut {
             state.pause_until = Some(soon);
         }
+        state.doubts.hurry(id, Instant::now());
         drop(state);
         self.put(id);
         if is_cut {
@@ -165,6 +170,7 @@ impl Desk {
                 Some(intent) => open.push(intent),
                 None => {
                     self.let_go(&[id]);
+                    self.settle(redeemer, &[id]);
                     redeemer.tell(id);
                 }
             }
@@ -384,6 +390,7 @@ impl Desk {
         if endings.is_empty() {
             return Ok(());
         }
+        let ended: Vec<RedemptionId> = endings.iter().map(|(id, _)| *id).collect();
         let words: Vec<_> = endings.iter().map(|(_, ending)| ending_word(ending)).collect();
         for (recorded, word) in redeemer.node.end_intents(endings).await?.into_iter().zip(words) {
             match recorded {
@@ -393,11 +400,34 @@ impl Desk {
                 }
             }
         }
+        self.settle(redeemer, &ended);
         Ok(())
     }
 
+    /// Forgets doubts about intents that have ended.
+    fn settle(&self, redeemer: &Redeemer, ended: &[RedemptionId]) {
+        let mut state = self.state();
+        let settled = ended.iter().filter(|id| state.doubts.settle(**id)).count();
+        drop(state);
+        redeemer
+            .metrics
+            .doubted
+            .sub(i64::try_from(settled).unwrap_or_default());
+    }
+
     fn not_believed(&self, redeemer: &Redeemer, id: RedemptionId, error: &answers::AnswerError) {
-        tracing::error!(issuer = self.issuer, redemption = %id, %error, "an issuer half is not believed");
+        let is_new = self.state().doubts.add(id, Instant::now());
+        if is_new {
+            redeemer.metrics.doubted.inc();
+            tracing::error!(
+                issuer = self.issuer,
+                redemption = %id,
+                %error,
+                "an issuer half is not believed: the issuer is asked again less and less often; see docs/partners.md"
+            );
+        } else {
+            tracing::debug!(issuer = self.issuer, redemption = %id, %error, "an issuer half is not believed");
+        }
         let outcomes = &redeemer.metrics.outcomes_total;
         outcomes.with_label_values(&["half_not_believed"]).inc();
     }

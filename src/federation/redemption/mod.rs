@@ -15,6 +15,7 @@
 pub mod answers;
 pub mod campaigns;
 mod desk;
+mod doubts;
 pub mod issuer;
 pub mod redeemer;
 pub mod wire;

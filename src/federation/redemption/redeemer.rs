@@ -148,6 +148,7 @@ pub(super) struct RedeemerMetrics {
     pub messages_total: IntCounterVec,
     pub answer_seconds: Histogram,
     pub open: IntGauge,
+    pub doubted: IntGauge,
 }
 
 /// What a redeemer works with.
@@ -663,12 +664,18 @@ impl RedeemerMetrics {
                 "Redemptions at partners whose outcome is not known yet",
             )
             .expect("constants that fit"),
+            doubted: IntGauge::new(
+                "tallystick_intents_doubted",
+                "Redemptions at partners about which the issuer has shown a half that is not believed",
+            )
+            .expect("constants that fit"),
         };
-        let collectors: [Box<dyn prometheus::core::Collector>; 4] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 5] = [
             Box::new(metrics.outcomes_total.clone()),
             Box::new(metrics.messages_total.clone()),
             Box::new(metrics.answer_seconds.clone()),
             Box::new(metrics.open.clone()),
+            Box::new(metrics.doubted.clone()),
         ];
         for collector in collectors {
             registry
