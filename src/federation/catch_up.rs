@@ -1,5 +1,7 @@
 //! Catching up with the federation's roster from another member's node.
 
+use std::sync::Arc;
+
 use super::peers::{PeerError, Peers};
 use super::roster::{Member, RosterError, SignedRoster};
 use super::rosters::{Rosters, RostersError};
@@ -41,4 +43,15 @@ pub async fn catch_up(peers: &Peers, rosters: &Rosters, member: &Member) -> Resu
         rosters.offer(&signed, None).await?;
     }
     Ok(rosters.chain().version())
+}
+
+/// Fetches the newer roster of a message's sender, beside whatever else goes on.
+pub(super) fn catch_up_beside(peers: &Peers, rosters: &Arc<Rosters>, sender: Option<&Member>) {
+    let Some(sender) = sender.cloned() else { return };
+    let (peers, rosters) = (peers.clone(), Arc::clone(rosters));
+    tokio::spawn(async move {
+        if let Err(error) = catch_up(&peers, &rosters, &sender).await {
+            tracing::warn!(member = sender.did(), %error, "the newer roster of a member cannot be had");
+        }
+    });
 }

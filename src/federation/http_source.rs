@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use reqwest::StatusCode;
-use reqwest::blocking::Response;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
+use reqwest::blocking::{RequestBuilder, Response};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::Value;
 
+use super::message;
 use super::source::{FetchError, LogSource};
 use crate::primitives::{Origin, limits};
 
@@ -81,16 +82,51 @@ impl HttpSource {
         })
     }
 
-    /// One try. The outer error is worth another one.
-    fn once(&self, path: &str, most: usize) -> Result<Result<Option<Vec<u8>>, FetchError>, FetchError> {
+    /// Whether it has a bearer key for what is not public.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Posts a message between nodes to `path`, and gives the answer's bytes, at most
+    /// `most`; `None` where nothing takes it.
+    ///
+    /// # Errors
+    /// As [`LogSource::get`].
+    pub fn post(&self, path: &str, message: &[u8], most: usize) -> Result<Option<Vec<u8>>, FetchError> {
+        self.with_pauses(path, most, &|what| {
+            self.http
+                .post(what)
+                .header(CONTENT_TYPE, message::CONTENT_TYPE)
+                .body(message.to_vec())
+        })
+    }
+
+    fn with_pauses(
+        &self,
+        path: &str,
+        most: usize,
+        request: &dyn Fn(&str) -> RequestBuilder,
+    ) -> Result<Option<Vec<u8>>, FetchError> {
         let what = format!("{}/{path}", self.base);
-        let mut request = self.http.get(&what);
-        if self.packed {
-            request = request.header(ACCEPT_ENCODING, "gzip");
+        let mut pauses = PAUSES.iter();
+        loop {
+            match Self::once(request(&what), what.clone(), most) {
+                Ok(answer) => return answer,
+                Err(error) => match pauses.next() {
+                    Some(pause) => std::thread::sleep(*pause),
+                    None => return Err(error),
+                },
+            }
         }
-        if let Some(key) = &self.key {
-            request = request.bearer_auth(key);
-        }
+    }
+
+    /// One try. The outer error is worth another one.
+    fn once(
+        request: RequestBuilder,
+        what: String,
+        most: usize,
+    ) -> Result<Result<Option<Vec<u8>>, FetchError>, FetchError> {
         let unreachable = |why| FetchError::Unreachable {
             what: what.clone(),
             why,
@@ -121,16 +157,16 @@ impl HttpSource {
 
 impl LogSource for HttpSource {
     fn get(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, FetchError> {
-        let mut pauses = PAUSES.iter();
-        loop {
-            match self.once(path, most) {
-                Ok(answer) => return answer,
-                Err(error) => match pauses.next() {
-                    Some(pause) => std::thread::sleep(*pause),
-                    None => return Err(error),
-                },
+        self.with_pauses(path, most, &|what| {
+            let mut request = self.http.get(what);
+            if self.packed {
+                request = request.header(ACCEPT_ENCODING, "gzip");
             }
-        }
+            match &self.key {
+                Some(key) => request.bearer_auth(key),
+                None => request,
+            }
+        })
     }
 
     fn name(&self) -> &str {

@@ -11,6 +11,7 @@
 //! | [`chain`] | the links between entries |
 //! | [`client`] | a log: its checkpoint, from the last verified one to the next |
 //! | [`copy`] | a verified copy in a directory: a mirror, a monitor's memory |
+//! | [`entries`] | what a member may read of another's log, asked for by message |
 //! | [`export`] | a stretch of a log as files: a period for an auditor |
 //! | [`follower`] | rounds of a monitor or mirror, and what they find |
 //! | [`audited`] | a log read from elsewhere, for an audit |
@@ -25,6 +26,7 @@
 //! | [`message`] | the envelope of messages between nodes, pure |
 //! | [`metrics`] | what monitors and mirrors count |
 //! | [`submit`] | the node's own checkpoints on their way to its witnesses |
+//! | `turns` | how many messages of one member are worked on at a time |
 //! | [`witness`] | cosigning the logs of others (c2sp.org/tlog-witness) |
 
 pub mod audited;
@@ -37,6 +39,7 @@ pub mod client;
 mod client_tests;
 pub mod copy;
 pub mod dir_source;
+pub mod entries;
 mod error;
 pub mod export;
 pub mod follower;
@@ -54,6 +57,7 @@ pub mod rosters;
 pub mod source;
 pub mod submit;
 pub mod tree;
+mod turns;
 pub mod witness;
 
 pub use audited::AuditedLog;

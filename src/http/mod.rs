@@ -13,6 +13,7 @@ mod auth;
 mod batches;
 mod campaigns;
 mod coupons;
+mod entries;
 mod erasures;
 mod federation;
 mod gossip;
@@ -53,6 +54,7 @@ use prometheus::Registry;
 use rustix::net::sockopt::set_tcp_user_timeout;
 
 use crate::encoding::qr_text;
+use crate::federation::entries::Archive;
 use crate::federation::gossiper::Gossiper;
 use crate::federation::redemption::{Issuer, Redeemer};
 use crate::federation::{Rosters, Witness};
@@ -106,6 +108,8 @@ pub struct HttpOptions {
     pub rosters: Option<Arc<Rosters>>,
     /// What answers other members' requests.
     pub issuer: Option<Arc<Issuer>>,
+    /// What answers other members that ask for entries.
+    pub archive: Option<Arc<Archive>>,
     /// What redeems other members' coupons.
     pub redeemer: Option<Arc<Redeemer>>,
     /// What answers other members' gossip.
@@ -138,6 +142,7 @@ impl Default for HttpOptions {
             mirrors: BTreeMap::new(),
             rosters: None,
             issuer: None,
+            archive: None,
             redeemer: None,
             gossiper: None,
             workers: None,
@@ -233,6 +238,7 @@ pub fn members_config(state: Arc<HttpState>) -> impl FnOnce(&mut ServiceConfig) 
             .app_data(Data::from(state))
             .service(partners::post_partner_redemptions)
             .service(gossip::post_gossip)
+            .service(entries::post_entries)
             .service(campaigns::get_campaign)
             .service(federation::roster_version)
             .service(proofs::get_consistency)

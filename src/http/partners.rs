@@ -27,9 +27,7 @@ impl From<IssuerError> for Problem {
     fn from(error: IssuerError) -> Self {
         let said = error.to_string();
         match error {
-            IssuerError::Message(MessageError::TooLong { .. }) => Self::new("body_too_large", said),
-            IssuerError::Message(MessageError::RosterAhead { .. }) => Self::new("roster_behind", said),
-            IssuerError::Message(error) => Self::new("message_refused", said).with("reason", error.reason()),
+            IssuerError::Message(error) => of_message(&error),
             IssuerError::NotRedeeming(_) => Self::new("partners_not_served", said),
             IssuerError::SenderBehind { ours, .. } => {
                 Self::new("roster_outdated", said).with("version_in_force", ours)
@@ -37,6 +35,16 @@ impl From<IssuerError> for Problem {
             IssuerError::Busy => Self::new("busy", said),
             IssuerError::Node(error) => error.into(),
         }
+    }
+}
+
+/// Why a message is refused.
+pub(super) fn of_message(error: &MessageError) -> Problem {
+    let said = error.to_string();
+    match error {
+        MessageError::TooLong { .. } => Problem::new("body_too_large", said),
+        MessageError::RosterAhead { .. } => Problem::new("roster_behind", said),
+        error => Problem::new("message_refused", said).with("reason", error.reason()),
     }
 }
 

@@ -598,8 +598,24 @@ pub const REDEMPTION_ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// author, with room for the envelope. What is more goes in several.
 pub const GOSSIP_MESSAGE_BYTES_MAX: usize = GOSSIPED_EVIDENCE_BYTES_MAX + 16 * 1024;
 
-/// Longest request for entries: a few numbers.
+/// Longest request for entries: a path or a few numbers.
 pub const ENTRIES_REQUEST_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes of a file of the log that one answer carries: a bundle of usual entries in one,
+/// of the longest ones in eight.
+pub const ENTRIES_PIECE_BYTES_MAX: usize = 192 * 1024;
+
+/// Pieces that a file is asked for in, before its sender is given up: four times as many
+/// as the longest bundle has.
+pub const ENTRIES_PIECES_MAX: usize = 32;
+
+/// Longest answer about entries: such a piece, or an entry with its proofs and a
+/// checkpoint; and the envelope.
+pub const ENTRIES_ANSWER_BYTES_MAX: usize = ENTRIES_PIECE_BYTES_MAX + 16 * 1024;
+
+/// Requests for entries of one member that are worked on at a time: a mirror has
+/// [`BUNDLES_IN_FLIGHT_MAX`], and its tills some coupons whose batch is hashed.
+pub const ENTRIES_UNDER_WAY_MAX: usize = 2 * BUNDLES_IN_FLIGHT_MAX;
 
 /// Messages of one sender that are remembered, so that none counts twice: those of the
 /// ten minutes in which one could come again, seven a second, some 40 bytes each.

@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 use super::config::{CONFIG_FILE, Config, LISTEN_DEFAULT, Overrides};
 use super::{ServerError, federation, mirrors};
 use crate::credential::PublicKey;
+use crate::federation::entries::Letters;
 use crate::federation::keeper::KeptMirror;
 use crate::federation::{Peers, Rosters};
 use crate::log::{KeyKind, Policy, VerifierKey};
@@ -389,7 +390,7 @@ impl NodeDir {
         passphrase: Option<&Passphrase>,
     ) -> Result<OpenedNode, ServerError> {
         let mut config = self.config(overrides)?;
-        let mirrors = mirrors::to_keep(&config.mirrors, &self.root)?;
+        let followed = mirrors::to_keep(&config.mirrors, &self.root)?;
         for mirror in config.mirrors.values_mut() {
             // `join` takes an absolute path as it is.
             mirror.dir = self.root.join(&mirror.dir);
@@ -415,6 +416,13 @@ impl NodeDir {
         notes.append(&mut report.notes);
         let rosters = federation::rosters(&node, &config, &registry, &mut notes)?;
         report.notes = notes;
+        let letters = rosters.as_ref().map(|rosters| Letters {
+            node: node.clone(),
+            rosters: Arc::clone(rosters),
+            entropy: Arc::clone(&system.entropy),
+        });
+        let kept = |mirror: mirrors::Followed| mirror.kept(letters.as_ref());
+        let mirrors = followed.into_iter().map(kept).collect();
         Ok(OpenedNode {
             node,
             report,

@@ -11,6 +11,7 @@ use prometheus::Registry;
 
 use super::config::Config;
 use super::{OpenedNode, ServerError};
+use crate::federation::entries::Archive;
 use crate::federation::gossiper::{Gossiper, GossiperParts};
 use crate::federation::peers::{Peers, Reach, is_address};
 use crate::federation::redemption::{Issuer, Knowledge, Redeemer, RedeemerParts};
@@ -170,6 +171,8 @@ pub(super) struct Partners {
     pub gossiper: Arc<Gossiper>,
     /// Answers other members.
     pub issuer: Arc<Issuer>,
+    /// Shows them entries.
+    pub archive: Arc<Archive>,
     /// Asks them.
     pub redeemer: Arc<Redeemer>,
 }
@@ -200,6 +203,12 @@ pub(super) fn partners(opened: &OpenedNode) -> Result<Option<Partners>, ServerEr
         peers.clone(),
         &opened.registry,
     );
+    let archive = Archive::new(
+        opened.node.clone(),
+        Arc::clone(rosters),
+        peers.clone(),
+        &opened.registry,
+    );
     let redeemer = Redeemer::new(
         RedeemerParts {
             node: opened.node.clone(),
@@ -214,6 +223,7 @@ pub(super) fn partners(opened: &OpenedNode) -> Result<Option<Partners>, ServerEr
     Ok(Some(Partners {
         gossiper,
         issuer,
+        archive,
         redeemer,
     }))
 }

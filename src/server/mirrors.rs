@@ -11,8 +11,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::ServerError;
-use crate::federation::HttpSource;
+use crate::federation::entries::{Letters, MemberSource};
 use crate::federation::keeper::KeptMirror;
+use crate::federation::{HttpSource, LogSource};
 use crate::log::{KeyKind, VerifierKey};
 use crate::primitives::limits;
 
@@ -156,6 +157,36 @@ fn of_raw(raw: RawMirror) -> Result<MirrorConfig, String> {
     })
 }
 
+/// A mirror that is to be kept up to date, before its node is open.
+pub(super) struct Followed {
+    mirror: String,
+    dir: PathBuf,
+    http: HttpSource,
+    log_key: VerifierKey,
+    every: Duration,
+}
+
+impl Followed {
+    /// What its node keeps. Without a key for entries they are asked for by message,
+    /// where the node belongs to a federation and so writes `letters`.
+    pub fn kept(self, letters: Option<&Letters>) -> KeptMirror {
+        let source: Arc<dyn LogSource> = match letters {
+            Some(letters) if !self.http.has_key() => {
+                let origin = self.log_key.name().to_owned();
+                Arc::new(MemberSource::new(self.http, letters.clone(), origin))
+            }
+            _ => Arc::new(self.http),
+        };
+        KeptMirror {
+            name: self.mirror,
+            dir: self.dir,
+            source,
+            log_key: self.log_key,
+            every: self.every,
+        }
+    }
+}
+
 /// The mirrors that are to be kept up to date, of a node in `root`.
 ///
 /// # Errors
@@ -164,7 +195,7 @@ fn of_raw(raw: RawMirror) -> Result<MirrorConfig, String> {
 pub(super) fn to_keep(
     mirrors: &BTreeMap<String, MirrorConfig>,
     root: &Path,
-) -> Result<Vec<KeptMirror>, ServerError> {
+) -> Result<Vec<Followed>, ServerError> {
     let followed = mirrors
         .iter()
         .filter_map(|(name, mirror)| Some((name, mirror, mirror.follow.as_ref()?)));
@@ -175,13 +206,13 @@ pub(super) fn to_keep(
                 Some(path) => Some(key_in(&root.join(path))?),
                 None => None,
             };
-            let source = HttpSource::new(&follow.url, key.as_deref()).map_err(|error| {
+            let http = HttpSource::new(&follow.url, key.as_deref()).map_err(|error| {
                 ServerError::Refused(format!("the mirror {name} cannot be kept: {error}"))
             })?;
-            Ok(KeptMirror {
-                name: name.clone(),
+            Ok(Followed {
+                mirror: name.clone(),
                 dir: root.join(&mirror.dir),
-                source: Arc::new(source),
+                http,
                 log_key: follow.log_key.clone(),
                 every: Duration::from_secs(follow.seconds),
             })

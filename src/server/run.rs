@@ -62,6 +62,7 @@ pub async fn serve(
             mirrors: served_mirrors(&opened.config),
             rosters: opened.rosters.clone(),
             issuer: partners.as_ref().map(|partners| Arc::clone(&partners.issuer)),
+            archive: partners.as_ref().map(|partners| Arc::clone(&partners.archive)),
             redeemer: partners.as_ref().map(|partners| Arc::clone(&partners.redeemer)),
             gossiper: partners.as_ref().map(|partners| Arc::clone(&partners.gossiper)),
             workers: opened.config.workers,

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::roster::{EXPIRES, FEDERATION, ISSUED, after, founded, signed};
 use super::{SeededEntropy, TestNode};
+use crate::federation::entries::Archive;
 use crate::federation::gossiper::{Gossiper, GossiperParts};
 use crate::federation::peers::{Peers, Reach};
 use crate::federation::redemption::{Issuer, Knowledge, NoKnowledge, Redeemer, RedeemerParts};
@@ -218,6 +219,12 @@ impl TestMember {
             peers.clone(),
             &node.registry,
         );
+        let archive = Archive::new(
+            node.node.clone(),
+            Arc::clone(&rosters),
+            peers.clone(),
+            &node.registry,
+        );
         let parts = RedeemerParts {
             node: node.node.clone(),
             rosters: Arc::clone(&rosters),
@@ -233,6 +240,7 @@ impl TestMember {
         let options = HttpOptions {
             rosters: Some(Arc::clone(&rosters)),
             issuer: Some(issuer),
+            archive: Some(archive),
             redeemer: Some(Arc::clone(&redeemer)),
             gossiper: gossiper.clone(),
             workers: Some(1),

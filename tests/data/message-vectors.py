@@ -53,7 +53,7 @@ def kid(key):
 
 SEED = bytes([1, 4, 0]) + b"\xc0" * 29
 KEY = Ed25519PrivateKey.from_private_bytes(SEED)
-NAMES = ["redemption", "redemption-answer", "gossip", "gossip-answer", "entries-request"]
+NAMES = ["redemption", "redemption-answer", "gossip", "gossip-answer", "entries-request", "entries"]
 
 
 def message(label):

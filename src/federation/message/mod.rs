@@ -39,18 +39,21 @@ pub enum MessageName {
     Gossip,
     /// What the other one says to that.
     GossipAnswer,
-    /// A member asks for entries of another's log.
+    /// A member asks for entries of another's log, or for what proves a coupon.
     EntriesRequest,
+    /// What that one answers.
+    Entries,
 }
 
 impl MessageName {
     /// All names.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Redemption,
         Self::RedemptionAnswer,
         Self::Gossip,
         Self::GossipAnswer,
         Self::EntriesRequest,
+        Self::Entries,
     ];
 
     /// What its signature is bound to.
@@ -62,6 +65,7 @@ impl MessageName {
             Self::Gossip => b"tallystick/gossip/v1",
             Self::GossipAnswer => b"tallystick/gossip-answer/v1",
             Self::EntriesRequest => b"tallystick/entries-request/v1",
+            Self::Entries => b"tallystick/entries/v1",
         }
     }
 
@@ -73,6 +77,7 @@ impl MessageName {
             Self::RedemptionAnswer => limits::REDEMPTION_ANSWER_BYTES_MAX,
             Self::Gossip | Self::GossipAnswer => limits::GOSSIP_MESSAGE_BYTES_MAX,
             Self::EntriesRequest => limits::ENTRIES_REQUEST_BYTES_MAX,
+            Self::Entries => limits::ENTRIES_ANSWER_BYTES_MAX,
         }
     }
 

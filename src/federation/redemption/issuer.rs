@@ -3,18 +3,18 @@
 //! What a message does is harmless twice: its requests are known by their identities,
 //! and each gets its first answer again. So replays need not be remembered here.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 
 use super::wire::{self, Answer, LogState, Outcome, Request, Wanted};
-use crate::federation::catch_up::catch_up;
+use crate::federation::catch_up::catch_up_beside;
 use crate::federation::message::{self, Head, MessageError, MessageName};
 use crate::federation::peers::Peers;
-use crate::federation::roster::{Member, NotRedeeming};
+use crate::federation::roster::NotRedeeming;
 use crate::federation::rosters::Rosters;
+use crate::federation::turns::Turns;
 use crate::ledger::Recorded;
 use crate::log::cose_receipt::{self, Inclusion};
 use crate::node::{EntryRef, InclusionProof, Node, NodeError, PartnerOutcome, PartnerRequest, PartnerWish};
@@ -64,7 +64,7 @@ pub struct Issuer {
     node: Node,
     rosters: Arc<Rosters>,
     peers: Peers,
-    under_way: Mutex<HashMap<String, usize>>,
+    turns: Turns,
     messages_total: IntCounterVec,
     requests_total: IntCounterVec,
     seconds: Histogram,
@@ -115,7 +115,7 @@ impl Issuer {
             node,
             rosters,
             peers,
-            under_way: Mutex::default(),
+            turns: Turns::new(limits::PARTNER_MESSAGES_UNDER_WAY_MAX),
             messages_total,
             requests_total,
             seconds,
@@ -150,7 +150,7 @@ impl Issuer {
         let own_did = self.node.options().origin.did_web();
         let opened = message::open(bytes, MessageName::Redemption, directory, &own_did, now);
         if let Err(MessageError::RosterAhead { .. }) = &opened {
-            self.catch_up(message::signed_by(bytes, directory));
+            catch_up_beside(&self.peers, &self.rosters, message::signed_by(bytes, directory));
         }
         let (head, body) = opened?;
         let ours = chain.version();
@@ -166,7 +166,7 @@ impl Issuer {
             let what = "each request names the message's sender as redeemer, and its audience as issuer";
             return Err(MessageError::Malformed(crate::encoding::cbor::GateError::Shape(what)).into());
         }
-        let _turn = Turn::take(self, &head.sender)?;
+        let _turn = self.turns.take(&head.sender).ok_or(IssuerError::Busy)?;
         let ids: Vec<_> = requests.iter().map(|(_, request)| request.id).collect();
         let requests = requests
             .into_iter()
@@ -188,17 +188,6 @@ impl Issuer {
             &answer_head,
             &answer.encode(),
         ))
-    }
-
-    /// Fetches the newer roster of a message's sender, beside whatever else goes on.
-    fn catch_up(&self, sender: Option<&Member>) {
-        let Some(sender) = sender.cloned() else { return };
-        let (peers, rosters) = (self.peers.clone(), Arc::clone(&self.rosters));
-        tokio::spawn(async move {
-            if let Err(error) = catch_up(&peers, &rosters, &sender).await {
-                tracing::warn!(member = sender.did(), %error, "the newer roster of a member cannot be had");
-            }
-        });
     }
 
     /// Adds to each half what proves that it is in the log: one checkpoint and one
@@ -333,42 +322,5 @@ fn for_node(digest: crate::primitives::Digest, request: Request) -> PartnerReque
         request: digest,
         not_after,
         wanted,
-    }
-}
-
-/// A member's place among the messages that are being worked on.
-struct Turn<'a> {
-    issuer: &'a Issuer,
-    member: String,
-}
-
-impl<'a> Turn<'a> {
-    fn take(issuer: &'a Issuer, member: &str) -> Result<Self, IssuerError> {
-        let mut under_way = issuer.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = under_way.entry(member.to_owned()).or_default();
-        if *count >= limits::PARTNER_MESSAGES_UNDER_WAY_MAX {
-            return Err(IssuerError::Busy);
-        }
-        *count += 1;
-        Ok(Self {
-            issuer,
-            member: member.to_owned(),
-        })
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut under_way = self
-            .issuer
-            .under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = under_way.get_mut(&self.member) {
-            *count -= 1;
-            if *count == 0 {
-                under_way.remove(&self.member);
-            }
-        }
     }
 }

@@ -267,15 +267,7 @@ impl Answer {
         }
         match &self.log {
             None => write::null(&mut out),
-            Some(log) => {
-                write::head(&mut out, write::ARRAY, 3);
-                write::text(&mut out, &log.checkpoint);
-                write::uint(&mut out, log.old_size);
-                write::head(&mut out, write::ARRAY, log.proof.len() as u64);
-                for hash in &log.proof {
-                    write::bytes(&mut out, hash);
-                }
-            }
+            Some(log) => log.write(&mut out),
         }
         out
     }
@@ -290,19 +282,50 @@ impl Answer {
         if outcomes.len() > limits::REQUESTS_PER_MESSAGE_MAX {
             return Err(GateError::Shape("an answer has at most 64 outcomes"));
         }
-        let log = as_optional(log, |log| {
-            let [checkpoint, old_size, proof] = as_tuple(log, NOT_AN_ANSWER)?;
-            let proof = as_array(proof, NOT_AN_ANSWER)?;
-            let hash = |hash: &Value| as_byte_array(hash, NOT_AN_ANSWER);
-            Ok(LogState {
-                checkpoint: as_text(checkpoint, NOT_AN_ANSWER)?.to_owned(),
-                old_size: as_int(old_size, NOT_AN_ANSWER)?,
-                proof: proof.iter().map(hash).collect::<Result<_, GateError>>()?,
-            })
-        })?;
+        let log = as_optional(log, LogState::read)?;
         let outcomes = outcomes.iter().map(Outcome::read).collect::<Result<_, _>>()?;
         Ok(Self { outcomes, log })
     }
+}
+
+impl LogState {
+    /// Writes it into a body.
+    pub(in crate::federation) fn write(&self, out: &mut Vec<u8>) {
+        write::head(out, write::ARRAY, 3);
+        write::text(out, &self.checkpoint);
+        write::uint(out, self.old_size);
+        write_hashes(out, &self.proof);
+    }
+
+    /// Reads it out of one.
+    ///
+    /// # Errors
+    /// [`GateError`].
+    pub(in crate::federation) fn read(value: &Value) -> Result<Self, GateError> {
+        let [checkpoint, old_size, proof] = as_tuple(value, NOT_AN_ANSWER)?;
+        Ok(Self {
+            checkpoint: as_text(checkpoint, NOT_AN_ANSWER)?.to_owned(),
+            old_size: as_int(old_size, NOT_AN_ANSWER)?,
+            proof: read_hashes(proof, NOT_AN_ANSWER)?,
+        })
+    }
+}
+
+/// Writes the hashes of a proof.
+pub(in crate::federation) fn write_hashes(out: &mut Vec<u8>, hashes: &[Hash]) {
+    write::head(out, write::ARRAY, hashes.len() as u64);
+    for hash in hashes {
+        write::bytes(out, hash);
+    }
+}
+
+/// Reads them.
+///
+/// # Errors
+/// [`GateError`].
+pub(in crate::federation) fn read_hashes(value: &Value, what: &'static str) -> Result<Vec<Hash>, GateError> {
+    let hashes = as_array(value, what)?.iter();
+    hashes.map(|hash| as_byte_array(hash, what)).collect()
 }
 
 impl Outcome {

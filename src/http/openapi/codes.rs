@@ -137,6 +137,11 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
             BODY,
             &["not_found", "message_refused", "internal", "busy", "stopped"],
         ],
+        "readEntries" => &[
+            BODY,
+            &["not_found", "message_refused", "roster_behind", "busy"],
+            READ,
+        ],
         "partnerRedemptions" => &[
             BODY,
             &[

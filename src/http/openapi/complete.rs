@@ -8,10 +8,15 @@ use super::{codes, examples, links, page, problems, scalars};
 /// Calls under `/v1/` that need no key.
 const KEYLESS: [&str; 3] = ["listCampaigns", "getCampaign", "getConsistencyProof"];
 
-/// POSTs without an `Idempotency-Key`: the one changes nothing, the second is as its
-/// specification has it, and in the third each request has an identity of its own.
-const WITHOUT_IDEMPOTENCY_KEY: [&str; 4] =
-    ["validateCoupon", "addCheckpoint", "partnerRedemptions", "gossip"];
+/// POSTs without an `Idempotency-Key`: these change nothing, or are as their
+/// specification has them, or each request in them has an identity of its own.
+const WITHOUT_IDEMPOTENCY_KEY: [&str; 5] = [
+    "validateCoupon",
+    "addCheckpoint",
+    "partnerRedemptions",
+    "gossip",
+    "readEntries",
+];
 
 /// Calls outside of `/v1/` for those who may read entries.
 const FOR_AUDITORS: [&str; 6] = [

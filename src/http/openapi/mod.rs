@@ -13,8 +13,8 @@ use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::{
-    batches, campaigns, coupons, erasures, federation, gossip, mirrors, partners, proofs, public, receipts,
-    redemptions, revocations, tiles, witness,
+    batches, campaigns, coupons, entries, erasures, federation, gossip, mirrors, partners, proofs, public,
+    receipts, redemptions, revocations, tiles, witness,
 };
 
 mod codes;
@@ -54,6 +54,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(federation::roster_conflict)
         .service(gossip::post_gossip)
         .service(gossip::list_evidence)
+        .service(entries::post_entries)
         .service(proofs::get_entry)
         .service(proofs::get_inclusion)
         .service(proofs::get_consistency)

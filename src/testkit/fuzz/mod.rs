@@ -22,7 +22,7 @@ mod streams;
 mod witnessing;
 
 pub use canonical::{Canonical, canonical};
-pub use redemptions::redemption_seeds;
+pub use redemptions::{entries_seeds, redemption_seeds};
 
 /// One fuzz target.
 #[derive(Clone, Copy)]

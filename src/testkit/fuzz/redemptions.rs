@@ -1,17 +1,27 @@
-//! Floor 6: bodies of messages about redemptions.
+//! Floor 6: bodies of messages about redemptions, and of those that ask for entries.
 
 use super::Target;
 use crate::encoding::cbor;
+use crate::federation::entries::{Answer as EntriesAnswer, CouponPath, Request as EntriesRequest};
 use crate::federation::message::MessageName;
 use crate::federation::redemption::wire::{self, Answer, LogState, Outcome, Request, Wanted};
 use crate::ledger::Basket;
-use crate::primitives::{Amount, Currency, RedemptionId, UnixSeconds};
+use crate::log::TilePath;
+use crate::log::tile_path::TileKind;
+use crate::primitives::{Amount, CouponName, Currency, RedemptionId, Tag, UnixSeconds};
 
-pub(super) const TARGETS: &[Target] = &[Target {
-    name: "redemption_body",
-    run: redemption_body,
-    seeds: redemption_seeds,
-}];
+pub(super) const TARGETS: &[Target] = &[
+    Target {
+        name: "redemption_body",
+        run: redemption_body,
+        seeds: redemption_seeds,
+    },
+    Target {
+        name: "entries_body",
+        run: entries_body,
+        seeds: entries_seeds,
+    },
+];
 
 /// Reads a body as requests, and as an answer.
 fn redemption_body(data: &[u8]) -> bool {
@@ -103,4 +113,55 @@ pub fn redemption_seeds() -> Vec<Vec<u8>> {
         wire::requests_body(41, requests.iter().map(Vec::as_slice)),
         answer.encode(),
     ]
+}
+
+/// Reads a body as a request for entries, and as an answer.
+fn entries_body(data: &[u8]) -> bool {
+    let Ok(body) = cbor::decode(data, MessageName::Entries.most()) else {
+        return false;
+    };
+    let request = EntriesRequest::decode(&body).map(|request| request.encode());
+    let answer = EntriesAnswer::decode(&body).map(|answer| answer.encode());
+    let again = [request.ok(), answer.ok()];
+    for bytes in again.iter().flatten() {
+        assert_eq!(bytes, data, "read and written again");
+    }
+    again.iter().any(Option::is_some)
+}
+
+/// Both requests, and then each kind of answer.
+#[must_use]
+pub fn entries_seeds() -> Vec<Vec<u8>> {
+    let path = TilePath::new(TileKind::Entries, 0, 17).expect("a bundle of 17 entries");
+    let name = CouponName {
+        list: 0,
+        index: 4_711,
+    };
+    let requests = [
+        EntriesRequest::File { path, offset: 0 },
+        EntriesRequest::Coupon { name, log_size: 41 },
+    ];
+    let answers = [
+        EntriesAnswer::Piece {
+            length: 402,
+            bytes: [&[1, 0x90][..], &[0x86; 400]].concat(),
+        },
+        EntriesAnswer::Coupon(Box::new(CouponPath {
+            entry: vec![0x86; 160],
+            entry_path: vec![[8; 32]; 5],
+            leaf: 3,
+            tag: Tag([7; 32]),
+            tag_path: vec![[9; 32]; 2],
+            log: LogState {
+                checkpoint: "north.example\n44\nroot\n".to_owned(),
+                old_size: 41,
+                proof: vec![[8; 32]; 3],
+            },
+        })),
+        EntriesAnswer::Nothing,
+    ];
+    let requests = requests.iter().map(EntriesRequest::encode);
+    requests
+        .chain(answers.iter().map(EntriesAnswer::encode))
+        .collect()
 }

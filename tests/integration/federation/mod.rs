@@ -2,6 +2,7 @@
 //! lie.
 
 mod beside;
+mod entries;
 mod host;
 mod keeper;
 mod log_client;

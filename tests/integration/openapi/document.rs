@@ -85,7 +85,7 @@ fn every_call_has_a_name_a_word_its_headers_and_its_examples() {
             has_its_header(&at, status, resolved(response));
         }
     }
-    assert_eq!(names.len(), 52);
+    assert_eq!(names.len(), 53);
 }
 
 fn every_part_has_an_example(at: &str, response: &'static Value) {

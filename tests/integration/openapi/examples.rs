@@ -14,7 +14,7 @@ use tallystick::federation::roster::{Role, Roster};
 use tallystick::http::HttpOptions;
 use tallystick::log::VerifierKey;
 use tallystick::testkit::TestNode;
-use tallystick::testkit::fuzz::redemption_seeds;
+use tallystick::testkit::fuzz::{entries_seeds, redemption_seeds};
 use tallystick::testkit::log::TestLog;
 use tallystick::testkit::node::ScratchDir;
 use tallystick::testkit::roster::{ISSUED, after, description, founded, member_key, signed};
@@ -384,6 +384,11 @@ impl Day {
         self.examples["partnerRedemptions"] = json!({
             "sent": {"application/cose": seal(1, MessageName::Redemption, request)},
             "bytes": {"application/cose": seal(2, MessageName::RedemptionAnswer, answer)},
+        });
+        let [request, answer] = [&entries_seeds()[0], &entries_seeds()[2]];
+        self.examples["readEntries"] = json!({
+            "sent": {"application/cose": seal(1, MessageName::EntriesRequest, request)},
+            "bytes": {"application/cose": seal(2, MessageName::Entries, answer)},
         });
         // The shortest there is: which roster the sender follows, and nothing else.
         let body = Body {
