@@ -57,6 +57,7 @@ impl From<RedeemError> for Problem {
             RedeemError::Campaign(CampaignError::Peer(_)) => Self::new("issuer_unreachable", said),
             RedeemError::Campaign(_) => Self::new("campaign_unknown", said),
             RedeemError::IssuerNotGood(_) => Self::new("issuer_not_good", said),
+            RedeemError::IssuerNotAsked { .. } => Self::new("issuer_unreachable", said),
             RedeemError::IssuerForked { .. } => Self::new("issuer_forked", said),
             RedeemError::Unknown { id, .. } => Self::new("outcome_unknown", said)
                 .with("redemption", id.to_string())

@@ -579,7 +579,7 @@ pub const TABLE: &[Row] = &[
         503,
         true,
         "The issuing co-op cannot be reached",
-        "Nothing was begun: its campaign's terms are not known here yet. Send the same request again later.",
+        "Nothing was begun: the co-op has to be asked first, for its campaign's terms or, since its key was stolen, for the coupon's proof. Send the same request again later.",
     ),
     row(
         "partners_not_served",

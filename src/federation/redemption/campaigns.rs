@@ -8,7 +8,7 @@ use data_encoding::BASE64URL_NOPAD;
 
 use crate::credential::{Campaign, Signed};
 use crate::federation::peers::{PeerError, Peers};
-use crate::federation::roster::{Directory, Member, Role};
+use crate::federation::roster::{Directory, Member, Role, Standing};
 use crate::primitives::{CampaignId, UnixSeconds, limits};
 
 /// A campaign whose author is known.
@@ -71,9 +71,14 @@ impl Campaigns {
         if signed.id() != id {
             return Err(refused("it is another one"));
         }
-        let is_signed = directory
-            .keys(member, Role::Credentials, now)
-            .any(|key| key.key.kid() == signed.kid() && signed.verify(&key.key).is_ok());
+        // A key that was stolen, too: the coupon names the campaign by its hash, and has been
+        // found good, or issued before the theft.
+        let is_signed = directory.by_kid(signed.kid()).any(|known| {
+            known.member.did() == member.did()
+                && known.key.role == Role::Credentials
+                && known.standing(now) != Standing::Void
+                && signed.verify(&known.key.key).is_ok()
+        });
         if !is_signed {
             return Err(refused(
                 "no key that the roster lists for its credentials has signed it",

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::answers::{self, Known, Tree, VerifiedLog};
 use super::doubts::Doubts;
 use super::redeemer::Redeemer;
-use super::wire::{self, Answer, Outcome, Request, Wanted};
+use super::wire::{self, Answer, LogState, Outcome, Request, Wanted};
 use crate::federation::catch_up::catch_up;
 use crate::federation::message::{self, Head, MessageName};
 use crate::federation::peers::PeerError;
@@ -52,7 +52,7 @@ struct State {
 
 /// Why a message brought no end of its requests.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error(transparent)]
     Peer(#[from] PeerError),
     #[error("{0} is no member of the federation any more")]
@@ -297,7 +297,7 @@ impl Desk {
 
     /// The state of the issuer's log that a request names: the newest one that was
     /// verified, or else that this node has cosigned.
-    fn named(&self, redeemer: &Redeemer, member: &Member, keys: &[VerifierKey]) -> Tree {
+    pub(super) fn named(&self, redeemer: &Redeemer, member: &Member, keys: &[VerifierKey]) -> Tree {
         let mut state = self.state();
         if let Some(held) = state.log {
             return held;
@@ -336,13 +336,9 @@ impl Desk {
         named: &Tree,
     ) -> Result<(), Failure> {
         let log = match &answer.log {
-            Some(log) => Some(answers::verify_log(log, keys, named)?),
+            Some(log) => Some(self.log_of(redeemer, member, log, keys, named).await?),
             None => None,
         };
-        if let Some(log) = &log {
-            redeemer.knowledge.saw(&log.note);
-            self.continue_held(redeemer, member, log).await?;
-        }
         let own_did = redeemer.own_did();
         let mut last = LastSignature::default();
         let mut endings = Vec::with_capacity(answer.outcomes.len());
@@ -413,6 +409,21 @@ impl Desk {
             .metrics
             .doubted
             .sub(i64::try_from(settled).unwrap_or_default());
+    }
+
+    /// Verifies the log of an answer, and tells those who watch it.
+    pub(super) async fn log_of(
+        &self,
+        redeemer: &Redeemer,
+        member: &Member,
+        log: &LogState,
+        keys: &[VerifierKey],
+        named: &Tree,
+    ) -> Result<VerifiedLog, Failure> {
+        let verified = answers::verify_log(log, keys, named)?;
+        redeemer.knowledge.saw(&verified.note);
+        self.continue_held(redeemer, member, &verified).await?;
+        Ok(verified)
     }
 
     fn not_believed(&self, redeemer: &Redeemer, id: RedemptionId, error: &answers::AnswerError) {

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`wire`] | requests and answers: their bytes, pure |
 //! | [`answers`] | what a redeemer verifies of an answer, pure |
+//! | [`frozen`] | whether a coupon of a stolen key was issued before, pure |
 //! | [`campaigns`] | the terms of other co-ops' campaigns |
 //! | [`issuer`] | a partner's requests in, issuer halves out |
 //! | [`redeemer`] | a till's call in, both halves in two logs, or the truth about why not |
+//! | `proving` | asks the issuer for what proves such a coupon |
 //! | `desk` | requests on their way to one issuer: batched, pipelined, repeated |
 //!
 //! An intent is durable before the issuer is asked and ends once. Whatever gets lost,
@@ -16,7 +18,9 @@ pub mod answers;
 pub mod campaigns;
 mod desk;
 mod doubts;
+pub mod frozen;
 pub mod issuer;
+mod proving;
 pub mod redeemer;
 pub mod wire;
 

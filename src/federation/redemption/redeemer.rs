@@ -12,10 +12,12 @@ use tokio::sync::oneshot;
 
 use super::campaigns::{CampaignError, Campaigns, PartnerCampaign};
 use super::desk::Desk;
+use super::proving::check_issuer;
 use super::wire::{Request, Wanted, request_digest};
 use crate::credential::{Coupon, KnownKey, PublicKey, Signed};
+use crate::federation::entries::{Asker, Letters};
 use crate::federation::peers::Peers;
-use crate::federation::roster::{Directory, Member, NotRedeeming, Role, Standing};
+use crate::federation::roster::{Directory, NotRedeeming, Role};
 use crate::federation::rosters::Rosters;
 use crate::ledger::{
     Basket, CampaignState, End, Intent, Presented, Quote, Refusal, State, StatusFlags, Wish,
@@ -23,7 +25,7 @@ use crate::ledger::{
 use crate::node::{
     Caller, IntentState, IntentView, NewIntent, Node, NodeError, RedemptionRequest, ReversalRequest,
 };
-use crate::primitives::{Amount, CouponName, Entropy, Origin, RedemptionId, Tag, UnixSeconds, limits};
+use crate::primitives::{Amount, CouponName, Entropy, KeyId, Origin, RedemptionId, Tag, UnixSeconds, limits};
 
 /// What this node knows of other co-ops' coupons besides what they show themselves.
 pub trait Knowledge: Send + Sync + 'static {
@@ -82,6 +84,18 @@ pub enum RedeemError {
     /// The issuer was removed, or its key no longer counts for itself.
     #[error("{0}")]
     IssuerNotGood(String),
+    /// The issuer was not reached to prove a coupon of a key that was stolen. Nothing
+    /// was begun.
+    #[error(
+        "the key that signed this coupon was stolen, so its co-op {issuer} has to prove that it was issued before; it \
+         cannot be asked now: {why}"
+    )]
+    IssuerNotAsked {
+        /// `did:web` of the issuer.
+        issuer: String,
+        /// Why.
+        why: String,
+    },
     /// The issuer's log is convicted of a fork.
     #[error(
         "the log of {issuer} is convicted of a fork, so its halves are refused until a person decides: {why}"
@@ -134,11 +148,14 @@ impl From<Refusal> for RedeemError {
 }
 
 /// A partner's coupon, looked at without asking anybody.
-struct LookedAt {
-    issuer: String,
-    name: CouponName,
-    tag: Tag,
-    coupon: Coupon,
+pub(super) struct LookedAt {
+    pub issuer: String,
+    pub name: CouponName,
+    pub tag: Tag,
+    pub kid: KeyId,
+    pub coupon: Coupon,
+    /// Of a key that was stolen: entries of the issuer's log whose batches count.
+    pub frozen: Option<u64>,
 }
 
 /// What is counted.
@@ -173,6 +190,7 @@ pub struct Redeemer {
     pub(super) rosters: Arc<Rosters>,
     pub(super) peers: Peers,
     pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) asker: Asker,
     pub(super) campaigns: Campaigns,
     pub(super) knowledge: Arc<dyn Knowledge>,
     pub(super) metrics: RedeemerMetrics,
@@ -180,7 +198,7 @@ pub struct Redeemer {
     waiting: Mutex<HashMap<RedemptionId, Vec<oneshot::Sender<()>>>>,
     /// Issuers' keys with their tables: they verify many coupons.
     keys: RwLock<HashMap<[u8; 32], Arc<KnownKey>>>,
-    waits: Duration,
+    pub(super) waits: Duration,
     /// Where issuers are asked: callers come and go.
     pub(super) runtime: Handle,
 }
@@ -201,7 +219,16 @@ impl Redeemer {
     /// When `registry` has its metrics already, and outside a runtime.
     #[must_use]
     pub fn new(parts: RedeemerParts, registry: &Registry) -> Arc<Self> {
+        let letters = Letters {
+            node: parts.node.clone(),
+            rosters: Arc::clone(&parts.rosters),
+            entropy: Arc::clone(&parts.entropy),
+        };
         Arc::new(Self {
+            asker: Asker {
+                letters,
+                peers: parts.peers.clone(),
+            },
             node: parts.node,
             rosters: parts.rosters,
             peers: parts.peers,
@@ -236,6 +263,7 @@ impl Redeemer {
         let looked = self.look_at(directory, &request.coupon, now)?;
         self.check_fork(&looked.issuer)?;
         let member = directory.by_did(&looked.issuer).ok_or(Refusal::CouponForeign)?;
+        self.prove_issued(directory, member, &looked).await?;
         let campaign = self
             .campaigns
             .of(&self.peers, directory, member, looked.coupon.campaign, now)
@@ -326,13 +354,14 @@ impl Redeemer {
         self.begin(caller, intent, bytes, request.till_reference).await
     }
 
-    /// Says what redeeming a partner's coupon would give, without asking its issuer;
-    /// what is left of it is not known here.
+    /// Says what redeeming a partner's coupon would give; what is left of it is not known
+    /// here. Its issuer is asked for nothing but what is not known of its campaign, and of
+    /// a coupon whose key was stolen.
     ///
     /// # Errors
     /// As [`redeem`](Self::redeem).
     pub async fn validate(
-        &self,
+        self: &Arc<Self>,
         coupon: &[u8],
         basket: Basket,
         amount: Option<Amount>,
@@ -344,6 +373,7 @@ impl Redeemer {
         let looked = self.look_at(directory, coupon, now)?;
         self.check_fork(&looked.issuer)?;
         let member = directory.by_did(&looked.issuer).ok_or(Refusal::CouponForeign)?;
+        self.prove_issued(directory, member, &looked).await?;
         let campaign = self
             .campaigns
             .of(&self.peers, directory, member, looked.coupon.campaign, now)
@@ -483,7 +513,7 @@ impl Redeemer {
         self.node.options().origin.did_web()
     }
 
-    fn desk(self: &Arc<Self>, issuer: &str) -> Arc<Desk> {
+    pub(super) fn desk(self: &Arc<Self>, issuer: &str) -> Arc<Desk> {
         let mut desks = self.desks.lock().unwrap_or_else(PoisonError::into_inner);
         match desks.get(issuer) {
             Some(desk) => Arc::clone(desk),
@@ -540,8 +570,8 @@ impl Redeemer {
                     && signed.verify(self.known_key(&known.key.key).as_ref()).is_ok()
             })
             .ok_or_else(|| forged("its signature does not fit".to_owned()))?;
-        check_issuer(known.member, known.standing(now))?;
-        let tag = signed.tag();
+        let frozen = check_issuer(known.member, known.standing(now))?;
+        let (tag, kid) = (signed.tag(), signed.kid());
         let coupon = signed.into_content();
         let name = coupon
             .status
@@ -561,7 +591,9 @@ impl Redeemer {
             issuer,
             name,
             tag,
+            kid,
             coupon,
+            frozen,
         })
     }
 
@@ -624,19 +656,6 @@ impl Redeemer {
             crate::credential::Benefit::StoredValue { .. } => asked,
             _ => Some(quote.amount),
         })
-    }
-}
-
-fn check_issuer(member: &Member, standing: Standing) -> Result<(), RedeemError> {
-    let did = member.did();
-    match standing {
-        _ if !member.is_active() => Err(RedeemError::IssuerNotGood(format!(
-            "{did}, which issued this coupon, has left the federation"
-        ))),
-        Standing::Good => Ok(()),
-        Standing::Frozen { .. } | Standing::Void => Err(RedeemError::IssuerNotGood(format!(
-            "the key of {did} that signed this coupon is retired or compromised: the co-op has to issue it anew"
-        ))),
     }
 }
 

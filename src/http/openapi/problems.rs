@@ -195,7 +195,9 @@ fn between_nodes() -> Vec<Problem> {
         RedeemError::NotRedeeming(NotRedeeming::Expired),
         RedeemError::Campaign(CampaignError::Peer(peer)),
         RedeemError::IssuerNotGood(
-            "did:web:north.example, which issued this coupon, has left the federation".to_owned(),
+            "did:web:north.example, which issued this coupon, was removed from the federation: nobody counts its \
+             coupons for it any more"
+                .to_owned(),
         ),
         RedeemError::IssuerForked {
             issuer: issuer.clone(),

@@ -367,6 +367,7 @@ fn word(error: &RedeemError) -> &'static str {
         RedeemError::NotRedeeming(_) => "not redeeming",
         RedeemError::Campaign(_) => "campaign",
         RedeemError::IssuerNotGood(_) => "issuer not good",
+        RedeemError::IssuerNotAsked { .. } => "issuer not asked",
         RedeemError::IssuerForked { .. } => "issuer forked",
         _ => "other",
     }

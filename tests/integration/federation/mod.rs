@@ -3,6 +3,7 @@
 
 mod beside;
 mod entries;
+mod frozen;
 mod host;
 mod keeper;
 mod log_client;
