@@ -1,18 +1,35 @@
 //! Coupons of a co-op whose key was stolen: those issued before count, at its own node
 //! as at others', and no other does.
 
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use prometheus::Registry;
 use serde_json::{Value, json};
 use tallystick::credential::{Content as _, Coupon};
 use tallystick::encoding::qr_text;
+use tallystick::federation::entries::{self, Answer, CouponPath};
+use tallystick::federation::message::{self, MessageName};
+use tallystick::federation::peers::Carrier;
+use tallystick::federation::redemption::{NoKnowledge, RedeemError, Redeemer, RedeemerParts};
+use tallystick::federation::roster::Directory;
+use tallystick::federation::{PeerError, Peers};
+use tallystick::ledger::Basket;
+use tallystick::log::Entry;
+use tallystick::node::keyring::Keyring;
+use tallystick::primitives::{Amount, Currency, Origin, UnixSeconds};
 use tallystick::server::line::Line;
-use tallystick::testkit::TestNode;
 use tallystick::testkit::federation::{TestFederation, TestMember, origin};
 use tallystick::testkit::roster::{after, signed};
+use tallystick::testkit::{SeededEntropy, TestNode};
 
 use super::entries::coupon_named;
 use super::redemption::{coupons, post, two_off};
 
 const NORTH: &str = "did:web:coop-0.example";
+const SOUTH: &str = "did:web:coop-1.example";
 
 async fn redeem(member: &TestMember, coupon: &str, reference: &str) -> (u16, Value) {
     let sale = json!({
@@ -159,4 +176,133 @@ async fn nobody_counts_a_removed_members_coupons() {
     let refused = redeem(south, &early[0], "gone").await;
     assert_refused(&refused, "issuer_not_good", "was removed from the federation");
     valley.stop().await;
+}
+
+type Change = fn(&mut CouponPath);
+
+/// A north that shows something else than its log has, under its own key for messages.
+struct Liar {
+    honest: Peers,
+    keys: Keyring,
+    directory: Directory,
+    now: UnixSeconds,
+    change: Change,
+}
+
+impl fmt::Debug for Liar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Liar").finish_non_exhaustive()
+    }
+}
+
+impl Liar {
+    fn lie(&self, bytes: &[u8]) -> Vec<u8> {
+        let name = MessageName::Entries;
+        let (head, body) = message::open(bytes, name, &self.directory, SOUTH, self.now).unwrap();
+        let Answer::Coupon(mut path) = Answer::decode(&body).unwrap() else {
+            panic!("a coupon was asked for")
+        };
+        (self.change)(&mut path);
+        message::seal(&self.keys.messages, name, &head, &Answer::Coupon(path).encode())
+    }
+}
+
+impl Carrier for Liar {
+    fn post<'a>(
+        &'a self,
+        member: &'a Origin,
+        path: &'a str,
+        message: Vec<u8>,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Vec<u8>, PeerError>> {
+        Box::pin(async move {
+            let answer = self.honest.post(member, path, message, most).await?;
+            Ok(if path == entries::PATH {
+                self.lie(&answer)
+            } else {
+                answer
+            })
+        })
+    }
+
+    fn get<'a>(
+        &'a self,
+        member: &'a Origin,
+        path: &'a str,
+        most: usize,
+    ) -> BoxFuture<'a, Result<Option<Vec<u8>>, PeerError>> {
+        Box::pin(self.honest.get(member, path, most))
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_lies_about_a_batch_is_not_believed() {
+    let mut valley = TestFederation::start(2, false).await;
+    let early = coupons(&valley.members[0], two_off(), 2).await;
+    let frozen = valley.members[0].node.node.size();
+    let late = more(&valley.members[0], &early[0]).await;
+    steal(&mut valley, frozen).await;
+    let [north, south] = &valley.members[..] else {
+        panic!("two")
+    };
+    let validated = async |coupon: &str, change: Change| {
+        let liar = Liar {
+            honest: south.peers.clone(),
+            keys: north.node.keyring(),
+            directory: Directory::new(valley.roster.clone()),
+            now: north.node.node.now(),
+            change,
+        };
+        let parts = RedeemerParts {
+            node: south.node.node.clone(),
+            rosters: Arc::clone(&south.rosters),
+            peers: Peers::over(Arc::new(liar)),
+            knowledge: Arc::new(NoKnowledge),
+            entropy: Arc::new(SeededEntropy::new(5)),
+            waits: Duration::from_secs(30),
+        };
+        let redeemer = Redeemer::new(parts, &Registry::new());
+        let basket = Basket {
+            total: Amount::new(1_250).unwrap(),
+            currency: Currency::from_letters("EUR").unwrap(),
+        };
+        redeemer.validate(&coupon_named(coupon).1, basket, None).await
+    };
+    assert!(validated(&early[0], |_| ()).await.is_ok());
+    let cases: [(&str, Change, &str); 4] = [
+        // The late batch as if it had been an early one.
+        (
+            &late,
+            |path| path.entry = moved(&path.entry, 1),
+            "is not in its co-op's log",
+        ),
+        (
+            &early[0],
+            |path| path.entry_path[0][0] ^= 1,
+            "is not in its co-op's log",
+        ),
+        (
+            &early[0],
+            |path| path.log.proof.push([1; 32]),
+            "does not continue",
+        ),
+        (
+            &early[0],
+            |path| path.log.checkpoint.insert(0, 'x'),
+            "is signed with no key",
+        ),
+    ];
+    for (coupon, change, said) in cases {
+        match validated(coupon, change).await {
+            Err(RedeemError::IssuerNotGood(why)) => assert!(why.contains(said), "{why}"),
+            other => panic!("{said}: {other:?}"),
+        }
+    }
+    valley.stop().await;
+}
+
+/// The same entry with another index.
+fn moved(entry: &[u8], index: u64) -> Vec<u8> {
+    let entry = Entry::decode(entry).unwrap();
+    Entry { index, ..entry }.encode().unwrap()
 }
