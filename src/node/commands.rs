@@ -18,7 +18,7 @@ use super::cosigned::CosignedCheckpoint;
 use super::erasure::Erasures;
 use super::gossiped::GossipedToKeep;
 use super::halves::{PartnerOutcome, ServeCommand};
-use super::intents::{BeginIntent, Ending};
+use super::intents::{BeginIntent, Ending, PreparedIntent};
 use super::numbers::NumberGuess;
 use super::receipts::PreparedReceipt;
 use super::requests::Scope;
@@ -71,6 +71,8 @@ pub(super) enum Command {
     Redeem(RedemptionOrder),
     /// A redemption at a partner, or its reversal, begins.
     BeginIntent(Box<BeginIntent>),
+    /// Several of them, each as if it came by itself.
+    BeginIntents(Vec<PreparedIntent>),
     /// Issuers have answered.
     EndIntents(Vec<(RedemptionId, Ending)>),
     /// A sale was given up whose outcome is not known.

@@ -42,8 +42,10 @@ pub struct NewIntent {
 /// An intent that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenIntent {
-    /// Index of its entry.
-    pub entry: u64,
+    /// Its entry.
+    pub entry: EntryRef,
+    /// The keyed hashes of the call that began it.
+    pub(super) answers: Option<Answers>,
     /// What it says.
     pub intent: Intent,
     /// What the issuer is to be sent; empty when it was lost with an earlier store.
@@ -112,6 +114,30 @@ pub struct IntentView {
     pub reversed: Amount,
 }
 
+/// An intent whose call is hashed, on its way to the writer.
+pub struct PreparedIntent {
+    new: Box<BeginIntent>,
+    answers: Answers,
+}
+
+impl PreparedIntent {
+    /// The identity that it was given.
+    #[must_use]
+    pub fn id(&self) -> RedemptionId {
+        self.new.intent.id
+    }
+
+    pub(super) fn into_command(self) -> (Command, Option<Answers>) {
+        (Command::BeginIntent(self.new), Some(self.answers))
+    }
+}
+
+impl std::fmt::Debug for PreparedIntent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("PreparedIntent").field(&self.id()).finish()
+    }
+}
+
 /// The writer's own form of a new intent.
 pub(super) struct BeginIntent {
     pub intent: Intent,
@@ -122,13 +148,9 @@ pub(super) struct BeginIntent {
 pub(super) type OpenIntents = BTreeMap<RedemptionId, Arc<OpenIntent>>;
 
 impl Node {
-    /// Makes an intent durable. The identity that counts comes back: that of an
-    /// earlier one where the same request, or the same content under the same till
-    /// reference, came before.
-    ///
-    /// # Errors
-    /// [`NodeError::Refused`], [`NodeError::Busy`]; nothing has changed then.
-    pub async fn begin_intent(&self, caller: &Caller, new: NewIntent) -> Result<RedemptionId, NodeError> {
+    /// Does for an intent what can be done without the log.
+    #[must_use]
+    pub fn prepare_intent(&self, caller: &Caller, new: NewIntent) -> PreparedIntent {
         let call = match new.intent.wish {
             Wish::Redeem { .. } => Call::Redemption,
             Wish::Reverse { redemption, .. } => Call::Reversal(redemption),
@@ -136,12 +158,32 @@ impl Node {
         let hasher = &self.inner.shared.hasher;
         let reference = hasher.reference(&new.intent.register, &call, &new.till_reference);
         let answers = hasher.answers(caller, Some(reference));
-        let command = Command::BeginIntent(Box::new(BeginIntent {
-            intent: new.intent,
-            request: new.request,
-        }));
-        let recorded = expect_recorded(self.ask(command, Some(answers)).await?)?;
-        intent_id(&recorded)
+        PreparedIntent {
+            new: Box::new(BeginIntent {
+                intent: new.intent,
+                request: new.request,
+            }),
+            answers,
+        }
+    }
+
+    /// Makes intents durable. Of each the identity that counts comes back, in their
+    /// order: that of an earlier one where the same request, or the same content under
+    /// the same till reference, came before; or why it is refused, and has no effect.
+    ///
+    /// # Errors
+    /// [`NodeError`] when nothing could be recorded at all.
+    pub async fn begin_intents(
+        &self,
+        intents: Vec<PreparedIntent>,
+    ) -> Result<Vec<Result<RedemptionId, NodeError>>, NodeError> {
+        match self.ask(Command::BeginIntents(intents), None).await? {
+            Reply::Several(replies) => Ok(replies
+                .into_iter()
+                .map(|reply| intent_id(expect_recorded(reply)?.as_ref()))
+                .collect()),
+            reply => Err(expect_recorded(reply).err().unwrap_or(NodeError::Busy)),
+        }
     }
 
     /// The intent that the same call began before, if it did.
@@ -161,20 +203,17 @@ impl Node {
         Ok(intent_id(&first).ok())
     }
 
-    /// Records, durably, how the issuer ended each intent; what became of each is
-    /// said in their order. One that has ended already stays as it is.
+    /// Records, durably, how the issuer ended each intent; the entries that say so come
+    /// back in their order. One that has ended already stays as it is.
     ///
     /// # Errors
     /// [`NodeError`] when nothing could be recorded at all.
     pub async fn end_intents(
         &self,
         endings: Vec<(RedemptionId, Ending)>,
-    ) -> Result<Vec<Result<EntryRef, NodeError>>, NodeError> {
+    ) -> Result<Vec<Result<Arc<Recorded>, NodeError>>, NodeError> {
         match self.ask(Command::EndIntents(endings), None).await? {
-            Reply::Several(replies) => Ok(replies
-                .into_iter()
-                .map(|reply| expect_recorded(reply).map(|recorded| recorded.as_ref().into()))
-                .collect()),
+            Reply::Several(replies) => Ok(replies.into_iter().map(expect_recorded).collect()),
             reply => Err(expect_recorded(reply).err().unwrap_or(NodeError::Busy)),
         }
     }
@@ -244,6 +283,34 @@ impl Node {
             }
         }
         Ok(found)
+    }
+}
+
+impl IntentView {
+    /// What became of `open` by the entry that has just ended it; `None` where that
+    /// entry is about something else.
+    #[must_use]
+    pub fn ended(open: &OpenIntent, recorded: &Recorded) -> Option<Self> {
+        let id = open.intent.id;
+        let entry = EntryRef::from(recorded);
+        let state = match &recorded.event {
+            Event::RedeemerHalf(half) if half.id == id => IntentState::Made {
+                half: half.clone(),
+                entry,
+                at: recorded.time,
+            },
+            Event::IntentEnded(ended) if ended.id == id => IntentState::Ended {
+                end: ended.end.clone(),
+                entry,
+            },
+            _ => return None,
+        };
+        Some(Self {
+            intent: open.intent.clone(),
+            entry: open.entry,
+            state,
+            reversed: Amount::ZERO,
+        })
     }
 }
 
@@ -330,7 +397,8 @@ impl Writer {
         let intent = new.intent.clone();
         let recorded = self.record(Event::Intent(new.intent), answers, pending)?;
         let open = OpenIntent {
-            entry: recorded.index,
+            entry: recorded.as_ref().into(),
+            answers,
             intent,
             request: new.request.into(),
             is_cancelling: false,
@@ -401,24 +469,24 @@ impl Writer {
         let Some(open) = self.intents.get(&id).cloned() else {
             return self.ended_before(id, pending);
         };
-        let answers = self.sight(pending).entry(open.entry)?.answers;
+        let answers = open.answers;
         let intent = &open.intent;
         let mut proof = None;
         let event = match ending {
             Ending::Half { half, proof: kept } => {
                 proof = Some(kept);
-                Event::RedeemerHalf(intent.half(open.entry, &half)?)
+                Event::RedeemerHalf(intent.half(open.entry.index, &half)?)
             }
             Ending::Refused { code, detail } => Event::IntentEnded(IntentEnded {
                 id,
                 tag: intent.tag,
-                intent_entry: open.entry,
+                intent_entry: open.entry.index,
                 end: End::Refused { code, detail },
             }),
             Ending::Cancelled => Event::IntentEnded(IntentEnded {
                 id,
                 tag: intent.tag,
-                intent_entry: open.entry,
+                intent_entry: open.entry.index,
                 end: End::Cancelled,
             }),
         };
@@ -459,7 +527,7 @@ impl Writer {
         let wished = CancelWished {
             id,
             tag: open.intent.tag,
-            intent_entry: open.entry,
+            intent_entry: open.entry.index,
         };
         let recorded = self.record(Event::CancelWished(wished), answers, pending)?;
         let cancelling = OpenIntent {
@@ -495,7 +563,8 @@ impl Writer {
             Event::Intent(intent) => {
                 self.intents.entry(intent.id).or_insert_with(|| {
                     Arc::new(OpenIntent {
-                        entry: recorded.index,
+                        entry: recorded.into(),
+                        answers: recorded.answers,
                         intent: intent.clone(),
                         request: Arc::default(),
                         is_cancelling: false,
@@ -541,7 +610,7 @@ impl Writer {
 
 fn encode(open: &OpenIntent) -> Vec<u8> {
     let mut row = Vec::with_capacity(9 + open.request.len());
-    row.extend(open.entry.to_be_bytes());
+    row.extend(open.entry.index.to_be_bytes());
     row.push(u8::from(open.is_cancelling));
     row.extend(open.request.iter());
     row
@@ -584,11 +653,13 @@ pub(super) fn load(engine: &dyn Engine) -> Result<OpenIntents, NodeError> {
     let mut open = OpenIntents::new();
     for (id, (entry, is_cancelling, request)) in rows_of(engine)? {
         let recorded = super::find::committed_entry(engine, entry)?;
+        let (entry_ref, answers) = (EntryRef::from(&recorded), recorded.answers);
         let Event::Intent(intent) = recorded.event else {
             return Err(misplaced(entry, "an intent's"));
         };
         let open_intent = OpenIntent {
-            entry,
+            entry: entry_ref,
+            answers,
             intent,
             request: request.into(),
             is_cancelling,

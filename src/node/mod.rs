@@ -66,7 +66,7 @@ pub use cosigned::CosignedCheckpoint;
 pub use erasure::{ErasureAnswer, ErasureTarget};
 pub use gossiped::GossipedToKeep;
 pub use halves::{PartnerOutcome, PartnerRequest, PartnerWish};
-pub use intents::{Ending, IntentState, IntentView, NewIntent, OpenIntent};
+pub use intents::{Ending, IntentState, IntentView, NewIntent, OpenIntent, PreparedIntent};
 pub use metrics::NodeMetrics;
 pub use open::{NewNode, NodeOptions, NodeParts, OpenReport, create_log};
 pub use paths::{BatchView, TagPath};

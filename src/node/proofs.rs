@@ -262,8 +262,7 @@ impl Node {
         first: u64,
     ) -> Result<(Vec<InclusionProof>, ConsistencyProof), NodeError> {
         let head = self.head();
-        let consistency = self.consistency(first.min(head.size), Some(head.size))?;
-        let (size, root) = (head.size, consistency.second_root);
+        let (size, first) = (head.size, first.min(head.size));
         if indices.iter().any(|index| *index >= size) {
             return Err(NO_ENTRY);
         }
@@ -273,11 +272,25 @@ impl Node {
             TreeError::Read(error) => NodeError::from(error),
             other => NodeError::Inconsistent(format!("the tree: {other}")),
         };
+        let checkpoint = self.inner.shared.note_of(&head);
+        let (old, new) = (tree.root_at(first).map_err(failed)?, head.tree.root());
+        let path = consistency_proof(first, size, &tree).map_err(failed)?;
+        if verify_consistency(first, size, &old, &new, &path).is_err() {
+            return Err(broken(size));
+        }
+        let consistency = ConsistencyProof {
+            first,
+            first_root: Digest(old),
+            second: size,
+            second_root: Digest(new),
+            path: path.into_iter().map(Digest).collect(),
+            checkpoint: Arc::clone(&checkpoint),
+        };
         let mut proofs = Vec::with_capacity(indices.len());
         for &index in indices {
             let leaf = tree.node(0, index).map_err(failed)?;
             let path = inclusion_proof(index, size, &tree).map_err(failed)?;
-            if root_of_path(&leaf, index, size, &path) != Ok(root.0) {
+            if root_of_path(&leaf, index, size, &path) != Ok(new) {
                 return Err(broken(size));
             }
             proofs.push(InclusionProof {
@@ -286,21 +299,13 @@ impl Node {
                     hash: Digest(leaf),
                 },
                 tree_size: size,
-                root,
+                root: Digest(new),
                 path: path.into_iter().map(Digest).collect(),
-                checkpoint: Arc::clone(&consistency.checkpoint),
+                checkpoint: Arc::clone(&checkpoint),
                 checkpoint_size: size,
             });
         }
-        // A checkpoint of just this tree: the newest one may have more by now.
-        let checkpoint = self.inner.shared.note_of(&head);
-        Ok((
-            proofs,
-            ConsistencyProof {
-                checkpoint,
-                ..consistency
-            },
-        ))
+        Ok((proofs, consistency))
     }
 
     /// The bytes of the entries at `indices`, in their order: those that lie together

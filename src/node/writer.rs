@@ -304,6 +304,11 @@ impl Writer {
                 .map(|receipt| self.decided(receipt.into_command(), pending))
                 .collect::<Result<_, _>>()
                 .map(Reply::Several),
+            Command::BeginIntents(intents) => intents
+                .into_iter()
+                .map(|intent| self.decided(intent.into_command(), pending))
+                .collect::<Result<_, _>>()
+                .map(Reply::Several),
             command => self.decided((command, answers), pending),
         };
         match outcome {
@@ -479,7 +484,9 @@ impl Writer {
             Command::KeepGossiped(keep) => return self.keep_gossiped(*keep, pending),
             Command::Witness(asked) => return self.witness(*asked, pending),
             // They are taken apart before.
-            Command::IssueReceipts(_) | Command::Shutdown => return Ok(Reply::Done),
+            Command::IssueReceipts(_) | Command::BeginIntents(_) | Command::Shutdown => {
+                return Ok(Reply::Done);
+            }
         };
         Ok(Reply::Recorded(recorded))
     }

@@ -748,6 +748,18 @@ pub const PARTNER_MESSAGES_UNDER_WAY_MAX: usize = 16;
 /// few enough that under load each carries many requests.
 pub const ISSUER_MESSAGES_UNDER_WAY_MAX: usize = 3;
 
+/// Redemptions of one issuer's coupons that wait to be made durable: as many as come in
+/// while the disk stands still for a moment. What exceeds it is told to come again.
+pub const INTENTS_NEW_MAX: usize = 4_096;
+
+/// Requests to one issuer that are begun while an earlier message is under way: each
+/// message costs both nodes some signatures and verifications, whatever it carries.
+pub const MESSAGE_GATHERS: usize = 32;
+
+/// Milliseconds that fewer requests than that wait for others, or for the answer to the
+/// message before: no till notices them.
+pub const MESSAGE_GATHERS_MS: u64 = 5;
+
 /// Seconds that a till waits for another co-op's answer before it is told that the
 /// outcome is not known yet.
 pub const TILL_WAITS_SECONDS: u64 = 5;

@@ -20,11 +20,17 @@ impl Knowledge for Gossiper {
         self.fork(did).map(|fork| fork.said.clone())
     }
 
-    fn saw(&self, checkpoint: &str) {
+    fn saw(&self, did: &str, checkpoint: &str) {
+        // Under load there are hundreds a second; the newest one stands for them all.
+        let mut shown = self.shown.lock().expect("no holder of this lock panics");
+        shown.newest.insert(did.to_owned(), checkpoint.to_owned());
+    }
+
+    fn saw_other(&self, checkpoint: &str) {
         let mut shown = self.shown.lock().expect("no holder of this lock panics");
         // Those that find no room are seen when the next one is shown.
-        if shown.len() < limits::GOSSIP_SHOWN_MAX {
-            shown.push(checkpoint.to_owned());
+        if shown.others.len() < limits::GOSSIP_SHOWN_MAX {
+            shown.others.push(checkpoint.to_owned());
             self.seen_more.notify_one();
         }
     }

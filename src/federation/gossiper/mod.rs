@@ -70,7 +70,7 @@ pub struct Gossiper {
     seen_more: Notify,
     /// Checkpoints that members have shown elsewhere: they go the way of those that
     /// gossip brings.
-    shown: std::sync::Mutex<Vec<String>>,
+    shown: std::sync::Mutex<Shown>,
     /// Since when the newest own checkpoint is shown.
     shown_since: std::sync::Mutex<Option<UnixSeconds>>,
     metrics: Metrics,
@@ -93,6 +93,15 @@ impl fmt::Debug for Gossiper {
             .field("own", &self.own)
             .finish_non_exhaustive()
     }
+}
+
+/// Checkpoints that members have shown elsewhere.
+#[derive(Default)]
+struct Shown {
+    /// By did: the newest one, which continues those before it. Looked at in each round.
+    newest: BTreeMap<String, String>,
+    /// Those that do not. Looked at at once.
+    others: Vec<String>,
 }
 
 /// What the node itself has told the others of.
@@ -230,6 +239,7 @@ impl Gossiper {
                 biased;
                 () = sleep_until(round) => {
                     round = Instant::now() + self.jittered();
+                    self.see_newest();
                     self.round().await;
                 }
                 () = sleep_until(own) => {
@@ -254,13 +264,23 @@ impl Gossiper {
         }
     }
 
+    /// The newest checkpoints that members have shown are looked at, too.
+    fn see_newest(&self) {
+        let mut shown = self.shown.lock().expect("no holder of this lock panics");
+        let newest = std::mem::take(&mut shown.newest);
+        if !newest.is_empty() {
+            shown.others.extend(newest.into_values());
+            self.seen_more.notify_one();
+        }
+    }
+
     /// Holds checkpoints that have come against those cosigned before, one after the
     /// other.
     async fn watch_all(&self) {
         loop {
             let shown = {
                 let mut shown = self.shown.lock().expect("no holder of this lock panics");
-                std::mem::take(&mut *shown)
+                std::mem::take(&mut shown.others)
             };
             for note in shown {
                 self.watch_shown(&note).await;

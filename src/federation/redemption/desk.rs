@@ -1,18 +1,19 @@
-//! Requests on their way to one issuer. What waits is taken together into a message;
-//! a few messages are under way at a time; what is not answered goes again, after
-//! pauses that grow.
+//! Requests on their way to one issuer. New ones are made durable together and so become
+//! one message: at once where none is under way, and otherwise when enough have gathered,
+//! or the first of them has waited long enough (as RFC 896 has it for small packets).
+//! What is not answered goes again, after pauses that grow.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::answers::{self, Known, Tree, VerifiedLog};
 use super::doubts::Doubts;
-use super::redeemer::Redeemer;
+use super::redeemer::{Redeemer, Told};
 use super::wire::{self, Answer, LogState, Outcome, Request, Wanted};
 use crate::federation::catch_up::catch_up;
 use crate::federation::message::{self, Head, MessageName};
@@ -21,7 +22,7 @@ use crate::federation::roster::{Directory, Member};
 use crate::log::VerifierKey;
 use crate::log::cose_receipt::LastSignature;
 use crate::merkle::verify_consistency;
-use crate::node::{Ending, OpenIntent};
+use crate::node::{Ending, IntentView, NodeError, OpenIntent, PreparedIntent};
 use crate::primitives::{RedemptionId, limits};
 
 /// The shortest pause after a failure.
@@ -31,14 +32,25 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 pub(super) struct Desk {
     issuer: String,
     state: Mutex<State>,
+    news: Notify,
     work: Notify,
-    under_way: Arc<Semaphore>,
+}
+
+/// What is to be begun, and who waits for its end.
+struct New {
+    intent: PreparedIntent,
+    done: oneshot::Sender<Told>,
 }
 
 #[derive(Default)]
 struct State {
+    /// What waits to be made durable, in order, and since when.
+    new: VecDeque<New>,
+    since: Option<Instant>,
     /// What waits to be sent, in order.
     line: VecDeque<RedemptionId>,
+    /// Messages that are not answered yet.
+    under_way: usize,
     /// What waits or is under way.
     in_hand: BTreeSet<RedemptionId>,
     /// Failures since the last answer, and until when nothing is sent.
@@ -48,6 +60,41 @@ struct State {
     log: Option<Tree>,
     /// Intents whose halves were not believed.
     doubts: Doubts,
+}
+
+impl State {
+    /// Until when what is new gathers; `None` where it is to be begun now.
+    fn gathers_until(&self, now: Instant) -> Option<Instant> {
+        let is_idle = self.under_way == 0 && self.line.is_empty();
+        if is_idle || self.new.len() >= limits::MESSAGE_GATHERS {
+            return None;
+        }
+        let until = self.since? + Duration::from_millis(limits::MESSAGE_GATHERS_MS);
+        (until > now).then_some(until)
+    }
+
+    fn take_new(&mut self) -> Vec<New> {
+        let count = self.new.len().min(limits::REQUESTS_PER_MESSAGE_MAX);
+        let taken = self.new.drain(..count).collect();
+        self.since = (!self.new.is_empty()).then(Instant::now);
+        taken
+    }
+
+    fn take_line(&mut self) -> Vec<RedemptionId> {
+        let count = self.line.len().min(limits::REQUESTS_PER_MESSAGE_MAX);
+        self.under_way += 1;
+        self.line.drain(..count).collect()
+    }
+
+    /// A pause that has grown long is cut short for a till that waits.
+    fn cut_pause(&mut self) -> bool {
+        let soon = Instant::now() + Duration::from_secs(limits::TILL_PAUSE_SECONDS_MAX);
+        let is_cut = self.pause_until.is_some_and(|until| until > soon);
+        if is_cut {
+            self.pause_until = Some(soon);
+        }
+        is_cut
+    }
 }
 
 /// Why a message brought no end of its requests.
@@ -89,39 +136,79 @@ impl Desk {
         let desk = Arc::new(Self {
             issuer: issuer.to_owned(),
             state: Mutex::default(),
+            news: Notify::new(),
             work: Notify::new(),
-            under_way: Arc::new(Semaphore::new(limits::ISSUER_MESSAGES_UNDER_WAY_MAX)),
         });
         let (line, weak) = (Arc::clone(&desk), Arc::downgrade(redeemer));
         redeemer.runtime.spawn(async move { line.work(weak).await });
+        let (line, weak) = (Arc::clone(&desk), Arc::downgrade(redeemer));
+        redeemer.runtime.spawn(async move { line.begin_all(weak).await });
         desk
     }
 
-    /// Puts a request in line, unless it is in hand already, or its last half was not
-    /// believed a short while ago.
-    pub fn put(&self, id: RedemptionId) {
+    /// Begins an intent and puts its request in line; `done` is told what became of it.
+    pub fn begin(&self, intent: PreparedIntent, done: oneshot::Sender<Told>) {
         let mut state = self.state();
-        if state.doubts.is_due(id, Instant::now()) && state.in_hand.insert(id) {
-            state.line.push_back(id);
-            drop(state);
+        if state.new.len() >= limits::INTENTS_NEW_MAX {
+            let _ = done.send(Told::Failed(NodeError::Busy));
+            return;
+        }
+        state.new.push_back(New { intent, done });
+        state.since.get_or_insert_with(Instant::now);
+        let is_cut = state.cut_pause();
+        drop(state);
+        self.news.notify_one();
+        if is_cut {
             self.work.notify_one();
         }
+    }
+
+    async fn begin_all(self: Arc<Self>, redeemer: Weak<Redeemer>) {
+        loop {
+            let new = self.next_new().await;
+            let Some(redeemer) = redeemer.upgrade() else {
+                return;
+            };
+            let ids = begin_together(&redeemer, new).await;
+            self.put(ids);
+        }
+    }
+
+    /// Waits until something is to be begun, and takes it.
+    async fn next_new(&self) -> Vec<New> {
+        loop {
+            let until = {
+                let mut state = self.state();
+                match state.gathers_until(Instant::now()) {
+                    _ if state.new.is_empty() => None,
+                    None => return state.take_new(),
+                    until => until,
+                }
+            };
+            wait(&self.news, until).await;
+        }
+    }
+
+    /// Puts requests in line, unless they are in hand already, or their last half was not
+    /// believed a short while ago.
+    pub fn put(&self, ids: impl IntoIterator<Item = RedemptionId>) {
+        let mut state = self.state();
+        for id in ids {
+            if state.doubts.is_due(id, Instant::now()) && state.in_hand.insert(id) {
+                state.line.push_back(id);
+            }
+        }
+        drop(state);
+        self.work.notify_one();
     }
 
     /// The same for a till that waits: a pause that has grown long is cut short.
     pub fn put_for_till(&self, id: RedemptionId) {
-        let soon = Instant::now() + Duration::from_secs(limits::TILL_PAUSE_SECONDS_MAX);
         let mut state = self.state();
-        let is_cut = state.pause_until.is_some_and(|until| until > soon);
-        if is_cut {
-            state.pause_until = Some(soon);
-        }
+        state.cut_pause();
         state.doubts.hurry(id, Instant::now());
         drop(state);
-        self.put(id);
-        if is_cut {
-            self.work.notify_one();
-        }
+        self.put([id]);
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
@@ -130,40 +217,32 @@ impl Desk {
 
     async fn work(self: Arc<Self>, redeemer: Weak<Redeemer>) {
         loop {
-            let permit = Arc::clone(&self.under_way).acquire_owned().await;
-            let Ok(permit) = permit else { return };
             let ids = self.next_batch().await;
             let Some(redeemer) = redeemer.upgrade() else {
                 return;
             };
-            let desk = Arc::clone(&self);
-            tokio::spawn(async move { desk.send(&redeemer, ids, permit).await });
+            let under_way = UnderWay(Arc::clone(&self));
+            tokio::spawn(async move { under_way.0.send(&redeemer, ids).await });
         }
     }
 
     /// Waits until something may be sent, and takes it.
     async fn next_batch(&self) -> Vec<RedemptionId> {
         loop {
-            let pause = {
+            let until = {
                 let mut state = self.state();
-                let pause = state.pause_until.filter(|until| *until > Instant::now());
-                if pause.is_none() && !state.line.is_empty() {
-                    let count = state.line.len().min(limits::REQUESTS_PER_MESSAGE_MAX);
-                    return state.line.drain(..count).collect();
+                let is_full = state.under_way >= limits::ISSUER_MESSAGES_UNDER_WAY_MAX;
+                match state.pause_until.filter(|until| *until > Instant::now()) {
+                    _ if is_full || state.line.is_empty() => None,
+                    None => return state.take_line(),
+                    until => until,
                 }
-                pause
             };
-            match pause {
-                // It may be cut short meanwhile.
-                Some(until) => {
-                    let _ = tokio::time::timeout_at(until, self.work.notified()).await;
-                }
-                None => self.work.notified().await,
-            }
+            wait(&self.work, until).await;
         }
     }
 
-    async fn send(&self, redeemer: &Arc<Redeemer>, ids: Vec<RedemptionId>, permit: OwnedSemaphorePermit) {
+    async fn send(&self, redeemer: &Arc<Redeemer>, ids: Vec<RedemptionId>) {
         let mut open: Vec<Arc<OpenIntent>> = Vec::with_capacity(ids.len());
         for id in ids {
             match redeemer.node.open_intent(id) {
@@ -171,7 +250,7 @@ impl Desk {
                 None => {
                     self.let_go(&[id]);
                     self.settle(redeemer, &[id]);
-                    redeemer.tell(id);
+                    redeemer.tell(id, None);
                 }
             }
         }
@@ -180,7 +259,6 @@ impl Desk {
         }
         let timer = redeemer.metrics.answer_seconds.start_timer();
         let outcome = self.ask(redeemer, &open).await;
-        drop(permit);
         let all: Vec<RedemptionId> = open.iter().map(|intent| intent.intent.id).collect();
         let word = match &outcome {
             Ok(()) => {
@@ -195,10 +273,7 @@ impl Desk {
                 let word = failure.word();
                 redeemer.metrics.messages_total.with_label_values(&[word]).inc();
                 if self.is_mended(redeemer, failure).await {
-                    let mut state = self.state();
-                    state.line.extend(all);
-                    drop(state);
-                    return self.work.notify_one();
+                    return self.state().line.extend(all);
                 }
                 self.pause(redeemer, failure);
                 return self.end(redeemer, &all);
@@ -213,7 +288,7 @@ impl Desk {
         self.let_go(all);
         // What has not ended stands in line again with the next round.
         for id in all {
-            redeemer.tell(*id);
+            redeemer.tell(*id, None);
         }
     }
 
@@ -342,6 +417,7 @@ impl Desk {
         let own_did = redeemer.own_did();
         let mut last = LastSignature::default();
         let mut endings = Vec::with_capacity(answer.outcomes.len());
+        let mut ended = Vec::with_capacity(answer.outcomes.len());
         for (id, outcome) in answer.outcomes {
             let Some(intent) = open.iter().find(|intent| intent.intent.id == id) else {
                 continue;
@@ -381,22 +457,27 @@ impl Desk {
                 }
                 Outcome::Cancelled | Outcome::Refused { .. } | Outcome::NotNow => continue,
             };
+            ended.push((intent, ending_word(&ending)));
             endings.push((id, ending));
         }
         if endings.is_empty() {
             return Ok(());
         }
-        let ended: Vec<RedemptionId> = endings.iter().map(|(id, _)| *id).collect();
-        let words: Vec<_> = endings.iter().map(|(_, ending)| ending_word(ending)).collect();
-        for (recorded, word) in redeemer.node.end_intents(endings).await?.into_iter().zip(words) {
+        let ids: Vec<RedemptionId> = endings.iter().map(|(id, _)| *id).collect();
+        let recorded = redeemer.node.end_intents(endings).await?;
+        for (recorded, (intent, word)) in recorded.into_iter().zip(ended) {
             match recorded {
-                Ok(_) => redeemer.metrics.outcomes_total.with_label_values(&[word]).inc(),
+                Ok(recorded) => {
+                    redeemer.metrics.outcomes_total.with_label_values(&[word]).inc();
+                    let view = IntentView::ended(intent, &recorded).map(Box::new);
+                    redeemer.tell(intent.intent.id, view);
+                }
                 Err(error) => {
                     tracing::error!(issuer = self.issuer, %error, "an issuer's answer cannot be recorded")
                 }
             }
         }
-        self.settle(redeemer, &ended);
+        self.settle(redeemer, &ids);
         Ok(())
     }
 
@@ -420,10 +501,20 @@ impl Desk {
         keys: &[VerifierKey],
         named: &Tree,
     ) -> Result<VerifiedLog, Failure> {
-        let verified = answers::verify_log(log, keys, named)?;
-        redeemer.knowledge.saw(&verified.note);
-        self.continue_held(redeemer, member, &verified).await?;
-        Ok(verified)
+        let verified = match answers::verify_log(log, keys, named) {
+            Ok(verified) => self
+                .continue_held(redeemer, member, named, &verified)
+                .await
+                .map(|()| verified),
+            Err(error) => Err(error.into()),
+        };
+        match &verified {
+            Ok(_) => redeemer.knowledge.saw(&self.issuer, &log.checkpoint),
+            // Two histories, if the log has signed this one.
+            Err(Failure::Answer(_)) => redeemer.knowledge.saw_other(&log.checkpoint),
+            Err(_) => {}
+        }
+        verified
     }
 
     fn not_believed(&self, redeemer: &Redeemer, id: RedemptionId, error: &answers::AnswerError) {
@@ -449,6 +540,7 @@ impl Desk {
         &self,
         redeemer: &Redeemer,
         member: &Member,
+        named: &Tree,
         log: &VerifiedLog,
     ) -> Result<(), Failure> {
         let new = log.tree();
@@ -462,7 +554,10 @@ impl Desk {
             } else {
                 (new, held)
             };
-            self.prove_continued(redeemer, member, &first, &second).await?;
+            // From the one that the request named, the answer has shown it.
+            if held != *named {
+                self.prove_continued(redeemer, member, &first, &second).await?;
+            }
             let mut state = self.state();
             if state.log == Some(held) {
                 if new.size > held.size {
@@ -503,6 +598,68 @@ impl Desk {
         verify_consistency(first.size, second.size, &first.root, &second.root, &proof)
             .map_err(|_| not_continued())?;
         Ok(())
+    }
+}
+
+/// Makes intents durable, and gives the identities of those that are so by this.
+async fn begin_together(redeemer: &Redeemer, new: Vec<New>) -> Vec<RedemptionId> {
+    let (intents, waiting): (Vec<_>, Vec<_>) = new
+        .into_iter()
+        .map(|New { intent, done }| {
+            let id = intent.id();
+            (intent, (id, done))
+        })
+        .unzip();
+    let begun = match redeemer.node.begin_intents(intents).await {
+        Ok(begun) => begun,
+        Err(error) => {
+            tracing::error!(%error, "redemptions at partners cannot be begun");
+            for (_, done) in waiting {
+                let told = match &error {
+                    NodeError::Busy => NodeError::Busy,
+                    other => NodeError::Stopped(other.to_string()),
+                };
+                let _ = done.send(Told::Failed(told));
+            }
+            return Vec::new();
+        }
+    };
+    let mut ids = Vec::with_capacity(begun.len());
+    for (begun, (id, done)) in begun.into_iter().zip(waiting) {
+        match begun {
+            Ok(first) if first == id => {
+                redeemer.wait_for(id, done);
+                ids.push(id);
+            }
+            Ok(first) => {
+                let _ = done.send(Told::Before(first));
+            }
+            Err(error) => {
+                let _ = done.send(Told::Failed(error));
+            }
+        }
+    }
+    ids
+}
+
+/// Waits for `notify`, no longer than `until`.
+async fn wait(notify: &Notify, until: Option<Instant>) {
+    match until {
+        Some(until) => {
+            let _ = tokio::time::timeout_at(until, notify.notified()).await;
+        }
+        None => notify.notified().await,
+    }
+}
+
+/// A message that is under way.
+struct UnderWay(Arc<Desk>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.state().under_way -= 1;
+        self.0.work.notify_one();
+        self.0.news.notify_one();
     }
 }
 

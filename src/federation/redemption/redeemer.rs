@@ -34,8 +34,12 @@ pub trait Knowledge: Send + Sync + 'static {
     /// What convicts the log of the co-op `did`, in a sentence, if something does and
     /// nobody has decided yet.
     fn forked(&self, did: &str) -> Option<String>;
-    /// A checkpoint that a member's log has signed was shown to this node.
-    fn saw(&self, checkpoint: &str);
+    /// The log of the co-op `did` has shown this node a checkpoint, which continues those
+    /// that it showed before.
+    fn saw(&self, did: &str, checkpoint: &str);
+    /// A checkpoint was shown, signed by a member's log, that does not continue what the
+    /// log showed before.
+    fn saw_other(&self, checkpoint: &str);
 }
 
 /// What the status lists say of a coupon.
@@ -66,7 +70,9 @@ impl Knowledge for NoKnowledge {
         None
     }
 
-    fn saw(&self, _checkpoint: &str) {}
+    fn saw(&self, _did: &str, _checkpoint: &str) {}
+
+    fn saw_other(&self, _checkpoint: &str) {}
 }
 
 /// Why a till's call did not end with a redemption.
@@ -158,6 +164,16 @@ pub(super) struct LookedAt {
     pub frozen: Option<u64>,
 }
 
+/// What whoever waits for an intent is told.
+pub(super) enum Told {
+    /// It has come to this; without that, the node is to be asked.
+    Look(Option<Box<IntentView>>),
+    /// It is the one of this identity that was begun before.
+    Before(RedemptionId),
+    /// It was not begun.
+    Failed(NodeError),
+}
+
 /// What is counted.
 #[derive(Clone, Debug)]
 pub(super) struct RedeemerMetrics {
@@ -195,7 +211,7 @@ pub struct Redeemer {
     pub(super) knowledge: Arc<dyn Knowledge>,
     pub(super) metrics: RedeemerMetrics,
     desks: Mutex<HashMap<String, Arc<Desk>>>,
-    waiting: Mutex<HashMap<RedemptionId, Vec<oneshot::Sender<()>>>>,
+    waiting: Mutex<HashMap<RedemptionId, Vec<oneshot::Sender<Told>>>>,
     /// Issuers' keys with their tables: they verify many coupons.
     keys: RwLock<HashMap<[u8; 32], Arc<KnownKey>>>,
     pub(super) waits: Duration,
@@ -416,18 +432,7 @@ impl Redeemer {
     /// # Errors
     /// As [`redeem`](Self::redeem).
     pub fn state(&self, id: RedemptionId) -> Result<IntentView, RedeemError> {
-        let view = self.node.intent(id)?;
-        match &view.state {
-            IntentState::Made { .. } => Ok(view),
-            IntentState::Open { .. } => Err(RedeemError::Unknown {
-                id,
-                issuer: view.intent.issuer,
-            }),
-            IntentState::Ended { end, .. } => Err(match end.clone() {
-                End::Cancelled => RedeemError::Cancelled { id },
-                End::Refused { code, detail } => RedeemError::Refused { id, code, detail },
-            }),
-        }
+        told(self.node.intent(id)?)
     }
 
     /// The base URL of the member whose status list `uri` names, if one does.
@@ -448,7 +453,7 @@ impl Redeemer {
                 .open
                 .set(i64::try_from(open.len()).unwrap_or(i64::MAX));
             for intent in open {
-                self.desk(&intent.intent.issuer).put(intent.intent.id);
+                self.desk(&intent.intent.issuer).put([intent.intent.id]);
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
@@ -461,33 +466,57 @@ impl Redeemer {
         request: Vec<u8>,
         till_reference: String,
     ) -> Result<IntentView, RedeemError> {
+        let (id, desk) = (intent.id, self.desk(&intent.issuer));
         let new = NewIntent {
             intent,
             request,
             till_reference,
         };
-        let id = self.node.begin_intent(caller, new).await?;
-        self.outcome(id).await
+        let (done, ended) = oneshot::channel();
+        desk.begin(self.node.prepare_intent(caller, new), done);
+        match tokio::time::timeout(self.waits, ended).await {
+            Ok(Ok(Told::Failed(error))) => Err(error.into()),
+            Ok(Ok(Told::Before(first))) => self.outcome(first).await,
+            Ok(Ok(Told::Look(view))) => self.outcome_of(id, view),
+            Ok(Err(_)) | Err(_) => match self.outcome_of(id, None) {
+                // Not even durable yet, if it ever will be: its key tells.
+                Err(RedeemError::Node(NodeError::NotFound(_))) => Err(NodeError::Busy.into()),
+                outcome => outcome,
+            },
+        }
     }
 
     /// Waits for the end of an intent, for a while.
     async fn outcome(self: &Arc<Self>, id: RedemptionId) -> Result<IntentView, RedeemError> {
         let (done, ended) = oneshot::channel();
-        {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.entry(id).or_default().push(done);
-        }
+        self.wait_for(id, done);
+        let mut view = None;
         if let Some(open) = self.node.open_intent(id) {
             self.desk(&open.intent.issuer).put_for_till(id);
             // Told at its end, or when the issuer could not be reached at all.
-            let _ = tokio::time::timeout(self.waits, ended).await;
+            let woken = tokio::time::timeout(self.waits, ended).await;
+            view = match woken {
+                Ok(Ok(Told::Look(view))) => view,
+                _ => None,
+            };
         }
+        self.outcome_of(id, view)
+    }
+
+    /// The outcome that a till is told, which waits no longer.
+    fn outcome_of(&self, id: RedemptionId, view: Option<Box<IntentView>>) -> Result<IntentView, RedeemError> {
         self.forget_waiting(id);
-        let outcome = self.state(id);
+        let outcome = view.map_or_else(|| self.state(id), |view| told(*view));
         if let Err(RedeemError::Unknown { .. }) = &outcome {
             self.metrics.outcomes_total.with_label_values(&["unknown"]).inc();
         }
         outcome
+    }
+
+    /// `done` is told of the end of an intent.
+    pub(super) fn wait_for(&self, id: RedemptionId, done: oneshot::Sender<Told>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.entry(id).or_default().push(done);
     }
 
     /// Takes out those that nobody waits for any more.
@@ -501,11 +530,14 @@ impl Redeemer {
         }
     }
 
-    /// Tells whoever waits for `id` to look again.
-    pub(super) fn tell(&self, id: RedemptionId) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        for done in waiting.remove(&id).into_iter().flatten() {
-            let _ = done.send(());
+    /// Tells whoever waits for `id` what became of it, or without that to look again.
+    pub(super) fn tell(&self, id: RedemptionId, view: Option<Box<IntentView>>) {
+        let waiting = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.remove(&id)
+        };
+        for done in waiting.into_iter().flatten() {
+            let _ = done.send(Told::Look(view.clone()));
         }
     }
 
@@ -656,6 +688,22 @@ impl Redeemer {
             crate::credential::Benefit::StoredValue { .. } => asked,
             _ => Some(quote.amount),
         })
+    }
+}
+
+/// What a till is told of an intent.
+fn told(view: IntentView) -> Result<IntentView, RedeemError> {
+    let id = view.intent.id;
+    match &view.state {
+        IntentState::Made { .. } => Ok(view),
+        IntentState::Open { .. } => Err(RedeemError::Unknown {
+            id,
+            issuer: view.intent.issuer,
+        }),
+        IntentState::Ended { end, .. } => Err(match end.clone() {
+            End::Cancelled => RedeemError::Cancelled { id },
+            End::Refused { code, detail } => RedeemError::Refused { id, code, detail },
+        }),
     }
 }
 

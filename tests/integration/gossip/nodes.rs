@@ -118,7 +118,11 @@ async fn checkpoints_gather_a_quorum_and_a_fork_is_known_everywhere() {
     let other = Checkpoint::new(key.name(), note.size, Digest([7; 32]));
     let signer = members[0].node.keyring().log;
     let other = other.sign(&key, |bytes| signer.sign(bytes)).unwrap();
-    members[1].gossiper.as_ref().unwrap().saw(&other.to_string());
+    members[1]
+        .gossiper
+        .as_ref()
+        .unwrap()
+        .saw_other(&other.to_string());
     let known = wait_until("the evidence is everywhere", || {
         members[1..].iter().all(|member| forked(member, 0).is_some())
     })
