@@ -1,16 +1,19 @@
-//! Before a node serves: does a mirror hold more of its log than it does itself, or
-//! another history?
+//! Before a node serves: does a mirror, or another member of its federation, hold more of
+//! its log than it does itself, or another history (protocol, section 6)?
 //!
-//! What a mirror shows counts only under the own log's key, so none of them can keep
-//! a node from starting by what it makes up. One that does not answer says nothing.
+//! What they show counts only under the own log's key, so none of them can keep a node
+//! from starting by what it makes up. One that does not answer says nothing.
 
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::client::CHECKPOINT;
+use super::peers::Peers;
 use super::roster::Directory;
 use super::submit::{answer_of, http_client};
 use crate::log::Checkpoint;
@@ -18,18 +21,46 @@ use crate::node::{Node, NodeError};
 use crate::primitives::limits::{MIRROR_START_SECONDS_MAX, NOTE_BYTES_MAX};
 use crate::primitives::{Digest, Origin};
 
-/// What a mirror shows that the node's store does not have.
+/// Who shows a checkpoint of a node's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A mirror, by its prefix.
+    Mirror(String),
+    /// A member of the federation, by its did, which watches the log.
+    Member(String),
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Mirror(prefix) => write!(f, "the mirror {prefix}"),
+            Self::Member(did) => write!(f, "the member {did}"),
+        }
+    }
+}
+
+impl Holder {
+    /// What `tallystick recover` is told to fetch from.
+    fn source(&self) -> &str {
+        match self {
+            Self::Mirror(prefix) => prefix,
+            Self::Member(_) => "MIRROR",
+        }
+    }
+}
+
+/// What others show that the node's store does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Lost {
     /// More entries.
     #[error(
-        "the mirror {mirror} shows a checkpoint of this log over {held} entries, signed with its own key, but the store \
-         holds {size}: entries that were signed are missing, and going on would give out a second history. Fetch them back \
-         with `tallystick recover DIR --from {mirror}`, or put the newer store back"
+        "{holder} shows a checkpoint of this log over {held} entries, signed with its own key, but the store holds {size}: \
+         entries that were signed are missing, and going on would give out a second history. Fetch them back with \
+         `tallystick recover DIR --from {}`, or put the newer store back", holder.source()
     )]
     Behind {
-        /// The mirror's prefix.
-        mirror: String,
+        /// Who shows it.
+        holder: Holder,
         /// Entries under the checkpoint that it shows.
         held: u64,
         /// Entries of the node.
@@ -37,14 +68,14 @@ pub enum Lost {
     },
     /// Other entries.
     #[error(
-        "the mirror {mirror} shows a checkpoint of this log over {held} entries, signed with its own key, whose root is \
-         {signed}; in the store these entries have the root {root}. Two histories were signed: keep both, do not serve \
-         this store, and compare them with `tallystick audit DIR --checkpoint FILE`. If this store is the wrong one, move \
-         DIR/store away and fetch the log with `tallystick recover DIR --from {mirror}`"
+        "{holder} shows a checkpoint of this log over {held} entries, signed with its own key, whose root is {signed}; in \
+         the store these entries have the root {root}. Two histories were signed: keep both, do not serve this store, and \
+         compare them with `tallystick audit DIR --checkpoint FILE`. If this store is the wrong one, move DIR/store away \
+         and fetch the log with `tallystick recover DIR --from {}`", holder.source()
     )]
     Forked {
-        /// The mirror's prefix.
-        mirror: String,
+        /// Who shows it.
+        holder: Holder,
         /// Entries under the checkpoint that it shows.
         held: u64,
         /// Their root as it was signed.
@@ -78,16 +109,37 @@ pub fn mirror_name(log: &Origin) -> String {
     log.authority().replace(':', "-")
 }
 
-/// The prefixes under which the members that the roster names serve mirrors of `own`.
+/// Who of the federation shows checkpoints of the log of `own`, and at which member's base
+/// URL and path: each watches it, and those that the roster names mirror it.
 #[must_use]
-pub fn prefixes(directory: &Directory, own: &Origin) -> Vec<String> {
+pub fn holders(directory: &Directory, own: &Origin) -> Vec<(Holder, Origin, String)> {
     let Some(member) = directory.by_base_url(own) else {
         return Vec::new();
     };
-    let mirrors = member.mirrors.iter().filter_map(|did| directory.by_did(did));
-    mirrors
-        .map(|mirror| format!("{}/mirror/{}/", mirror.base_url, mirror_name(own)))
-        .collect()
+    let origin = HEXLOWER.encode(&Sha256::digest(member.log_origin()));
+    let mut holders = Vec::new();
+    for other in directory
+        .roster()
+        .members
+        .iter()
+        .filter(|other| other.is_active())
+    {
+        let (did, base) = (other.did(), &other.base_url);
+        if base == own {
+            continue;
+        }
+        if member.mirrors.contains(&did) {
+            let path = format!("/mirror/{}/", mirror_name(own));
+            let place = format!("{path}{CHECKPOINT}");
+            holders.push((Holder::Mirror(format!("{base}{path}")), base.clone(), place));
+        }
+        holders.push((
+            Holder::Member(did),
+            base.clone(),
+            format!("/{origin}/{CHECKPOINT}"),
+        ));
+    }
+    holders
 }
 
 /// Asks each of `mirrors` (prefixes of copies of this log) for its checkpoint, all at
@@ -108,56 +160,88 @@ pub async fn check_before_serving(node: &Node, mirrors: &[String]) -> Result<(),
     }
     let within = Duration::from_secs(MIRROR_START_SECONDS_MAX);
     let http = http_client(&places, within).map_err(MirroredError::Client)?;
-    let mut asked: FuturesUnordered<_> = std::iter::zip(mirrors, places)
-        .map(|(mirror, place)| {
-            let request = http.get(place);
-            async move { (mirror, answer_of(request, NOTE_BYTES_MAX).await) }
-        })
-        .collect();
+    let asked = std::iter::zip(mirrors, places).map(|(mirror, place)| {
+        let request = http.get(place);
+        async move {
+            let shown = match answer_of(request, NOTE_BYTES_MAX).await {
+                Ok((200, _, note)) => Ok(note),
+                Ok((status, ..)) => Err(format!("it answers {status}")),
+                Err(why) => Err(why),
+            };
+            (Holder::Mirror(mirror.clone()), shown)
+        }
+    });
+    compare_all(node, asked.collect()).await
+}
+
+/// The same with the other members of the federation: those that mirror this log, and
+/// all others, each of which holds the checkpoint that it has cosigned last.
+///
+/// # Errors
+/// As [`check_before_serving`].
+pub async fn check_with_members(
+    node: &Node,
+    peers: &Peers,
+    directory: &Directory,
+) -> Result<(), MirroredError> {
+    let holders = holders(directory, &node.options().origin);
+    let asked = holders.into_iter().map(|(holder, member, path)| async move {
+        let shown = match peers.get(&member, &path, NOTE_BYTES_MAX).await {
+            Ok(Some(note)) => Ok(note),
+            Ok(None) => Err("it has none".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        (holder, shown)
+    });
+    compare_all(node, asked.collect()).await
+}
+
+/// Compares what each shows with the own log, as it comes, for a short time.
+async fn compare_all(
+    node: &Node,
+    mut asked: FuturesUnordered<impl Future<Output = (Holder, Result<Vec<u8>, String>)>>,
+) -> Result<(), MirroredError> {
     let compare_each = async {
-        while let Some((mirror, answer)) = asked.next().await {
-            let unheard = match answer {
-                Ok((200, _, note)) => match compare(node, mirror, &note)? {
+        while let Some((holder, shown)) = asked.next().await {
+            let unheard = match shown {
+                Ok(note) => match compare(node, &holder, &note)? {
                     Some(size) => {
-                        tracing::info!(mirror, size, "a mirror agrees with this log");
+                        tracing::info!(size, "{holder} holds the same log");
                         continue;
                     }
                     None => "it shows no checkpoint that this log's key has signed".to_owned(),
                 },
-                Ok((status, ..)) => format!("it answers {status}"),
                 Err(why) => why,
             };
-            tracing::warn!(
-                mirror,
-                "this log was not compared with what a mirror of it holds: {unheard}"
-            );
+            tracing::warn!("this log was not compared with what {holder} holds of it: {unheard}");
         }
         Ok(())
     };
+    let within = Duration::from_secs(MIRROR_START_SECONDS_MAX);
     timeout(within, compare_each).await.unwrap_or_else(|_| {
         tracing::warn!(
-            "not every mirror of this log has answered within {MIRROR_START_SECONDS_MAX} s; the others hold nothing that \
-             this node has not"
+            "not all that hold copies of this log have answered within {MIRROR_START_SECONDS_MAX} s; the others hold \
+             nothing that this node has not"
         );
         Ok(())
     })
 }
 
-/// Compares what a mirror shows with the own log; the size of what agrees, `None`
+/// Compares what somebody shows with the own log; the size of what agrees, `None`
 /// where the own key has not signed it.
-fn compare(node: &Node, mirror: &str, note: &[u8]) -> Result<Option<u64>, MirroredError> {
+fn compare(node: &Node, holder: &Holder, note: &[u8]) -> Result<Option<u64>, MirroredError> {
     let Ok(shown) = Checkpoint::open(note, &node.log_key()) else {
         return Ok(None);
     };
-    let mirror = mirror.to_owned();
+    let holder = holder.clone();
     let (held, size) = (shown.size, node.size());
     if held > size {
-        return Err(Lost::Behind { mirror, held, size }.into());
+        return Err(Lost::Behind { holder, held, size }.into());
     }
     let root = node.consistency(held, None)?.first_root;
     if root != shown.root {
         return Err(Lost::Forked {
-            mirror,
+            holder,
             held,
             signed: shown.root,
             root,

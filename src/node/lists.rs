@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::credential::status_list::{Status, StatusList, Statuses};
 use crate::ledger::{Event, StatusFlags, StatusListSigned};
@@ -109,6 +110,9 @@ impl Writer {
 
     /// Signs every list that is due and adds its entry to the batch.
     pub(super) fn sign_due_lists(&mut self, pending: &mut Pending) -> Result<(), NodeError> {
+        if !self.shared.is_compared.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let now = self.now();
         for list in self.lists.take_due(now) {
             self.sign_list(list, now, pending)?;

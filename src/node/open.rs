@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
 use ed25519_dalek::VerifyingKey;
@@ -50,6 +51,9 @@ pub struct NodeOptions {
     pub algorithm: Algorithm,
     /// How long a status list is good, in seconds.
     pub status_list_seconds: u64,
+    /// It signs no list by itself before [`Node::compared`]: what others hold of its log
+    /// is to be compared with it first.
+    pub compares_first: bool,
 }
 
 /// What a new log begins with.
@@ -289,6 +293,7 @@ impl Writer {
             erasing: Erasing::default(),
             intents: RwLock::default(),
             stopped: RwLock::default(),
+            is_compared: AtomicBool::new(!parts.options.compares_first),
             metrics: NodeMetrics::new(&parts.registry),
             roster_floor: rosters.max(signed.roster_version),
             engine,

@@ -191,6 +191,12 @@ impl Node {
         &self.inner.shared.options
     }
 
+    /// What others hold of its log agrees with it: from now on it signs by itself, too.
+    pub fn compared(&self) {
+        let is_compared = &self.inner.shared.is_compared;
+        is_compared.store(true, std::sync::atomic::Ordering::Release);
+    }
+
     /// What it counts.
     #[must_use]
     pub fn metrics(&self) -> &NodeMetrics {

@@ -82,6 +82,7 @@ fn parts(engine: Arc<dyn Engine>, guard: &Arc<Mutex<GuardState>>, clock: &Arc<Ma
             origin: Origin::parse("https://coop.example").unwrap(),
             algorithm: Algorithm::EdDsa,
             status_list_seconds: 3_600,
+            compares_first: false,
         },
         clock: clock.clone(),
         entropy: Arc::new(SeededEntropy::new(clock.now().0)),

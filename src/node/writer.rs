@@ -10,6 +10,7 @@
 //! disk is not known then; opening anew finds out.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -88,6 +89,8 @@ pub(crate) struct Shared {
     pub(super) erasing: Erasing,
     pub(super) intents: RwLock<OpenIntents>,
     pub(super) stopped: RwLock<Option<String>>,
+    /// Whether it may sign by itself: what others hold of its log was compared.
+    pub(super) is_compared: AtomicBool,
     pub(super) metrics: NodeMetrics,
     /// The highest version of the roster that was known when the node was opened.
     pub(super) roster_floor: u64,

@@ -89,6 +89,7 @@ pub(super) fn node_options(config: &Config) -> NodeOptions {
         origin: config.base_url.clone(),
         algorithm: config.algorithm,
         status_list_seconds: config.status_list_seconds,
+        compares_first: true,
     }
 }
 

@@ -71,11 +71,12 @@ pub async fn serve(
         },
     );
     say_opened(opened, address);
-    compare_with_mirrors(opened).await?;
+    compare_with_others(opened).await?;
     let witnesses = match &opened.policy {
         Some(policy) => Some(submitter(opened, policy).await?),
         None => None,
     };
+    opened.node.compared();
     let _keeper = keeper(opened)?;
     let asking = async {
         if let Some(partners) = partners {
@@ -209,10 +210,11 @@ impl Drop for Serving {
 pub fn compare_before_work(opened: &OpenedNode) -> Result<(), ServerError> {
     let compare = || {
         runtime()?.block_on(async {
-            compare_with_mirrors(opened).await?;
+            compare_with_others(opened).await?;
             if let Some(policy) = &opened.policy {
                 submitter(opened, policy).await?;
             }
+            opened.node.compared();
             Ok(())
         })
     };
@@ -237,14 +239,21 @@ async fn submitter(opened: &OpenedNode, policy: &Policy) -> Result<Submitter, Se
     Ok(submitter)
 }
 
-/// Nothing is served that a mirror of this log knows to be behind, or another history.
-async fn compare_with_mirrors(opened: &OpenedNode) -> Result<(), ServerError> {
-    let mut mirrors = opened.config.mirrored_at.clone();
+/// Nothing is served that a mirror of this log, or another member, knows to be behind, or
+/// another history.
+async fn compare_with_others(opened: &OpenedNode) -> Result<(), ServerError> {
     let chain = opened.rosters.as_ref().map(|rosters| rosters.chain());
-    if let Some(directory) = chain.as_ref().and_then(|chain| chain.directory()) {
-        mirrors.extend(mirrored::prefixes(directory, &opened.config.base_url));
-    }
-    let compared = mirrored::check_before_serving(&opened.node, &mirrors).await;
+    let directory = chain.as_ref().and_then(|chain| chain.directory());
+    let with_members = async {
+        match (&opened.peers, directory) {
+            (Some(peers), Some(directory)) => {
+                mirrored::check_with_members(&opened.node, peers, directory).await
+            }
+            _ => Ok(()),
+        }
+    };
+    let with_mirrors = mirrored::check_before_serving(&opened.node, &opened.config.mirrored_at);
+    let compared = tokio::try_join!(with_mirrors, with_members).map(|_| ());
     if compared.is_err() {
         opened.node.shut_down().await;
     }

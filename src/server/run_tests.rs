@@ -39,6 +39,7 @@ fn faulty(dir: &NodeDir) -> (OpenedNode, FaultHandle) {
             origin: config.base_url.clone(),
             algorithm: config.algorithm,
             status_list_seconds: config.status_list_seconds,
+            compares_first: false,
         },
         clock: Arc::new(SystemClock),
         entropy: Arc::new(OsEntropy),

@@ -342,6 +342,7 @@ fn open(
             origin: origin.clone(),
             algorithm: Algorithm::EdDsa,
             status_list_seconds: 86_400,
+            compares_first: false,
         },
         clock: Arc::<ManualClock>::clone(clock),
         // Another stream each time, or identities would repeat.

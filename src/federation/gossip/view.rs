@@ -19,7 +19,7 @@ pub struct KnownCampaign {
     /// The did of the member that has signed it.
     pub author: String,
     /// The campaign.
-    pub campaign: Signed<Campaign>,
+    pub campaign: Arc<Signed<Campaign>>,
 }
 
 /// What the lists held say of a coupon.
@@ -213,8 +213,13 @@ impl Known {
             }
             (Content::Campaign(campaign), Name::Campaign(id)) => {
                 let campaign = campaign.as_ref().clone();
-                self.campaigns
-                    .insert(id, Arc::new(KnownCampaign { author, campaign }));
+                self.campaigns.insert(
+                    id,
+                    Arc::new(KnownCampaign {
+                        author,
+                        campaign: Arc::new(campaign),
+                    }),
+                );
             }
             (Content::Evidence(evidence), Name::Fork) => {
                 if let Evidence::Fork { evidence, said } = evidence.as_ref() {

@@ -1,9 +1,12 @@
 //! What redemption learns from gossip.
 
+use std::sync::Arc;
+
 use super::Gossiper;
+use crate::credential::{Campaign, Signed};
 use crate::federation::gossip::CouponStatus;
 use crate::federation::redemption::{Knowledge, Status};
-use crate::primitives::{CouponName, UnixSeconds, limits};
+use crate::primitives::{CampaignId, CouponName, UnixSeconds, limits};
 
 impl Knowledge for Gossiper {
     fn status(&self, issuer: &str, name: CouponName, now: UnixSeconds) -> Status {
@@ -14,6 +17,11 @@ impl Knowledge for Gossiper {
             CouponStatus::UsedUp => Status::UsedUp,
             CouponStatus::Undetermined(_) => Status::Undetermined,
         }
+    }
+
+    fn campaign(&self, issuer: &str, id: &CampaignId) -> Option<Arc<Signed<Campaign>>> {
+        let known = Gossiper::campaign(self, id)?;
+        (known.author == issuer).then(|| Arc::clone(&known.campaign))
     }
 
     fn forked(&self, did: &str) -> Option<String> {

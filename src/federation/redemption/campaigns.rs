@@ -1,5 +1,5 @@
 //! The terms of other co-ops' campaigns: verified once, held in memory, fetched from
-//! their author where they are not known yet.
+//! their author where gossip has not brought them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -39,11 +39,11 @@ pub enum CampaignError {
 pub struct Campaigns(RwLock<BTreeMap<CampaignId, Arc<PartnerCampaign>>>);
 
 impl Campaigns {
-    /// A campaign of `member`, which is asked for it where it is not known.
+    /// Fetches a campaign of `member` from its node.
     ///
     /// # Errors
     /// [`CampaignError`].
-    pub async fn of(
+    pub async fn fetch(
         &self,
         peers: &Peers,
         directory: &Directory,
@@ -51,9 +51,6 @@ impl Campaigns {
         id: CampaignId,
         now: UnixSeconds,
     ) -> Result<Arc<PartnerCampaign>, CampaignError> {
-        if let Some(known) = self.known(&id) {
-            return Ok(known);
-        }
         let path = format!("/v1/campaigns/{id}");
         let answer = peers
             .get(&member.base_url, &path, limits::CAMPAIGN_ANSWER_BYTES_MAX)
@@ -68,6 +65,22 @@ impl Campaigns {
             .ok_or_else(|| refused("its answer has no credential"))?;
         let signed = Signed::<Campaign>::parse(&credential)
             .map_err(|error| CampaignError::Refused(error.to_string()))?;
+        self.take(directory, member, id, &signed, now)
+    }
+
+    /// Takes in a campaign of `member` that somebody shows.
+    ///
+    /// # Errors
+    /// [`CampaignError::Refused`].
+    pub fn take(
+        &self,
+        directory: &Directory,
+        member: &Member,
+        id: CampaignId,
+        signed: &Signed<Campaign>,
+        now: UnixSeconds,
+    ) -> Result<Arc<PartnerCampaign>, CampaignError> {
+        let refused = |why: &str| CampaignError::Refused(why.to_owned());
         if signed.id() != id {
             return Err(refused("it is another one"));
         }
@@ -86,7 +99,7 @@ impl Campaigns {
         }
         let known = Arc::new(PartnerCampaign {
             author: member.did(),
-            campaign: signed.into_content(),
+            campaign: signed.content().clone(),
         });
         self.keep(id, Arc::clone(&known));
         Ok(known)

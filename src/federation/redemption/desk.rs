@@ -367,7 +367,8 @@ impl Desk {
             .post(&member.base_url, super::PATH, message, most)
             .await?;
         let answer = self.open_answer(redeemer, directory, &head, &bytes)?;
-        self.take(redeemer, member, open, answer, &keys, &named).await
+        self.take(redeemer, (directory, member), open, answer, &keys, &named)
+            .await
     }
 
     /// The state of the issuer's log that a request names: the newest one that was
@@ -404,7 +405,7 @@ impl Desk {
     async fn take(
         &self,
         redeemer: &Arc<Redeemer>,
-        member: &Member,
+        (directory, member): (&Directory, &Member),
         open: &[Arc<OpenIntent>],
         answer: Answer,
         keys: &[VerifierKey],
@@ -414,7 +415,7 @@ impl Desk {
             Some(log) => Some(self.log_of(redeemer, member, log, keys, named).await?),
             None => None,
         };
-        let own_did = redeemer.own_did();
+        let (own_did, now) = (redeemer.own_did(), redeemer.node.now());
         let mut last = LastSignature::default();
         let mut endings = Vec::with_capacity(answer.outcomes.len());
         let mut ended = Vec::with_capacity(answer.outcomes.len());
@@ -425,7 +426,7 @@ impl Desk {
             let ending = match outcome {
                 Outcome::Half { entry, receipt } => {
                     let log = log.as_ref().ok_or(answers::AnswerError::NoCheckpoint)?;
-                    let campaign = redeemer.campaigns.known(&intent.intent.campaign);
+                    let campaign = redeemer.known_campaign(directory, member, intent.intent.campaign, now);
                     let known = Known {
                         own_did: &own_did,
                         terms: campaign.as_ref().map(|known| &known.campaign.terms),

@@ -14,10 +14,10 @@ use super::campaigns::{CampaignError, Campaigns, PartnerCampaign};
 use super::desk::Desk;
 use super::proving::check_issuer;
 use super::wire::{Request, Wanted, request_digest};
-use crate::credential::{Coupon, KnownKey, PublicKey, Signed};
+use crate::credential::{Campaign, Coupon, KnownKey, PublicKey, Signed};
 use crate::federation::entries::{Asker, Letters};
 use crate::federation::peers::Peers;
-use crate::federation::roster::{Directory, NotRedeeming, Role};
+use crate::federation::roster::{Directory, Member, NotRedeeming, Role};
 use crate::federation::rosters::Rosters;
 use crate::ledger::{
     Basket, CampaignState, End, Intent, Presented, Quote, Refusal, State, StatusFlags, Wish,
@@ -25,12 +25,16 @@ use crate::ledger::{
 use crate::node::{
     Caller, IntentState, IntentView, NewIntent, Node, NodeError, RedemptionRequest, ReversalRequest,
 };
-use crate::primitives::{Amount, CouponName, Entropy, KeyId, Origin, RedemptionId, Tag, UnixSeconds, limits};
+use crate::primitives::{
+    Amount, CampaignId, CouponName, Entropy, KeyId, Origin, RedemptionId, Tag, UnixSeconds, limits,
+};
 
 /// What this node knows of other co-ops' coupons besides what they show themselves.
 pub trait Knowledge: Send + Sync + 'static {
     /// The status of the coupon called `name` of the co-op `issuer`.
     fn status(&self, issuer: &str, name: CouponName, now: UnixSeconds) -> Status;
+    /// A campaign of the co-op `issuer`, signed by a key of its own.
+    fn campaign(&self, issuer: &str, id: &CampaignId) -> Option<Arc<Signed<Campaign>>>;
     /// What convicts the log of the co-op `did`, in a sentence, if something does and
     /// nobody has decided yet.
     fn forked(&self, did: &str) -> Option<String>;
@@ -64,6 +68,10 @@ pub struct NoKnowledge;
 impl Knowledge for NoKnowledge {
     fn status(&self, _issuer: &str, _name: CouponName, _now: UnixSeconds) -> Status {
         Status::Undetermined
+    }
+
+    fn campaign(&self, _issuer: &str, _id: &CampaignId) -> Option<Arc<Signed<Campaign>>> {
+        None
     }
 
     fn forked(&self, _did: &str) -> Option<String> {
@@ -281,8 +289,7 @@ impl Redeemer {
         let member = directory.by_did(&looked.issuer).ok_or(Refusal::CouponForeign)?;
         self.prove_issued(directory, member, &looked).await?;
         let campaign = self
-            .campaigns
-            .of(&self.peers, directory, member, looked.coupon.campaign, now)
+            .campaign(directory, member, looked.coupon.campaign, now)
             .await?;
         let amount = self.benefit(&looked, &campaign, &request.basket, request.amount, now)?;
         let id = RedemptionId(self.entropy.bytes());
@@ -370,6 +377,36 @@ impl Redeemer {
         self.begin(caller, intent, bytes, request.till_reference).await
     }
 
+    /// The terms of a campaign, from memory, from gossip, or else from their author.
+    async fn campaign(
+        &self,
+        directory: &Directory,
+        member: &Member,
+        id: CampaignId,
+        now: UnixSeconds,
+    ) -> Result<Arc<PartnerCampaign>, CampaignError> {
+        if let Some(known) = self.known_campaign(directory, member, id, now) {
+            return Ok(known);
+        }
+        self.campaigns
+            .fetch(&self.peers, directory, member, id, now)
+            .await
+    }
+
+    /// The same without asking anybody.
+    pub(super) fn known_campaign(
+        &self,
+        directory: &Directory,
+        member: &Member,
+        id: CampaignId,
+        now: UnixSeconds,
+    ) -> Option<Arc<PartnerCampaign>> {
+        self.campaigns.known(&id).or_else(|| {
+            let signed = self.knowledge.campaign(&member.did(), &id)?;
+            self.campaigns.take(directory, member, id, &signed, now).ok()
+        })
+    }
+
     /// Says what redeeming a partner's coupon would give; what is left of it is not known
     /// here. Its issuer is asked for nothing but what is not known of its campaign, and of
     /// a coupon whose key was stolen.
@@ -391,8 +428,7 @@ impl Redeemer {
         let member = directory.by_did(&looked.issuer).ok_or(Refusal::CouponForeign)?;
         self.prove_issued(directory, member, &looked).await?;
         let campaign = self
-            .campaigns
-            .of(&self.peers, directory, member, looked.coupon.campaign, now)
+            .campaign(directory, member, looked.coupon.campaign, now)
             .await?;
         let quote = self.quote(&looked, &campaign, &basket, amount, now)?;
         Ok(Quote {

@@ -221,6 +221,7 @@ impl World {
                 origin: begun.origin.clone(),
                 algorithm: Algorithm::EdDsa,
                 status_list_seconds: 86_400,
+                compares_first: false,
             },
             clock: Arc::<SimClock>::clone(&self.clocks[member]),
             entropy: entropy(0),

@@ -4,8 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use data_encoding::HEXLOWER;
 use serde_json::json;
-use tallystick::federation::mirrored::{Lost, MirroredError, check_before_serving, prefixes};
+use sha2::{Digest as _, Sha256};
+use tallystick::federation::mirrored::{Holder, Lost, MirroredError, check_before_serving, holders};
 use tallystick::federation::roster::Directory;
 use tallystick::primitives::Origin;
 use tallystick::testkit::TestNode;
@@ -76,7 +78,7 @@ fn a_node_that_was_set_back_with_its_guard_learns_it_from_its_mirror() {
     let whole = first.serve();
     until("its answer", || get(whole.url(), "/checkpoint").is_some());
     let (code, said) = whole.signal("-TERM");
-    assert!(code == Some(0) && said.contains("agrees with this log"), "{said}");
+    assert!(code == Some(0) && said.contains("holds the same log"), "{said}");
 
     set_back(&first, &backup);
     let recover = format!("tallystick recover DIR --from {mirror}");
@@ -160,7 +162,7 @@ async fn a_mirror_that_lies_or_is_silent_stops_no_start() {
     );
     let checked = check_before_serving(&earlier.node, &mirrors).await;
     let expected = Lost::Behind {
-        mirror: mirrors[0].clone(),
+        holder: Holder::Mirror(mirrors[0].clone()),
         held: size + 1,
         size,
     };
@@ -176,8 +178,9 @@ async fn a_mirror_that_lies_or_is_silent_stops_no_start() {
     assert!(matches!(checked, Err(MirroredError::Url(_))), "{checked:?}");
 }
 
+/// Every member that watches the log is asked, and of those that mirror it the copy.
 #[test]
-fn members_that_the_roster_names_serve_the_mirror_under_the_host_s_name() {
+fn all_members_are_asked_and_those_that_the_roster_names_for_their_mirrors_too() {
     let second = after(&founded(&[1, 2, 3], 2), |draft| {
         for n in [1, 2, 3] {
             draft.member(description(n, 0)).unwrap();
@@ -186,15 +189,34 @@ fn members_that_the_roster_names_serve_the_mirror_under_the_host_s_name() {
         draft.mirrors(&of(1), vec![of(2), of(3)]).unwrap();
     });
     let directory = Directory::new(second);
+    let asked = |n: u8| -> Vec<String> {
+        let holders = holders(&directory, &base_url(n)).into_iter();
+        holders
+            .map(|(holder, member, path)| format!("{holder}: {member}{path}"))
+            .collect()
+    };
+    let watched = |n: u8| {
+        let hash = Sha256::digest(format!("coop-{n}.example"));
+        HEXLOWER.encode(&hash)
+    };
+    let [of_1, of_2] = [1, 2].map(watched);
     assert_eq!(
-        prefixes(&directory, &base_url(1)),
+        asked(1),
         [
-            "https://coop-2.example/mirror/coop-1.example/",
-            "https://coop-3.example/mirror/coop-1.example/"
+            "the mirror https://coop-2.example/mirror/coop-1.example/: \
+             https://coop-2.example/mirror/coop-1.example/checkpoint"
+                .to_owned(),
+            format!("the member did:web:coop-2.example: https://coop-2.example/{of_1}/checkpoint"),
+            "the mirror https://coop-3.example/mirror/coop-1.example/: \
+             https://coop-3.example/mirror/coop-1.example/checkpoint"
+                .to_owned(),
+            format!("the member did:web:coop-3.example: https://coop-3.example/{of_1}/checkpoint"),
         ]
     );
-    assert!(prefixes(&directory, &base_url(2)).is_empty());
-    assert!(prefixes(&directory, &base_url(9)).is_empty());
+    let plain =
+        |n: u8| format!("the member did:web:coop-{n}.example: https://coop-{n}.example/{of_2}/checkpoint");
+    assert_eq!(asked(2), [plain(1), plain(3)]);
+    assert!(asked(9).is_empty());
     let with_port = Origin::parse("https://coop.example:8443").unwrap();
     assert_eq!(
         tallystick::federation::mirrored::mirror_name(&with_port),

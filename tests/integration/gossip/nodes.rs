@@ -4,14 +4,19 @@ use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use tallystick::credential::Coupon;
 use tallystick::federation::gossip::CouponStatus;
+use tallystick::federation::mirrored::{Holder, Lost, MirroredError, check_with_members};
 use tallystick::federation::redemption::Knowledge as _;
 use tallystick::log::{Checkpoint, ForkEvidence, Note};
 use tallystick::primitives::{CouponName, Digest};
+use tallystick::server::line::Line;
+use tallystick::testkit::TestNode;
 use tallystick::testkit::federation::{TestFederation, TestMember, origin};
 
 use crate::federation::redemption::{coupons, post, two_off};
+use crate::node::world;
 
 const ROUND: Duration = Duration::from_secs(1);
 
@@ -179,6 +184,102 @@ async fn run(args: &[&str]) -> String {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// A node whose store was set back learns from any member how far its log was.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_watches_a_log_knows_that_its_store_was_set_back() {
+    let federation = TestFederation::start_gossiping(2, ROUND).await;
+    let [own, other] = &federation.members[..] else {
+        panic!("two members")
+    };
+    let origin_hash = Sha256::digest(own.node.node.options().origin.authority()).into();
+    let watched = || {
+        let note = other.node.node.witnessed(&origin_hash)?;
+        let note = Note::parse(note.as_bytes()).ok()?;
+        Checkpoint::parse(note.text()).ok()
+    };
+    let set_back = own.node.fork(|_| {}).unwrap();
+    let size = set_back.node.size();
+    coupons(own, two_off(), 1).await;
+    wait_until("the longer log is watched", || {
+        watched().is_some_and(|seen| seen.size > size)
+    })
+    .await;
+    let chain = own.rosters.chain();
+    let compare = async |node: &TestNode| {
+        let compared = check_with_members(&node.node, &own.peers, chain.directory().unwrap()).await;
+        match compared {
+            Ok(()) => None,
+            Err(MirroredError::Lost(lost)) => Some(lost),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(compare(&own.node).await, None);
+    let held = watched().unwrap().size;
+    let holder = Holder::Member(did(1));
+    let expected = Lost::Behind {
+        holder: holder.clone(),
+        held,
+        size,
+    };
+    assert_eq!(compare(&set_back).await, Some(expected));
+    // It goes on all the same, and signs another history.
+    while set_back.node.size() < held {
+        let order = world::two_off(&format!("after {}", set_back.node.size()));
+        set_back
+            .node
+            .sign_campaign(&world::office(), order)
+            .await
+            .unwrap();
+    }
+    let Some(Lost::Forked {
+        holder: by, held: at, ..
+    }) = compare(&set_back).await
+    else {
+        panic!("two histories")
+    };
+    assert_eq!((by, at), (holder, held));
+    federation.stop().await;
+}
+
+/// A partner's coupon is redeemed by terms that gossip has brought, though their author
+/// has gone away before its first coupon came; what became of it is known later.
+#[tokio::test(flavor = "multi_thread")]
+async fn terms_that_gossip_has_brought_are_not_asked_for() {
+    let federation = TestFederation::start_gossiping(2, ROUND).await;
+    let [issuer, redeemer] = &federation.members[..] else {
+        panic!("two members")
+    };
+    let issued = coupons(issuer, two_off(), 1).await;
+    let bytes = tallystick::encoding::qr_text::parse(&issued[0]).unwrap().bytes;
+    let campaign = Coupon::parse_unverified(&bytes).unwrap().campaign;
+    let gossiper = redeemer.gossiper.as_ref().unwrap();
+    wait_until("the terms are known", || gossiper.campaign(&campaign).is_some()).await;
+    federation.lines[0].set(Line::Cut);
+    let redeem = || {
+        let body = json!({
+            "coupon": issued[0], "register": TestNode::REGISTER, "till_reference": "sale-1",
+            "basket": {"total": 2_500, "currency": "EUR"},
+        });
+        post(
+            redeemer,
+            "/v1/redemptions",
+            &redeemer.node.till_key,
+            "sale-1",
+            body,
+        )
+    };
+    let (status, answer) = redeem().await;
+    assert_eq!((status, answer["code"].as_str()), (503, Some("outcome_unknown")));
+    federation.lines[0].set(Line::Whole);
+    wait_until("its outcome is known", || {
+        redeemer.node.node.open_intents().is_empty()
+    })
+    .await;
+    let (status, answer) = redeem().await;
+    assert_eq!((status, &answer["amount"]), (200, &json!(200)));
+    federation.stop().await;
 }
 
 /// What comes from outside is refused with its reason, counted, and of no effect.

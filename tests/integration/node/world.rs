@@ -44,6 +44,7 @@ pub fn options() -> NodeOptions {
         origin: origin(),
         algorithm: Algorithm::EdDsa,
         status_list_seconds: 86_400,
+        compares_first: false,
     }
 }
 
