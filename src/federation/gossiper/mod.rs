@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use prometheus::Registry;
 use tokio::sync::{Notify, mpsc};
@@ -228,9 +229,12 @@ impl Gossiper {
     pub async fn run(self: Arc<Self>) {
         let taken = self.sending.lock().expect("no holder of this lock panics").take();
         let Some(mut sending) = taken else { return };
+        let told = tokio::sync::Mutex::new(Told::default());
+        // Nothing is awaited but all of it at once: any of these may hold the machine while
+        // it waits for the disk, and another one wait for the machine.
         let (mut under_way, mut watching) = (FuturesUnordered::new(), FuturesUnordered::new());
+        let mut working: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
         let mut lists = self.parts.node.lists_signed();
-        let mut told = Told::default();
         let (mut round, mut own) = (Instant::now(), Instant::now());
         while self.parts.node.stopped().is_none() {
             // In an order that is fixed, so that a simulation runs the same each time; the
@@ -240,21 +244,22 @@ impl Gossiper {
                 () = sleep_until(round) => {
                     round = Instant::now() + self.jittered();
                     self.see_newest();
-                    self.round().await;
+                    working.push(Box::pin(self.round()));
                 }
                 () = sleep_until(own) => {
                     own = Instant::now() + OWN_EVERY;
-                    self.publish_own(&mut told).await;
+                    working.push(Box::pin(self.publish_own(&told)));
                 }
                 changed = lists.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    self.publish_lists(&mut told).await;
+                    working.push(Box::pin(self.publish_lists(&told)));
                 }
                 () = self.seen_more.notified(), if watching.is_empty() => {
                     watching.push(self.watch_all());
                 }
+                Some(()) = working.next() => {}
                 Some(()) = watching.next() => {}
                 Some(()) = under_way.next() => {}
                 Some(next) = sending.recv(), if under_way.len() < limits::GOSSIP_SENDS_MAX => {
@@ -368,7 +373,8 @@ impl Gossiper {
     }
 
     /// Lists that were signed since they were last told of.
-    async fn publish_lists(&self, told: &mut Told) {
+    async fn publish_lists(&self, told: &tokio::sync::Mutex<Told>) {
+        let mut told = told.lock().await;
         for (list, version, token) in self.parts.node.signed_lists() {
             if told.lists.get(&list) != Some(&version) && self.publish(Kind::StatusList, &token).await {
                 told.lists.insert(list, version);
@@ -377,12 +383,15 @@ impl Gossiper {
     }
 
     /// Own campaigns, and lists of which nobody has asked for a fresh one.
-    async fn publish_own(&self, told: &mut Told) {
-        for campaign in self.parts.node.campaigns() {
-            if !told.campaigns.contains(&campaign.id)
-                && self.publish(Kind::Campaign, &campaign.credential).await
-            {
-                told.campaigns.insert(campaign.id);
+    async fn publish_own(&self, told: &tokio::sync::Mutex<Told>) {
+        {
+            let mut told = told.lock().await;
+            for campaign in self.parts.node.campaigns() {
+                if !told.campaigns.contains(&campaign.id)
+                    && self.publish(Kind::Campaign, &campaign.credential).await
+                {
+                    told.campaigns.insert(campaign.id);
+                }
             }
         }
         for list in 0.. {

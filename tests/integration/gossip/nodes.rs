@@ -278,7 +278,7 @@ async fn terms_that_gossip_has_brought_are_not_asked_for() {
     })
     .await;
     let (status, answer) = redeem().await;
-    assert_eq!((status, &answer["amount"]), (200, &json!(200)));
+    assert_eq!((status, &answer["amount"]), (201, &json!(200)));
     federation.stop().await;
 }
 
