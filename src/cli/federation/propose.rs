@@ -31,7 +31,7 @@ pub struct Args {
     /// List a member as it describes itself: new, or with new keys, name or mirrors
     #[arg(long, value_name = "FILE")]
     member: Vec<PathBuf>,
-    /// Remove a member: coupons of it count if issued in the first SIZE entries of its log
+    /// Remove a member: its log is frozen at SIZE entries, and its coupons are redeemed no more
     #[arg(long, value_name = "DID=SIZE", value_parser = removal)]
     remove: Vec<(String, u64)>,
     /// Name the one or two members that mirror a member's log
