@@ -124,8 +124,8 @@ fn status(before: Option<&Member>, member: &Member, who: &str, time: Written<'_>
             time(left)
         )),
         _ => said.push(format!(
-            "{who} is removed, as of {}: what it signs counts no more, and of its coupons those in the first {frozen} \
-             entries of its log.",
+            "{who} is removed, as of {}: what it signs counts no more, its coupons are redeemed no more, and its log is \
+             frozen at {frozen} entries.",
             time(left)
         )),
     }
