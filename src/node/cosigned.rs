@@ -82,6 +82,11 @@ impl Node {
                 "it is of a larger log than this node's newest one".to_owned(),
             ));
         }
+        if self.consistency(cosigned.size, None)?.first_root != cosigned.root {
+            return Err(refuse(
+                "its root is not the one that this log has at its size: two histories were signed".to_owned(),
+            ));
+        }
         let command = Command::KeepCosigned { cosigned, is_quorum };
         self.ask(command, None).await.map(|_| ())
     }

@@ -169,6 +169,9 @@ pub struct OpenedNode {
     pub peers: Option<Peers>,
     /// Its metrics.
     pub registry: Registry,
+    /// Whether it asks the other members what they hold of its log before it serves. Who
+    /// does not want to be told that its store was set back asks nobody.
+    pub asks_members: bool,
 }
 
 /// The directory of one node.
@@ -431,6 +434,7 @@ impl NodeDir {
             policy,
             mirrors,
             rosters,
+            asks_members: true,
             peers,
             access: Arc::new(access),
             registry,

@@ -246,7 +246,7 @@ async fn compare_with_others(opened: &OpenedNode) -> Result<(), ServerError> {
     let directory = chain.as_ref().and_then(|chain| chain.directory());
     let with_members = async {
         match (&opened.peers, directory) {
-            (Some(peers), Some(directory)) => {
+            (Some(peers), Some(directory)) if opened.asks_members => {
                 mirrored::check_with_members(&opened.node, peers, directory).await
             }
             _ => Ok(()),

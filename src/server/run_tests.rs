@@ -54,6 +54,7 @@ fn faulty(dir: &NodeDir) -> (OpenedNode, FaultHandle) {
         policy: None,
         mirrors: Vec::new(),
         rosters: None,
+        asks_members: true,
         peers: None,
         access,
         registry,

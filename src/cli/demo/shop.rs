@@ -68,6 +68,19 @@ impl Shop {
         Ok(())
     }
 
+    /// Its node answers from now on, and has asked nobody what they hold of its log.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_unasked(&mut self) -> anyhow::Result<()> {
+        let listener = TcpListener::bind(self.address)
+            .with_context(|| format!("{} was taken meanwhile", self.address))?;
+        let mut opened = self.opened()?;
+        opened.asks_members = false;
+        self.serving = Some(Serving::on(opened, listener)?);
+        Ok(())
+    }
+
     /// Its node, opened and not served.
     ///
     /// # Errors
