@@ -96,7 +96,7 @@ fn changes_are_told_in_sentences() {
         "is compromised since T0: of coupons under it those in the first 12 entries of the log count.",
         "lists the key ",
         "\"Co-op 2\" (did:web:coop-2.example) is removed, as of T0: ",
-        "those in the first 9 entries of its log.",
+        "its coupons are redeemed no more, and its log is frozen at 9 entries.",
     ] {
         assert!(said.contains(part), "{part} is not in:\n{said}");
     }
