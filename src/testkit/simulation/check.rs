@@ -10,7 +10,7 @@ use crate::federation::redemption::{Knowledge, RedeemError, Status};
 use crate::ledger::{End, Event, NewStatus, Place, StatusTarget, half_id};
 use crate::log::Entry;
 use crate::node::{EntryRef, IntentState};
-use crate::primitives::{Amount, CampaignId, CouponName, RedemptionId};
+use crate::primitives::{Amount, CampaignId, CouponName, Digest, RedemptionId};
 
 /// An entry of a log, read.
 pub struct Told {
@@ -40,7 +40,7 @@ pub fn log_of(life: &Life) -> Vec<Told> {
 
 /// A half as both sides have to have it: request, entry and hash at the issuer, amount,
 /// whether it reverses.
-type Half = (RedemptionId, u64, String, Amount, bool);
+type Half = (RedemptionId, u64, Digest, Amount, bool);
 
 /// All members' logs.
 pub struct Logs<'a> {
@@ -82,7 +82,7 @@ impl<'a> Logs<'a> {
         };
         let halves = self.logs[issuer].iter().filter_map(|told| {
             let (id, amount, reverses) = half(told)?;
-            Some((id, told.at.index, told.at.hash.to_string(), amount, reverses))
+            Some((id, told.at.index, told.at.hash, amount, reverses))
         });
         halves.collect()
     }
@@ -93,16 +93,13 @@ impl<'a> Logs<'a> {
         let mut halves: Vec<Half> = self.logs[redeemer]
             .iter()
             .filter_map(|told| match &told.event {
-                Event::RedeemerHalf(half) if half.issuer == did => {
-                    let hash = half.issuer_hash.to_string();
-                    Some((
-                        half.id,
-                        half.issuer_entry,
-                        hash,
-                        half.amount,
-                        half.reverses.is_some(),
-                    ))
-                }
+                Event::RedeemerHalf(half) if half.issuer == did => Some((
+                    half.id,
+                    half.issuer_entry,
+                    half.issuer_hash,
+                    half.amount,
+                    half.reverses.is_some(),
+                )),
                 _ => None,
             })
             .collect();
@@ -116,8 +113,10 @@ impl<'a> Logs<'a> {
     /// When one is not.
     pub fn halves_match(&self) {
         let left = self.world.left.borrow();
-        for issuer in 0..MEMBERS {
-            for redeemer in (0..MEMBERS).filter(|redeemer| *redeemer != issuer) {
+        // A log that has forgotten entries is no pair to any other.
+        let whole = || (0..MEMBERS).filter(|member| self.world.forked.get() != Some(*member));
+        for issuer in whole() {
+            for redeemer in whole().filter(|redeemer| *redeemer != issuer) {
                 let (issued, recorded) = (self.issued(issuer, redeemer), self.recorded(issuer, redeemer));
                 let pair = format!("of member {issuer}'s coupons at member {redeemer}");
                 let ids: BTreeSet<RedemptionId> = recorded.iter().map(|half| half.0).collect();
@@ -168,6 +167,35 @@ impl<'a> Logs<'a> {
                     assert_eq!(sum(&issued), sum(&recorded), "the sums differ, {pair}");
                 }
             }
+        }
+    }
+
+    /// Whoever has seen one history of a log takes nothing of another one; what it has seen
+    /// last it may have forgotten in a crash.
+    ///
+    /// # Panics
+    /// When somebody has.
+    pub fn nobody_believes_two_histories(&self) {
+        let Some(forked) = self.world.forked.get() else {
+            return;
+        };
+        let first = self.world.first_history.borrow();
+        let second: BTreeSet<Digest> = self.logs[forked].iter().map(|told| told.at.hash).collect();
+        for member in (0..MEMBERS).filter(|member| *member != forked && self.world.never_crashed(*member)) {
+            let halves = self.recorded(forked, member);
+            let mut only_in = [false; 2];
+            for (_, index, hash, ..) in &halves {
+                match (first.contains(hash), second.contains(hash)) {
+                    (true, false) => only_in[0] = true,
+                    (false, true) => only_in[1] = true,
+                    (true, true) => {}
+                    (false, false) => panic!("entry {index} of member {forked} is in neither history"),
+                }
+            }
+            assert_ne!(
+                only_in, [true; 2],
+                "member {member} took halves of two histories of member {forked}"
+            );
         }
     }
 
@@ -258,21 +286,54 @@ impl<'a> Logs<'a> {
         );
     }
 
+    /// Nothing was cancelled that nobody had given up: what a node has begun it sees
+    /// through, whatever became of it meanwhile.
+    ///
+    /// # Panics
+    /// When something was.
+    pub fn nothing_is_cancelled_unasked(&self) {
+        for (member, log) in self.logs.iter().enumerate() {
+            let mut given_up = BTreeSet::new();
+            for told in log {
+                match &told.event {
+                    Event::CancelWished(wished) => {
+                        given_up.insert(wished.id);
+                    }
+                    Event::IntentEnded(ended) if ended.end == End::Cancelled => {
+                        let is_asked = given_up.contains(&ended.id);
+                        assert!(
+                            is_asked,
+                            "{} at member {member} was cancelled for nobody",
+                            ended.id
+                        );
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
     /// What tills were told is so, in both logs.
     ///
     /// # Panics
     /// When it is not.
     pub fn tills_were_told_the_truth(&self) {
         let world = self.world;
-        for ((member, id), (_, asked, said)) in world.told.finals.borrow().iter() {
+        let forked = world.forked.get();
+        let finals = world.told.finals.borrow();
+        let finals = finals.iter().filter(|((member, _), _)| forked != Some(*member));
+        for ((member, id), (_, asked, said)) in finals {
             let life = world.up(*member);
             let view = life.node.intent(*id).expect("what a till was told of");
-            let issuer = (0..MEMBERS).find(|issuer| self.did(*issuer) == view.intent.issuer);
-            let issuer = issuer.expect("a member");
+            let issuer = world.by_did(&view.intent.issuer).expect("a member");
+            let has_forgotten = forked == Some(issuer);
             let halves = self.issued(issuer, *member);
             let half = halves.iter().find(|half| half.0 == *id);
             let what = format!("of {id} at member {member}, a till was told {said:?}");
             match (said, &view.state) {
+                (Final::Made(amount), IntentState::Made { half: own, .. }) if has_forgotten => {
+                    assert_eq!(own.amount, *amount, "{what}");
+                }
                 (Final::Made(amount), IntentState::Made { half: own, .. }) => {
                     let (.., at_issuer, reverses) = half.expect("what was made is in the issuer's log");
                     assert!(
@@ -284,18 +345,19 @@ impl<'a> Logs<'a> {
                 (Final::Refused(code), IntentState::Ended { end, .. }) => {
                     let is_so = matches!(end, End::Refused { code: ended, .. } if ended == code);
                     assert!(
-                        is_so && half.is_none(),
+                        is_so && (half.is_none() || has_forgotten),
                         "{what}, it ended as {end:?}, with {half:?}"
                     );
                 }
                 (Final::Cancelled, IntentState::Ended { end, .. }) => {
-                    let is_so = half.is_none() || world.denies.get() == Some(issuer);
+                    let is_so = half.is_none() || has_forgotten || world.denies.get() == Some(issuer);
                     assert!(*end == End::Cancelled && is_so, "{what}, it ended as {end:?}");
                 }
                 (_, state) => panic!("{what}, it is {state:?}"),
             }
         }
-        for (member, id, amount) in world.told.own.borrow().iter() {
+        let own = world.told.own.borrow();
+        for (member, id, amount) in own.iter().filter(|(member, ..)| forked != Some(*member)) {
             let is_it = |told: &Told| matches!(&told.event, Event::Redeemed(made) if made.id == *id && made.amount == *amount);
             let count = self.logs[*member].iter().filter(|told| is_it(told)).count();
             assert_eq!(count, 1, "the own redemption {id} at member {member}");
@@ -333,7 +395,8 @@ impl<'a> Logs<'a> {
 /// # Panics
 /// When it is not.
 pub async fn repeats_are_the_same(world: &World) {
-    let finals = world.told.finals.borrow().clone();
+    let mut finals = world.told.finals.borrow().clone();
+    finals.retain(|(member, _), _| world.forked.get() != Some(*member));
     for ((member, id), (caller, asked, said)) in finals {
         let life = world.up(member);
         let again = match asked {
@@ -356,27 +419,34 @@ pub async fn repeats_are_the_same(world: &World) {
 /// What has to come to pass still, if anything does.
 #[must_use]
 pub fn lacking(world: &World, revoked: &[(usize, CouponName)]) -> Option<String> {
-    let left = world.left.borrow();
     for member in 0..MEMBERS {
         let Some(life) = world.life(member) else {
             return Some(format!("member {member} is down"));
         };
-        let has_left = |did: &str| left.iter().any(|gone| world.prepared.members[*gone].did == did);
+        if !world.counts(member) {
+            continue;
+        }
         for open in life.node.open_intents() {
-            if !has_left(&open.intent.issuer) && !left.contains(&member) {
+            let issuer = world.by_did(&open.intent.issuer).expect("a member");
+            if world.counts(issuer) {
                 return Some(format!("{} at member {member} has not ended", open.intent.id));
             }
         }
-        let Some(gossiper) = life.gossiper.as_ref().filter(|_| !left.contains(&member)) else {
-            continue;
-        };
-        for (issuer, name) in revoked.iter().filter(|(issuer, _)| !left.contains(issuer)) {
+        let Some(gossiper) = &life.gossiper else { continue };
+        for (issuer, name) in revoked.iter().filter(|(issuer, _)| world.counts(*issuer)) {
             let did = &world.prepared.members[*issuer].did;
             if Knowledge::status(gossiper.as_ref(), did, *name, life.node.now()) != Status::Revoked {
                 return Some(format!(
                     "that {name} of member {issuer} is revoked is not known at {member}"
                 ));
             }
+        }
+        if let Some(forked) = world.forked.get()
+            && gossiper.fork(&world.prepared.members[forked].did).is_none()
+        {
+            return Some(format!(
+                "that member {forked} has forked is not known at {member}"
+            ));
         }
     }
     None

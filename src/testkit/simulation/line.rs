@@ -2,6 +2,7 @@
 //! lines are cut, and whoever is down cannot be reached; all in an order that a seed
 //! fixes. What arrives is answered by the member itself.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,9 +15,15 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::liar::{Earlier, Liar};
 use crate::federation::peers::{Carrier, PeerError};
+use crate::federation::redemption;
+use crate::federation::rosters::Rosters;
+use crate::node::Node;
 use crate::primitives::{Origin, limits};
 use crate::testkit::Dice;
 use crate::testkit::network::Conditions;
+
+/// Messages that ask for redemptions which are kept: most runs have fewer.
+const ASKED_KEPT_MAX: usize = 200;
 
 /// One run of a member, from its start to its crash.
 #[derive(Debug, Default)]
@@ -59,6 +66,17 @@ pub struct Arrival {
     pub answer: oneshot::Sender<(u16, Vec<u8>)>,
 }
 
+/// A member that can be reached.
+#[derive(Clone)]
+pub struct Door {
+    /// Where calls go in.
+    pub arrivals: mpsc::UnboundedSender<Arrival>,
+    /// The node behind it, which a member that lies has at hand.
+    pub node: Node,
+    /// The roster that it follows.
+    pub rosters: Arc<Rosters>,
+}
+
 /// All lines.
 pub struct Lines {
     origins: Vec<Origin>,
@@ -69,17 +87,19 @@ struct State {
     dice: Dice,
     conditions: Conditions,
     sides: Vec<u8>,
-    doors: Vec<Option<mpsc::UnboundedSender<Arrival>>>,
+    doors: Vec<Option<Door>>,
     /// Who lies, and how it changes its answers.
     liar: Option<Liar>,
     /// Messages as they were posted, for those who send them once more.
     posted: Vec<(usize, Call)>,
+    /// Those among them that ask for redemptions, more of them.
+    asked: Vec<(usize, Call)>,
     /// What the liar has answered.
     answers: Vec<Earlier>,
     trace: DefaultHasher,
     began: Instant,
     calls: u64,
-    lies: u64,
+    lies: BTreeMap<String, u64>,
 }
 
 /// What becomes of one call.
@@ -110,11 +130,12 @@ impl Lines {
             doors: origins.iter().map(|_| None).collect(),
             liar: None,
             posted: Vec::new(),
+            asked: Vec::new(),
             answers: Vec::new(),
             trace: DefaultHasher::new(),
             began: Instant::now(),
             calls: 0,
-            lies: 0,
+            lies: BTreeMap::new(),
         };
         Arc::new(Self {
             origins,
@@ -137,7 +158,7 @@ impl Lines {
     }
 
     /// Lets calls in at a member; `None`: it is down.
-    pub fn door(&self, member: usize, door: Option<mpsc::UnboundedSender<Arrival>>) {
+    pub fn door(&self, member: usize, door: Option<Door>) {
         self.state().doors[member] = door;
     }
 
@@ -159,11 +180,12 @@ impl Lines {
         self.state().liar = liar;
     }
 
-    /// What has happened so far, as one number; calls that were made, and lies told.
+    /// What has happened so far, as one number; calls that were made, and lies told, by
+    /// their kinds.
     #[must_use]
-    pub fn told(&self) -> (u64, u64, u64) {
+    pub fn told(&self) -> (u64, u64, BTreeMap<String, u64>) {
         let state = self.state();
-        (state.trace.finish(), state.calls, state.lies)
+        (state.trace.finish(), state.calls, state.lies.clone())
     }
 
     /// A message as it was posted before, and to whom.
@@ -174,12 +196,18 @@ impl Lines {
         (count > 0).then(|| state.posted[choose(count)].clone())
     }
 
+    /// All messages that asked for redemptions so far, with whom they were for.
+    #[must_use]
+    pub fn asked(&self) -> Vec<(usize, Call)> {
+        self.state().asked.clone()
+    }
+
     /// A call that nobody's line carries: from outside, at once. `None` when there is no
     /// answer.
     pub async fn from_outside(&self, to: usize, call: Call) -> Option<(u16, Vec<u8>)> {
         let (answer, answered) = oneshot::channel();
         let door = self.state().doors[to].clone()?;
-        door.send(Arrival { call, answer }).ok()?;
+        door.arrivals.send(Arrival { call, answer }).ok()?;
         answered.await.ok()
     }
 
@@ -190,6 +218,9 @@ impl Lines {
         (at, from, to, &call.path, &call.message).hash(&mut state.trace);
         if call.message.is_some() && state.posted.len() < limits::REQUESTS_PER_MESSAGE_MAX {
             state.posted.push((to, call.clone()));
+        }
+        if call.path == redemption::PATH && state.asked.len() < ASKED_KEPT_MAX {
+            state.asked.push((to, call.clone()));
         }
         let Conditions {
             lost_percent,
@@ -213,7 +244,7 @@ impl Lines {
     fn reached(&self, from: usize, to: usize) -> Option<mpsc::UnboundedSender<Arrival>> {
         let state = self.state();
         if state.sides[from] == state.sides[to] {
-            state.doors[to].clone()
+            state.doors[to].as_ref().map(|door| door.arrivals.clone())
         } else {
             None
         }
@@ -227,8 +258,11 @@ impl Lines {
         let Some(liar) = state.liar.clone().filter(|liar| liar.member == from) else {
             return (status, body);
         };
-        let read = liar.read(&self.origins[to].did_web(), &body);
-        let told = liar.told(&state.dice, (&body, read.as_ref()), &state.answers);
+        let Some(door) = state.doors[from].clone() else {
+            return (status, body);
+        };
+        let read = liar.read(&door, &self.origins[to].did_web(), &body);
+        let told = liar.told(&state.dice, &door.node, (&body, read.as_ref()), &state.answers);
         if status == 200 && state.answers.len() < limits::REQUESTS_PER_MESSAGE_MAX {
             state.answers.push(Earlier {
                 bytes: body.clone(),
@@ -236,8 +270,8 @@ impl Lines {
             });
         }
         match told {
-            Some(told) => {
-                state.lies += 1;
+            Some((lie, told)) => {
+                *state.lies.entry(format!("lie: {lie:?}")).or_default() += 1;
                 told
             }
             None => (status, body),

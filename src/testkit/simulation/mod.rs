@@ -6,10 +6,14 @@
 //! not there), and threads: writers take their turns when nothing else is left to be
 //! done. The runtime has to have its clock paused, which only tests can do.
 
+pub mod audited;
 pub mod check;
+pub mod forged;
+pub mod fork;
 pub mod liar;
 pub mod line;
 pub mod outsider;
+mod plan;
 pub mod prepared;
 pub mod till;
 pub mod world;
@@ -20,21 +24,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::task::{AbortHandle, JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep};
 
+use self::fork::Fork;
 use self::liar::{Liar, Lie};
 use self::line::Lines;
 use self::outsider::Outsider;
+use self::plan::{Plan, Third};
 use self::prepared::{MEMBERS, Prepared, prepared};
 use self::world::{Life, World};
 use self::writers::{Doom, Writers};
 use super::network::Conditions;
 use super::node::keyring;
 use super::{Dice, Fault};
+use crate::federation::RostersError;
 use crate::federation::roster::SignedRoster;
 use crate::ledger::NewStatus;
-use crate::node::{Caller, RevocationTarget, Scope};
+use crate::node::{Caller, NodeError, RevocationTarget, Scope};
 use crate::primitives::{Clock as _, CouponName, Digest};
 
 /// How long it may take, after everything was mended, until all is known: a clock that
@@ -70,78 +77,9 @@ pub fn run(seed: u64, runtime: &mut tokio::runtime::Builder) -> Outcome {
     all.block_on(&runtime, play(seed, prepared, writers))
 }
 
-/// What a seed has in store.
-struct Plan {
-    conditions: Conditions,
-    lasts: Duration,
-    gossips: bool,
-    tills: usize,
-    sales: u32,
-    /// Batches that are much in demand, of two members.
-    hot: Vec<usize>,
-    /// Within what clocks have to keep.
-    skews: Vec<i64>,
-    drifts: Vec<i64>,
-    liar: Option<usize>,
-    has_outsider: bool,
-    third: Third,
-}
-
-/// What version 3 of the roster says.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Third {
-    /// There is none.
-    No,
-    /// Another name: nobody is to notice.
-    Name,
-    /// The last member has left.
-    Removal,
-}
-
-impl Plan {
-    fn of(dice: &Dice) -> Self {
-        let slow = [5, 50, 500, 4_000][dice.place(4)];
-        let signed = |most: u64| {
-            let size = i64::try_from(dice.below(most)).expect("a small number");
-            if dice.once_in(2) { size } else { -size }
-        };
-        Self {
-            conditions: Conditions {
-                lost_percent: dice.below(30),
-                doubled_percent: dice.below(15),
-                delay_ms_min: 1,
-                delay_ms_max: 1 + dice.below(slow),
-            },
-            lasts: Duration::from_secs(30 + dice.below(150)),
-            gossips: dice.once_in(2),
-            tills: MEMBERS + dice.place(3),
-            sales: 2 + u32::try_from(dice.below(3)).expect("a small number"),
-            hot: {
-                let each = prepared().batches.len() / MEMBERS;
-                let first = dice.place(MEMBERS);
-                let members = [first, first, (first + 1) % MEMBERS];
-                // Coupons that can be used once or a few times, above all.
-                let kinds = [0, 0, 1, 2, 4, dice.place(each)];
-                members
-                    .map(|member| member * each + kinds[dice.place(kinds.len())])
-                    .to_vec()
-            },
-            skews: (0..MEMBERS).map(|_| signed(120)).collect(),
-            drifts: (0..MEMBERS).map(|_| signed(20_000)).collect(),
-            liar: dice.once_in(3).then(|| dice.place(MEMBERS)),
-            has_outsider: dice.once_in(3),
-            third: match dice.below(6) {
-                0 => Third::Removal,
-                1 | 2 => Third::Name,
-                _ => Third::No,
-            },
-        }
-    }
-}
-
 async fn play(seed: u64, prepared: &'static Prepared, writers: Arc<Writers>) -> Outcome {
     let dice = Dice::new(seed);
-    let plan = Plan::of(&dice);
+    let plan = Plan::of(seed, &dice);
     let origins = prepared.members.iter().map(|member| member.origin.clone());
     let lines = Lines::new(origins.collect(), plan.conditions, dice.below(u64::MAX));
     let world = World::new(
@@ -156,9 +94,9 @@ async fn play(seed: u64, prepared: &'static Prepared, writers: Arc<Writers>) -> 
         world.start(member);
     }
     let tills = till::tills(plan.tills, plan.sales, seed);
-    let tills: Vec<JoinHandle<()>> = tills
+    let tills: Vec<(usize, JoinHandle<()>)> = tills
         .into_iter()
-        .map(|till| spawn_local(till.sell(Rc::clone(&world))))
+        .map(|till| (till.member, spawn_local(till.sell(Rc::clone(&world)))))
         .collect();
     let keeper = spawn_local(start_again(Rc::clone(&world), Dice::new(!seed)));
     let mut chaos = Chaos {
@@ -171,12 +109,20 @@ async fn play(seed: u64, prepared: &'static Prepared, writers: Arc<Writers>) -> 
             asked: Vec::new(),
         },
         revoked: Vec::new(),
+        fork: plan.forks.map(Fork::of),
+        tills: tills
+            .iter()
+            .map(|(member, till)| (*member, till.abort_handle()))
+            .collect(),
     };
+    chaos.lie();
     chaos.reign().await;
     chaos.end().await;
     keeper.abort();
-    for till in tills {
-        if let Err(error) = till.await {
+    for (_, till) in tills {
+        if let Err(error) = till.await
+            && error.is_panic()
+        {
             std::panic::resume_unwind(error.into_panic());
         }
     }
@@ -187,11 +133,18 @@ async fn play(seed: u64, prepared: &'static Prepared, writers: Arc<Writers>) -> 
         sleep(Duration::from_secs(5)).await;
     }
     check::repeats_are_the_same(&world).await;
+    fork::those_who_forked_are_convicted(&world).await;
     let logs = check::Logs::of(&world);
     logs.halves_match();
+    logs.nobody_believes_two_histories();
     logs.nothing_is_exceeded();
+    logs.nothing_is_cancelled_unasked();
     logs.tills_were_told_the_truth();
     logs.nothing_is_from_outside(&forged);
+    if plan.is_audited {
+        audited::logs_are_clean(&world);
+        world.told.count("audits");
+    }
     outcome(&world)
 }
 
@@ -199,7 +152,7 @@ fn outcome(world: &World) -> Outcome {
     let (trace, calls, lies) = world.lines.told();
     let mut counts = world.told.counts.borrow().clone();
     counts.insert("calls".to_owned(), calls);
-    counts.insert("lies".to_owned(), lies);
+    counts.extend(lies);
     Outcome {
         trace,
         checkpoints: (0..MEMBERS)
@@ -232,6 +185,8 @@ struct Chaos<'a> {
     dice: &'a Dice,
     outsider: Outsider<'a>,
     revoked: Vec<(usize, CouponName)>,
+    fork: Option<Fork>,
+    tills: Vec<(usize, AbortHandle)>,
 }
 
 impl Chaos<'_> {
@@ -240,6 +195,17 @@ impl Chaos<'_> {
         while Instant::now() < until {
             sleep(Duration::from_millis(100 + self.dice.below(12_000))).await;
             self.strike().await;
+            if let Some(fork) = &mut self.fork {
+                let set_back = fork.step(self.world, self.dice);
+                self.send_home(set_back);
+            }
+        }
+    }
+
+    /// Tills at a member that has forgotten what it told them work no longer.
+    fn send_home(&self, set_back: Option<usize>) {
+        for (_, till) in self.tills.iter().filter(|(member, _)| set_back == Some(*member)) {
+            till.abort();
         }
     }
 
@@ -260,7 +226,7 @@ impl Chaos<'_> {
                 let dooms = [
                     Doom::BeforeBatch,
                     Doom::AfterBatch,
-                    Doom::AfterBatch,
+                    |left| Doom::StoreFails(left, Fault::NotPersisted),
                     |left| Doom::StoreFails(left, Fault::NotPersisted),
                     |left| Doom::StoreFails(left, Fault::Persisted),
                     |left| Doom::GuardFails(left, Fault::NotPersisted),
@@ -324,9 +290,12 @@ impl Chaos<'_> {
         let told = self
             .world
             .at(member, async |life: &Life| life.rosters.offer(&third, None).await);
-        if let Some(told) = told.await {
-            told.expect("a good version");
-            self.world.told.count("rosters told");
+        match told.await {
+            None | Some(Err(RostersError::Node(NodeError::Stopped(_)))) => {}
+            Some(told) => {
+                told.expect("a good version");
+                self.world.told.count("rosters told");
+            }
         }
     }
 
@@ -340,19 +309,27 @@ impl Chaos<'_> {
         self.world.clocks[member].skew(seconds);
     }
 
+    /// Whoever lies begins with it.
+    fn lie(&self) {
+        let Some((member, lies)) = &self.plan.liar else {
+            return;
+        };
+        if lies.contains(&Lie::NeverMade) {
+            self.world.denies.set(Some(*member));
+        }
+        self.world.lines.lies(Some(Liar {
+            member: *member,
+            lies: lies.clone(),
+            keyring: Arc::new(keyring(self.world.prepared.members[*member].seed)),
+            clock: Arc::<world::SimClock>::clone(&self.world.clocks[*member]),
+        }));
+    }
+
     async fn lie_and_intrude(&mut self) {
-        if let Some(member) = self.plan.liar {
-            let lie = Lie::ALL[self.dice.place(Lie::ALL.len())];
-            if lie == Lie::NeverMade {
-                self.world.denies.set(Some(member));
-            }
-            self.world.lines.lies(Some(Liar {
-                member,
-                lie,
-                key: keyring(self.world.prepared.members[member].seed).messages,
-                directory: Arc::clone(&self.world.prepared.directory),
-                clock: Arc::<world::SimClock>::clone(&self.world.clocks[member]),
-            }));
+        if self.dice.once_in(3) {
+            self.world.lines.lies(None);
+        } else {
+            self.lie();
         }
         if self.plan.has_outsider {
             let now = self.world.clocks[0].now();
@@ -372,6 +349,13 @@ impl Chaos<'_> {
         for member in 0..MEMBERS {
             world.clocks[member].skew(self.plan.skews[member]);
             world.start(member);
+        }
+        if self.plan.has_outsider {
+            self.outsider.replay_all(&world.lines).await;
+        }
+        if let Some(fork) = &mut self.fork {
+            let set_back = fork.finish(world, self.dice).await;
+            self.send_home(set_back);
         }
         // Who has heard of it from nobody hears of it now.
         if self.plan.third != Third::No {

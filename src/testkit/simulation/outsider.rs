@@ -1,14 +1,16 @@
-//! Somebody outside the roster who asks for redemptions, and sends old messages again.
+//! Somebody outside the roster who asks for redemptions, under its own key or the id of a
+//! member's, and sends old messages again.
 
+use super::forged;
 use super::line::{Call, Lines};
 use super::prepared::{MEMBERS, Prepared};
-use crate::credential::SecretKey;
-use crate::federation::message::{Head, MessageName, seal};
+use crate::federation::message::{Head, MessageName};
 use crate::federation::redemption::PATH;
 use crate::federation::redemption::wire::{Request, Wanted, requests_body};
 use crate::ledger::Basket;
 use crate::primitives::{Amount, Currency, RedemptionId, UnixSeconds, limits};
 use crate::testkit::Dice;
+use crate::testkit::node::keyring;
 
 /// One who is no member, under its own name or under a member's.
 pub struct Outsider<'a> {
@@ -29,10 +31,10 @@ impl Outsider<'_> {
         let to = self.dice.place(MEMBERS);
         let issuer = &self.prepared.members[to];
         let other = &self.prepared.members[(to + 1) % MEMBERS];
-        let sender = if self.dice.once_in(2) {
-            other.did.clone()
-        } else {
+        let sender = if self.dice.once_in(4) {
             "did:web:coop-9.example".to_owned()
+        } else {
+            other.did.clone()
         };
         let batches = self.prepared.batches.iter().filter(|batch| batch.issuer == to);
         let batches: Vec<_> = batches.collect();
@@ -65,12 +67,13 @@ impl Outsider<'_> {
         };
         let bytes = request.encode();
         let body = requests_body(0, std::iter::once(bytes.as_slice()));
-        let message = seal(
-            &SecretKey::from_seed(&[0xbb; 32]),
-            MessageName::Redemption,
-            &head,
-            &body,
-        );
+        let name = MessageName::Redemption;
+        let message = if sender == other.did && !self.dice.once_in(3) {
+            let kid = keyring(other.seed).messages.kid();
+            forged::seal(kid, name, &head, &body)
+        } else {
+            forged::own(name, &head, &body)
+        };
         self.asked.push((sender, id));
         let call = Call {
             path: PATH.to_owned(),
@@ -91,6 +94,14 @@ impl Outsider<'_> {
                 to
             };
             // What it does is looked for in the logs.
+            let _ = lines.from_outside(to, call).await;
+        }
+    }
+
+    /// Sends everything once more, to whom it was for, that asked for redemptions: what was
+    /// lost on its way, or was called off since, has to stay without effect.
+    pub async fn replay_all(&self, lines: &Lines) {
+        for (to, call) in lines.asked() {
             let _ = lines.from_outside(to, call).await;
         }
     }

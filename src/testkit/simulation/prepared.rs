@@ -4,12 +4,12 @@
 use std::sync::{Arc, LazyLock};
 
 use crate::credential::{Benefit, Terms};
-use crate::federation::roster::{Description, Directory, Draft, Role, Roster, SignedRoster};
+use crate::federation::roster::{Description, Draft, Role, Roster, SignedRoster};
 use crate::federation::rosters::Rosters;
-use crate::ledger::{BatchOrder, CampaignDraft};
+use crate::ledger::{Basket, BatchOrder, CampaignDraft};
 use crate::node::access::AccessKeys;
-use crate::node::{Caller, IssuedCoupon, Scope};
-use crate::primitives::{Amount, CampaignId, Currency, Digest, Origin, UnixSeconds};
+use crate::node::{Caller, IssuedCoupon, RedemptionRequest, Scope};
+use crate::primitives::{Amount, CampaignId, Currency, Digest, Origin, Register, UnixSeconds};
 use crate::store::MemoryEngine;
 use crate::testkit::TestNode;
 use crate::testkit::node::{MemoryGuard, START};
@@ -57,8 +57,6 @@ pub struct Prepared {
     pub batches: Vec<PreparedBatch>,
     /// The roster: version 1 and, which the members follow, 2.
     pub versions: [Roster; 2],
-    /// Version 2, to look things up in.
-    pub directory: Arc<Directory>,
 }
 
 impl Prepared {
@@ -129,7 +127,6 @@ async fn prepare() -> Prepared {
     Prepared {
         members,
         batches,
-        directory: Arc::new(Directory::new(second.clone())),
         versions: [first, second],
     }
 }
@@ -206,16 +203,36 @@ async fn issue(node: &TestNode, issuer: usize, what: usize, terms: Terms, count:
     let campaign = campaign.expect("good terms").id;
     let order = BatchOrder {
         campaign,
-        count,
+        // One more, which the co-op redeems itself.
+        count: count + 1,
         amount: None,
         not_before: None,
         not_after: None,
     };
     let issued = node.node.issue_coupons(&caller("coupons"), order).await;
+    let mut coupons = issued.expect("a good order").coupons;
+    // So each log has halves from the beginning that may pass for others.
+    let own = coupons.pop().expect("one more");
+    let register = Register::new(TestNode::REGISTER).expect("a register's name");
+    let request = RedemptionRequest {
+        coupon: own.credential,
+        register: register.clone(),
+        till_reference: format!("prepared-{what}"),
+        basket: Basket {
+            total: Amount::new(2_000).expect("a small amount"),
+            currency: terms.currency,
+        },
+        amount: None,
+    };
+    let till = Caller {
+        scope: Scope::Register(register),
+        ..caller("redemption")
+    };
+    node.node.redeem(&till, request).await.expect("a good coupon");
     PreparedBatch {
         issuer,
         campaign,
         terms,
-        coupons: issued.expect("a good order").coupons,
+        coupons,
     }
 }

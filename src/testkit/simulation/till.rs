@@ -145,7 +145,12 @@ impl Till {
     fn chosen(&self, world: &World, sale: u32) -> (usize, RedemptionRequest) {
         let batches = &world.prepared.batches;
         let batch = loop {
-            let batch = &batches[self.dice.place(batches.len())];
+            let hot = &world.hot;
+            let batch = if self.dice.once_in(3) {
+                &batches[hot[self.dice.place(hot.len())]]
+            } else {
+                &batches[self.dice.place(batches.len())]
+            };
             if batch.issuer != self.member || self.dice.once_in(4) {
                 break batch;
             }
@@ -188,8 +193,8 @@ impl Till {
                     return own.push((self.member, made.id, made.amount));
                 }
                 Some(Err(NodeError::Refused(_))) => return world.told.count("own refused"),
+                None | Some(Err(NodeError::Stopped(_))) => sleep(self.pause()).await,
                 Some(Err(error)) => panic!("an own coupon: {error}"),
-                None => sleep(self.pause()).await,
             }
         }
     }
@@ -300,6 +305,11 @@ impl Till {
                 );
                 Stands::Over(None)
             }
+            // Its node ends: that says nothing.
+            Err(RedeemError::Node(NodeError::Stopped(_))) => {
+                world.told.count("stopped");
+                Stands::Open(begun)
+            }
             // Nothing was begun.
             Err(error) => {
                 assert!(begun.is_none(), "what was unknown is answered with: {error}");
@@ -319,7 +329,8 @@ impl Till {
                 (answer, made)
             });
             match answer.await {
-                None | Some((Err(RedeemError::Unknown { .. }), _)) => {}
+                None
+                | Some((Err(RedeemError::Unknown { .. } | RedeemError::Node(NodeError::Stopped(_))), _)) => {}
                 Some((Ok(view), _)) => {
                     let is_cancelled = matches!(
                         view.state,

@@ -12,11 +12,13 @@ use actix_web::App;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};
 use prometheus::Registry;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet, spawn_local};
 use tokio::time::Instant;
 
-use super::line::{Alive, Arrival, Lines};
+use super::check::log_of;
+use super::line::{Alive, Arrival, Door, Lines};
 use super::prepared::{MEMBERS, Prepared};
 use super::till::Told;
 use super::writers::{Faults, Writers};
@@ -27,8 +29,9 @@ use crate::federation::peers::Peers;
 use crate::federation::redemption::{Issuer, Knowledge, NoKnowledge, Redeemer, RedeemerParts};
 use crate::federation::rosters::Rosters;
 use crate::http::{HttpOptions, HttpState, members_config};
+use crate::log::{Checkpoint, Note};
 use crate::node::{Node, NodeOptions, NodeParts};
-use crate::primitives::{Clock, UnixSeconds};
+use crate::primitives::{Clock, Digest, UnixSeconds};
 use crate::store::MemoryEngine;
 use crate::testkit::node::{MemoryGuard, START, keyring};
 use crate::testkit::{FaultyEngine, FaultyGuard, SeededEntropy};
@@ -39,6 +42,9 @@ const TILL_WAITS: Duration = Duration::from_secs(2);
 const GOSSIP_EVERY: Duration = Duration::from_secs(20);
 /// Seconds from what was prepared to the beginning of a run.
 const BEGINS_AFTER: u64 = 1_000;
+
+/// What a member keeps over crashes: its rows, and what guards them.
+pub type Disk = (MemoryEngine, MemoryGuard);
 
 /// A clock that goes with the simulated time, and wrong.
 #[derive(Debug)]
@@ -106,11 +112,16 @@ pub struct World {
     /// Who has denied, signed, what is in its log: an answer to a cancellation is not
     /// proven by more than that.
     pub denies: Cell<Option<usize>>,
+    /// Who has gone on from an older copy of its disk, and signs a second history.
+    pub forked: Cell<Option<usize>>,
+    /// The entries of its first history.
+    pub first_history: RefCell<BTreeSet<Digest>>,
     gossips: bool,
-    disks: Vec<(MemoryEngine, MemoryGuard)>,
+    disks: RefCell<Vec<Disk>>,
     lives: RefCell<Vec<Option<Rc<Life>>>>,
     seed: u64,
     born: Cell<u64>,
+    lives_of: RefCell<[u64; MEMBERS]>,
 }
 
 impl World {
@@ -144,11 +155,14 @@ impl World {
             hot,
             left: RefCell::default(),
             denies: Cell::new(None),
+            forked: Cell::new(None),
+            first_history: RefCell::default(),
             gossips,
-            disks: (0..MEMBERS).map(disk).collect(),
+            disks: RefCell::new((0..MEMBERS).map(disk).collect()),
             lives: RefCell::new((0..MEMBERS).map(|_| None).collect()),
             seed,
             born: Cell::new(0),
+            lives_of: RefCell::default(),
         })
     }
 
@@ -181,6 +195,61 @@ impl World {
         self.bury();
     }
 
+    /// What is on a member's disk now.
+    #[must_use]
+    pub fn copy_of_disk(&self, member: usize) -> Disk {
+        let (engine, guard) = &self.disks.borrow()[member];
+        (engine.fork(), guard.fork())
+    }
+
+    /// Ends a member, and has it go on from `disk`: what it has signed since is forgotten.
+    ///
+    /// # Panics
+    /// When it is down.
+    pub fn set_back(&self, member: usize, disk: Disk) {
+        let history = log_of(&self.up(member));
+        *self.first_history.borrow_mut() = history.iter().map(|told| told.at.hash).collect();
+        self.told.count("forks");
+        self.crash(member);
+        self.disks.borrow_mut()[member] = disk;
+        self.forked.set(Some(member));
+        self.start(member);
+    }
+
+    /// Whether a member has run since the beginning.
+    #[must_use]
+    pub fn never_crashed(&self, member: usize) -> bool {
+        self.lives_of.borrow()[member] == 1
+    }
+
+    /// Whether the others can count on a member: it has neither left the federation nor
+    /// signed two histories.
+    #[must_use]
+    pub fn counts(&self, member: usize) -> bool {
+        !self.left.borrow().contains(&member) && self.forked.get() != Some(member)
+    }
+
+    /// The member with this did.
+    #[must_use]
+    pub fn by_did(&self, did: &str) -> Option<usize> {
+        let members = &self.prepared.members;
+        members.iter().position(|member| member.did == did)
+    }
+
+    /// The checkpoint of a member's log that another one has cosigned last: its note and
+    /// its size.
+    ///
+    /// # Panics
+    /// When it is no checkpoint.
+    #[must_use]
+    pub fn cosigned(&self, by: usize, log: usize) -> Option<(Arc<str>, u64)> {
+        let origin = self.prepared.members[log].origin.authority();
+        let note = self.life(by)?.node.witnessed(&Sha256::digest(origin).into())?;
+        let parsed = Note::parse(note.as_bytes()).and_then(|note| Checkpoint::parse(note.text()));
+        let size = parsed.expect("a checkpoint").size;
+        Some((note, size))
+    }
+
     /// Lets go of all members that have crashed; which they are comes back.
     pub fn bury(&self) -> Vec<usize> {
         let mut dead = Vec::new();
@@ -205,13 +274,14 @@ impl World {
         let alive = Alive::new();
         let begun = &self.prepared.members[member];
         self.born.set(self.born.get() + 1);
+        self.lives_of.borrow_mut()[member] += 1;
         let entropy = |what: u64| {
             let life = self.seed.wrapping_mul(1_000_003).wrapping_add(self.born.get());
             Arc::new(SeededEntropy::new(life.wrapping_mul(16).wrapping_add(what)))
         };
         let registry = Registry::new();
-        let (engine, guard) = &self.disks[member];
-        let (engine, store_faults) = FaultyEngine::new(engine.clone());
+        let (engine, guard) = self.disks.borrow()[member].clone();
+        let (engine, store_faults) = FaultyEngine::new(engine);
         let (faulty_guard, guard_faults) = FaultyGuard::new(guard.clone());
         let parts = NodeParts {
             engine: Arc::new(engine),
@@ -267,12 +337,17 @@ impl World {
             ..HttpOptions::default()
         };
         let http = HttpState::new(node.clone(), Arc::clone(&begun.access), registry, options);
-        let (door, arrivals) = mpsc::unbounded_channel();
+        let (into, arrivals) = mpsc::unbounded_channel();
         let mut tasks = vec![
             spawn_local(serve(http, arrivals)),
             tokio::spawn(Arc::clone(&redeemer).run()),
         ];
         tasks.extend(gossiper.clone().map(|gossiper| tokio::spawn(gossiper.run())));
+        let door = Door {
+            arrivals: into,
+            node: node.clone(),
+            rosters: Arc::clone(&rosters),
+        };
         self.lines.door(member, Some(door));
         self.lives.borrow_mut()[member] = Some(Rc::new(Life {
             alive,

@@ -88,16 +88,22 @@ impl Writers {
         }
     }
 
-    /// Nobody is to crash any more.
+    /// Nobody is to crash any more, but those who do already.
     pub fn spare_all(&self) {
-        for slot in self.slots().iter_mut().flatten() {
+        for place in self.slots().iter_mut() {
+            let Some(slot) = place else { continue };
             slot.doom = None;
             slot.faults.store.spare();
             slot.faults.guard.spare();
+            if slot.writer.has_stopped() {
+                slot.alive.end();
+                *place = None;
+            }
         }
     }
 
-    /// Gives each writer a turn.
+    /// Gives each writer a turn. One whose store or guard has failed says so to those who
+    /// wait, who may act on what they were told: its member ends with the next turn.
     pub fn turn(&self) {
         for place in self.slots().iter_mut() {
             let Some(slot) = place else { continue };
@@ -113,6 +119,9 @@ impl Writers {
 impl Slot {
     /// False when it crashes.
     fn turn(&mut self) -> bool {
+        if self.writer.has_stopped() {
+            return false;
+        }
         let is_batch = self.writer.is_waited_for();
         if let (Some(doom), true) = (&mut self.doom, is_batch) {
             match doom {
@@ -130,6 +139,6 @@ impl Slot {
             }
         }
         self.writer.turn();
-        !self.writer.has_stopped()
+        true
     }
 }
