@@ -82,10 +82,18 @@ impl Fork {
                 sleep(Duration::from_secs(5)).await;
             }
         }
-        while world.up(self.member).node.size() <= self.first? {
+        self.outgrow(world).await;
+        set_back
+    }
+
+    /// Has the second history become longer than the first one, as long as the member is up.
+    pub async fn outgrow(&mut self, world: &World) {
+        while let (Some(first), Some(life)) = (self.first, world.life(self.member)) {
+            if life.node.size() > first {
+                return;
+            }
             self.grow(world).await;
         }
-        set_back
     }
 
     /// Has the member write an entry that concerns nobody.

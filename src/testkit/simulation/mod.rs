@@ -195,9 +195,17 @@ impl Chaos<'_> {
         while Instant::now() < until {
             sleep(Duration::from_millis(100 + self.dice.below(12_000))).await;
             self.strike().await;
-            if let Some(fork) = &mut self.fork {
-                let set_back = fork.step(self.world, self.dice);
-                self.send_home(set_back);
+            let set_back = self
+                .fork
+                .as_mut()
+                .and_then(|fork| fork.step(self.world, self.dice));
+            self.send_home(set_back);
+            // What its partners ask of it next shows both histories, or only gossip does.
+            if set_back.is_some()
+                && self.dice.once_in(2)
+                && let Some(fork) = &mut self.fork
+            {
+                fork.outgrow(self.world).await;
             }
         }
     }
