@@ -3,9 +3,11 @@
 //! messages lost, and after an hour in which the network was cut in two halves (of a
 //! thousand nodes: five minutes).
 //!
-//!     cargo bench --bench gossip            # writes docs/gossip/convergence.{csv,svg}
-//!     cargo bench --bench gossip -- --quick # shows that it runs, and writes nothing
-//!     cargo bench --bench gossip -- --plot  # draws the table anew
+//!     cargo bench --bench gossip                # writes docs/gossip/convergence.{csv,svg}
+//!     cargo bench --bench gossip -- --nodes 100 # those of one size; the other rows stay
+//!     cargo bench --bench gossip -- --hour      # a thousand nodes after an hour, one seed
+//!     cargo bench --bench gossip -- --quick     # shows that it runs, and writes nothing
+//!     cargo bench --bench gossip -- --plot      # draws the table anew
 //!
 //! The state machines are the node's own (`testkit::gossip`); a round is five seconds of
 //! simulated time. Each row is the median and the worst of several seeds, once with
@@ -66,58 +68,105 @@ pub fn theory(nodes: usize) -> f64 {
 /// Where the results are.
 const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/gossip");
 
+/// The first line of the table.
+const COLUMNS: &str = "nodes,lost_percent,after_a_cut_of_minutes,told_at_once,rounds_median,rounds_worst,bound_rounds,log2_nodes,bytes_a_node";
+
 fn main() {
-    if std::env::args().any(|argument| argument == "--plot") {
-        return draw();
+    let arguments: Vec<String> = std::env::args().collect();
+    let has = |name: &str| arguments.iter().any(|argument| argument == name);
+    if has("--plot") {
+        return draw(&table());
     }
-    let quick = std::env::args().any(|argument| argument == "--quick" || argument == "--test");
-    let (sizes, seeds): (&[usize], _) = if quick {
-        (&[10], 2)
-    } else {
-        (&[10, 100, 1_000], 11)
-    };
+    if has("--quick") || has("--test") {
+        measure(10, usual(10), 2);
+        return;
+    }
+    let at = arguments.iter().position(|argument| argument == "--nodes");
+    let only: Option<usize> = at.map(|at| {
+        let nodes = arguments.get(at + 1).and_then(|nodes| nodes.parse().ok());
+        nodes.expect("--nodes is followed by 10, 100 or 1000")
+    });
     let mut rows = Vec::new();
-    for nodes in sizes {
-        let federation = SimFederation::new(*nodes);
-        // An hour of a thousand nodes is two million messages; nodes try who does not
-        // answer in every second round from the third on, however long it lasts.
-        let cut = if *nodes == 1_000 { 5 } else { 60 };
-        for cut_minutes in [0, cut] {
-            for lost_percent in [0, 10, 30] {
-                for fanout in [0, TOLD_AT_ONCE] {
-                    let case = Case {
-                        nodes: *nodes,
-                        lost_percent,
-                        cut_minutes,
-                        fanout,
-                    };
-                    let seeds = if *nodes == 1_000 { seeds.min(3) } else { seeds };
-                    let row = measured(&federation, case, seeds);
-                    println!("{}", line(&row));
-                    rows.push(row);
-                }
+    if has("--hour") {
+        let cases = losses().map(|lost_percent| Case {
+            nodes: LARGEST,
+            lost_percent,
+            cut_minutes: 60,
+            fanout: TOLD_AT_ONCE,
+        });
+        rows.extend(measure(LARGEST, cases.collect(), 1));
+    } else {
+        for nodes in [10, 100, LARGEST] {
+            if only.is_none_or(|only| only == nodes) {
+                let seeds = if nodes == LARGEST { 3 } else { 11 };
+                rows.extend(measure(nodes, usual(nodes), seeds));
             }
         }
     }
-    if quick {
-        return;
-    }
-    let mut csv = String::from(
-        "nodes,lost_percent,after_a_cut_of_minutes,told_at_once,rounds_median,rounds_worst,bound_rounds,log2_nodes,bytes_a_node\n",
-    );
-    for row in &rows {
+    // What was not measured now stays as it was.
+    let is_new = |row: &Row| rows.iter().any(|new: &Row| new.case == row.case);
+    let mut all = table();
+    all.retain(|row| !is_new(row));
+    all.extend(rows);
+    all.sort_by_key(|row| {
+        let case = row.case;
+        (case.nodes, case.cut_minutes, case.lost_percent, case.fanout)
+    });
+    let mut csv = format!("{COLUMNS}\n");
+    for row in &all {
         writeln!(csv, "{}", line(row)).expect("a String takes everything");
     }
     std::fs::create_dir_all(DIR).expect("a directory for the results");
     std::fs::write(format!("{DIR}/convergence.csv"), csv).expect("room for the table");
-    draw();
+    draw(&all);
 }
 
-/// Draws the table.
-fn draw() {
-    let csv = std::fs::read_to_string(format!("{DIR}/convergence.csv")).expect("a table that was measured");
-    let rows: Vec<Row> = csv.lines().skip(1).map(read).collect();
-    std::fs::write(format!("{DIR}/convergence.svg"), plot(&rows)).expect("room for the plot");
+/// The most nodes.
+const LARGEST: usize = 1_000;
+
+fn losses() -> impl Iterator<Item = u64> {
+    [0, 10, 30].into_iter()
+}
+
+/// Minutes of the cut that is usually measured. An hour of a thousand nodes is millions
+/// of messages, and five minutes of a seed's time.
+pub fn usual_cut(nodes: usize) -> u64 {
+    if nodes == LARGEST { 5 } else { 60 }
+}
+
+fn usual(nodes: usize) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for cut_minutes in [0, usual_cut(nodes)] {
+        for lost_percent in losses() {
+            cases.extend([0, TOLD_AT_ONCE].map(|fanout| Case {
+                nodes,
+                lost_percent,
+                cut_minutes,
+                fanout,
+            }));
+        }
+    }
+    cases
+}
+
+fn measure(nodes: usize, cases: Vec<Case>, seeds: u64) -> Vec<Row> {
+    let federation = SimFederation::new(nodes);
+    let measured = cases.into_iter().map(|case| {
+        let row = measured(&federation, case, seeds);
+        println!("{}", line(&row));
+        row
+    });
+    measured.collect()
+}
+
+/// What was measured before.
+fn table() -> Vec<Row> {
+    let csv = std::fs::read_to_string(format!("{DIR}/convergence.csv")).unwrap_or_default();
+    csv.lines().skip(1).map(read).collect()
+}
+
+fn draw(rows: &[Row]) {
+    std::fs::write(format!("{DIR}/convergence.svg"), plot(rows)).expect("room for the plot");
 }
 
 fn read(line: &str) -> Row {

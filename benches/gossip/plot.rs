@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Case, Row, theory};
+use super::{Case, Row, theory, usual_cut};
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 360.0;
@@ -31,7 +31,12 @@ pub fn plot(rows: &[Row]) -> String {
                 let of = |row: &&Row| {
                     row.case.lost_percent == lost
                         && row.case.fanout == fanout
-                        && (row.case.cut_minutes > 0) == is_after_cut
+                        && row.case.cut_minutes
+                            == if is_after_cut {
+                                usual_cut(row.case.nodes)
+                            } else {
+                                0
+                            }
                 };
                 let points: Vec<_> = rows
                     .iter()

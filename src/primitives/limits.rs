@@ -695,9 +695,18 @@ pub const GOSSIP_MESSAGES_PER_SECOND: u32 = 8;
 /// Peers that are told news at once.
 pub const GOSSIP_FANOUT: usize = 3;
 
-/// Seconds for which an item is news to be passed on at once; afterwards the rounds
-/// bring it.
+/// Seconds for which all items that are news are passed on at once; afterwards a few are,
+/// and the rounds bring the others.
 pub const GOSSIP_NEWS_SECONDS: u64 = 60;
+
+/// Older items that a node passes on at once between two of its rounds: what was signed
+/// while the network was cut. More are of a node that was away itself, and no news.
+pub const GOSSIP_LATE_NEWS_MAX: usize = 16;
+
+/// Peers that did not answer lately and are tried at once when one of them is heard again,
+/// between two rounds: each that hears does the same, so that the end of a cut is known
+/// everywhere after a few messages, and nobody sends more than these.
+pub const GOSSIP_PROBES_MAX: usize = 4;
 
 /// Failures in a row from which on a peer is left out of the choice, and only tried
 /// beside it.

@@ -100,6 +100,15 @@ impl GossipError {
     }
 }
 
+/// An item that is told at once.
+#[derive(Clone, Copy, Debug)]
+struct News {
+    kind: Kind,
+    id: ItemId,
+    /// Whether it was signed some time ago.
+    is_late: bool,
+}
+
 /// A message under way whose answer is awaited.
 #[derive(Debug)]
 struct Exchange {
@@ -107,7 +116,9 @@ struct Exchange {
     id: [u8; 16],
     steps: u32,
     /// What is told at once, to be told to somebody else should this fail.
-    news: Vec<(Kind, ItemId)>,
+    news: Vec<News>,
+    /// Whether it stands in the place of one that failed: it is not begun once more.
+    instead: bool,
     /// Something did not fit.
     more: bool,
     /// Something came or went.
@@ -119,12 +130,16 @@ struct Exchange {
 struct Peer {
     /// Failures in a row.
     failures: u32,
-    /// Whether it is left alone in the next round.
-    rests: bool,
     /// Messages that it may still send at once.
     tokens: u32,
     /// Until when they were counted.
     counted: UnixSeconds,
+}
+
+impl Peer {
+    fn is_silent(self) -> bool {
+        self.failures >= limits::GOSSIP_FAILURES_MAX
+    }
 }
 
 /// A node's part in gossip.
@@ -138,6 +153,10 @@ pub struct Gossip {
     exchanges: BTreeMap<u64, Exchange>,
     next_exchange: u64,
     fanout: usize,
+    /// Silent peers that may still be tried before the next round.
+    probes: usize,
+    /// Items that are no longer fresh, and may still be told at once before the next round.
+    late: usize,
 }
 
 impl fmt::Debug for Gossip {
@@ -163,6 +182,8 @@ impl Gossip {
             exchanges: BTreeMap::new(),
             next_exchange: 0,
             fanout: limits::GOSSIP_FANOUT,
+            probes: 0,
+            late: 0,
         }
     }
 
@@ -187,8 +208,7 @@ impl Gossip {
     /// Peers that did not answer lately.
     #[must_use]
     pub fn failing(&self) -> usize {
-        let failing = |peer: &&Peer| peer.failures >= limits::GOSSIP_FAILURES_MAX;
-        self.peers.values().filter(failing).count()
+        self.peers.values().filter(|peer| peer.is_silent()).count()
     }
 
     /// Takes up what was kept before, in the bytes that were kept. What does not count
@@ -229,29 +249,42 @@ impl Gossip {
         effects
     }
 
-    /// A round begins: one peer, and one more of those that did not answer lately.
+    /// A round begins: one peer that answers, and beside it one of those that did not
+    /// lately; two while they are most.
     pub fn tick(&mut self, now: UnixSeconds) -> Effects {
         let mut effects = Effects::default();
         if self.directory.is_none() {
             return effects;
         }
-        let (good, failing) = self.choice(None);
-        let tried: Vec<String> = failing
-            .into_iter()
-            .filter(|did| {
-                let peer = self.peers.entry(did.clone()).or_default();
-                peer.rests = !peer.rests;
-                !peer.rests
-            })
-            .collect();
-        for from in [good, tried] {
-            if let Some(to) = self.pick(&from) {
-                let to = to.clone();
-                let body = self.digest();
-                self.send(to, &body, 0, Vec::new(), now, &mut effects);
-            }
-        }
+        (self.probes, self.late) = (limits::GOSSIP_PROBES_MAX, limits::GOSSIP_LATE_NEWS_MAX);
+        let (good, silent) = self.choice(None);
+        let tried = if silent.len() > good.len() { 2 } else { 1 };
+        self.begin(good, 1, now, &mut effects);
+        self.begin(silent, tried, now, &mut effects);
         effects
+    }
+
+    /// Begins exchanges with some of these peers.
+    fn begin(&mut self, mut peers: Vec<String>, count: usize, now: UnixSeconds, effects: &mut Effects) {
+        for _ in 0..count {
+            let Some(at) = self.place(peers.len()) else { break };
+            let to = peers.swap_remove(at);
+            let body = self.digest();
+            self.send(to, &body, 0, Vec::new(), now, effects);
+        }
+    }
+
+    /// A peer is there. If it was silent, others that were may be back with it, and have
+    /// much to tell: some are tried at once, and do the same when they hear of it.
+    fn heard(&mut self, did: &str, failures: u32, now: UnixSeconds, effects: &mut Effects) {
+        let peer = self.peers.entry(did.to_owned()).or_default();
+        let was_silent = peer.is_silent();
+        peer.failures = peer.failures.min(failures);
+        if was_silent && self.probes > 0 {
+            let (_, silent) = self.choice(None);
+            let count = std::mem::take(&mut self.probes);
+            self.begin(silent, count, now, effects);
+        }
     }
 
     /// A message of another node; what is answered, if anything is.
@@ -263,6 +296,8 @@ impl Gossip {
         self.allow(&head.sender, now)?;
         self.replays.take(&head, now)?;
         let mut effects = Effects::default();
+        // It may hear badly itself: the next failure counts again.
+        self.heard(&head.sender, limits::GOSSIP_FAILURES_MAX - 1, now, &mut effects);
         let (mut answer, news) = self.respond(&head.sender, &body, now, &mut effects);
         self.tell(&news, Some(&head.sender), now, &mut effects);
         answer.roster = self.roster();
@@ -288,8 +323,8 @@ impl Gossip {
             other => return Err(other.err().unwrap_or(GossipError::NotAsked)),
         };
         let asked = self.exchanges.remove(&exchange).expect("it was found");
-        self.peers.entry(to).or_default().failures = 0;
         let mut effects = Effects::default();
+        self.heard(&to, 0, now, &mut effects);
         let (next, news) = self.respond(&head.sender, &body, now, &mut effects);
         self.tell(&news, Some(&head.sender), now, &mut effects);
         let moved = asked.moved || !effects.kept.is_empty() || !next.items.is_empty();
@@ -310,24 +345,38 @@ impl Gossip {
         Ok(effects)
     }
 
-    /// A message that was sent got no answer, or one that is none.
+    /// A message that was sent got no answer, or one that is none. What it was for is done
+    /// with one other peer instead, once.
     pub fn failed(&mut self, exchange: u64, now: UnixSeconds) -> Effects {
         let mut effects = Effects::default();
         let Some(failed) = self.exchanges.remove(&exchange) else {
             return effects;
         };
         let peer = self.peers.entry(failed.to.clone()).or_default();
+        let was_silent = peer.is_silent();
         peer.failures = peer.failures.saturating_add(1);
-        // News go to one other peer instead, once.
-        if !failed.news.is_empty() && failed.steps == 0 {
-            let (good, _) = self.choice(Some(&failed.to));
-            if let Some(to) = self.pick(&good) {
-                let to = to.clone();
-                let body = self.items(&failed.news);
-                self.send(to, &body, 1, failed.news, now, &mut effects);
+        // Of a silent peer nothing else was to be expected.
+        if failed.instead || was_silent {
+            return effects;
+        }
+        let (good, _) = self.choice(Some(&failed.to));
+        if let Some(to) = self.pick(&good).cloned() {
+            let body = if failed.news.is_empty() {
+                self.digest()
+            } else {
+                self.items(&failed.news)
+            };
+            let number = self.send(to, &body, failed.steps, failed.news, now, &mut effects);
+            if let Some(begun) = self.exchanges.get_mut(&number) {
+                begun.instead = true;
             }
         }
         effects
+    }
+
+    /// A message is not sent at all, for want of room; its peer has done nothing wrong.
+    pub fn dropped(&mut self, exchange: u64) {
+        self.exchanges.remove(&exchange);
     }
 
     fn open(&self, bytes: &[u8], name: MessageName, now: UnixSeconds) -> Result<(Head, Body), GossipError> {
@@ -363,10 +412,10 @@ impl Gossip {
     }
 
     /// Items in a message, as many as fit.
-    fn items(&self, which: &[(Kind, ItemId)]) -> Body {
+    fn items(&self, which: &[News]) -> Body {
         let mut body = Body::default();
         let mut room = Room::new();
-        for (kind, id) in which {
+        for News { kind, id, .. } in which {
             self.add_item(&mut body, &mut room, *kind, id);
         }
         body
@@ -390,7 +439,7 @@ impl Gossip {
         body: &Body,
         now: UnixSeconds,
         effects: &mut Effects,
-    ) -> (Body, Vec<(Kind, ItemId)>) {
+    ) -> (Body, Vec<News>) {
         if let (Some(theirs), Some(ours)) = (body.roster, self.roster())
             && (theirs.0 > ours.0 || (theirs.0 == ours.0 && theirs.1 != ours.1))
         {
@@ -475,13 +524,7 @@ impl Gossip {
     }
 
     /// Takes an item in, and what it proves; gives what of it is news.
-    fn take(
-        &mut self,
-        kind: Kind,
-        bytes: &[u8],
-        now: UnixSeconds,
-        effects: &mut Effects,
-    ) -> Vec<(Kind, ItemId)> {
+    fn take(&mut self, kind: Kind, bytes: &[u8], now: UnixSeconds, effects: &mut Effects) -> Vec<News> {
         let mut news = Vec::new();
         let mut evidence = None;
         match self.take_one(kind, bytes, now, effects, &mut evidence) {
@@ -504,7 +547,7 @@ impl Gossip {
         now: UnixSeconds,
         effects: &mut Effects,
         evidence: &mut Option<Vec<u8>>,
-    ) -> Result<Option<(Kind, ItemId)>, ItemError> {
+    ) -> Result<Option<News>, ItemError> {
         let Some(directory) = &self.directory else {
             return Ok(None);
         };
@@ -525,26 +568,32 @@ impl Gossip {
             Taken::Merged => None,
             Taken::New(before) => Some(before),
         };
-        let is_news = before.is_some_and(|before| news::is_news(&content, before.as_ref(), now));
+        let is_late = !news::is_fresh(&content, now);
+        let is_news = before.is_some_and(|before| news::is_news(&content, before.as_ref()))
+            && (!is_late || self.may_be_late());
         let stored = self.held.get(kind, &id).expect("it was taken in").clone();
         effects.kept.push(Kept { stored, content });
-        Ok(is_news.then_some((kind, id)))
+        Ok(is_news.then_some(News { kind, id, is_late }))
+    }
+
+    /// Whether something old that is new here is told at once all the same: after a cut it
+    /// is news to half of all. What a node was away for is not, and the rounds bring it.
+    fn may_be_late(&mut self) -> bool {
+        let may = self.late > 0;
+        self.late = self.late.saturating_sub(1);
+        may
     }
 
     /// Tells news to a few peers at once.
-    fn tell(
-        &mut self,
-        news: &[(Kind, ItemId)],
-        except: Option<&str>,
-        now: UnixSeconds,
-        effects: &mut Effects,
-    ) {
+    fn tell(&mut self, news: &[News], except: Option<&str>, now: UnixSeconds, effects: &mut Effects) {
         if news.is_empty() || self.fanout == 0 {
             return;
         }
         let (mut good, _) = self.choice(except);
         let body = self.items(news);
-        for _ in 0..self.fanout {
+        // Half of all may lack what is late, and nobody knows which half.
+        let is_late = news.iter().any(|news| news.is_late);
+        for _ in 0..if is_late { 2 * self.fanout } else { self.fanout } {
             let Some(at) = self.place(good.len()) else { break };
             let to = good.swap_remove(at);
             self.send(to, &body, 0, news.to_vec(), now, effects);
@@ -558,10 +607,7 @@ impl Gossip {
             .flat_map(|directory| directory.active())
             .map(super::super::roster::Member::did)
             .filter(|did| *did != self.identity.did && Some(did.as_str()) != except)
-            .partition(|did| {
-                let peer = self.peers.get(did);
-                peer.is_none_or(|peer| peer.failures < limits::GOSSIP_FAILURES_MAX)
-            })
+            .partition(|did| self.peers.get(did).is_none_or(|peer| !peer.is_silent()))
     }
 
     fn pick<'a>(&self, from: &'a [String]) -> Option<&'a String> {
@@ -580,7 +626,7 @@ impl Gossip {
         to: String,
         body: &Body,
         steps: u32,
-        news: Vec<(Kind, ItemId)>,
+        news: Vec<News>,
         now: UnixSeconds,
         effects: &mut Effects,
     ) -> u64 {
@@ -597,6 +643,7 @@ impl Gossip {
             id,
             steps,
             news,
+            instead: false,
             more: body.more,
             moved: !body.items.is_empty(),
         };

@@ -7,19 +7,27 @@ use crate::credential::status_list::{Status, StatusListToken};
 use crate::primitives::{UnixSeconds, limits};
 
 /// Whether an item that was new here, in the place of `before`, is news to others.
-pub(super) fn is_news(content: &Content, before: Option<&Stored>, now: UnixSeconds) -> bool {
-    let is_fresh = |at: UnixSeconds| at.distance(now) <= limits::GOSSIP_NEWS_SECONDS;
+pub(super) fn is_news(content: &Content, before: Option<&Stored>) -> bool {
     match content {
         Content::StatusList(token) => {
-            is_fresh(token.list().issued_at) && {
-                let before = before.and_then(|before| StatusListToken::parse(&before.bytes).ok());
-                stops_other_coupons(token, before.as_ref())
-            }
+            let before = before.and_then(|before| StatusListToken::parse(&before.bytes).ok());
+            stops_other_coupons(token, before.as_ref())
         }
-        Content::Campaign(campaign) => is_fresh(campaign.content().issued_at),
-        Content::Evidence(_) => true,
+        Content::Campaign(_) | Content::Evidence(_) => true,
         Content::Checkpoint(..) => false,
     }
+}
+
+/// Whether all may still be telling each other of it.
+pub(super) fn is_fresh(content: &Content, now: UnixSeconds) -> bool {
+    let at = match content {
+        Content::StatusList(token) => token.list().issued_at,
+        Content::Campaign(campaign) => campaign.content().issued_at,
+        // It has no time of its own, and is rare.
+        Content::Evidence(_) => return true,
+        Content::Checkpoint(..) => return false,
+    };
+    at.distance(now) <= limits::GOSSIP_NEWS_SECONDS
 }
 
 /// Whether a coupon is revoked or suspended that was not before, or the other way

@@ -504,6 +504,67 @@ fn only_what_was_asked_is_an_answer() {
     );
 }
 
+/// One silent peer that is heard again has others tried at once, and no more than a few
+/// between two rounds.
+#[test]
+fn a_silent_peer_that_is_heard_again_has_others_tried() {
+    let world = World::new(40);
+    let mut node = world.node(0);
+    let place = |did: &str| world.federation.place(did).unwrap();
+    let is_away = |n: usize| n >= 10;
+    // Whoever is away does not answer until all of them count as silent.
+    for round in 0.. {
+        assert!(round < 1_000, "{} are silent", node.failing());
+        let mut sends = node.tick(world.now).sends;
+        if node.failing() == 30 {
+            // Most are silent: two of them are tried beside one that answers.
+            let away = sends.iter().filter(|sending| is_away(place(&sending.to))).count();
+            assert_eq!((sends.len(), away), (3, 2));
+            break;
+        }
+        while let Some(sending) = sends.pop() {
+            if is_away(place(&sending.to)) {
+                // Another one is asked instead, once.
+                sends.extend(node.failed(sending.exchange, world.now).sends);
+            } else {
+                let (answer, _) = world
+                    .node(place(&sending.to))
+                    .receive(&sending.bytes, world.now)
+                    .unwrap();
+                node.answered(sending.exchange, &answer, world.now).unwrap();
+            }
+        }
+    }
+    let mut tried = |n: usize| {
+        let mut back = world.node(n);
+        let sends = loop {
+            let sends = back.tick(world.now).sends;
+            if let Some(at) = sends.iter().position(|sending| place(&sending.to) == 0) {
+                break node.receive(&sends[at].bytes, world.now).unwrap().1.sends;
+            }
+        };
+        assert!(sends.iter().all(|sending| is_away(place(&sending.to))));
+        let mut tried: Vec<_> = sends.iter().map(|sending| sending.to.clone()).collect();
+        tried.sort_unstable();
+        tried.dedup();
+        tried.len()
+    };
+    assert_eq!(tried(20), limits::GOSSIP_PROBES_MAX);
+    assert_eq!(tried(21), 0, "it has tried some since its round began");
+    node.tick(world.now);
+    assert_eq!(node.failing(), 28);
+    let mut last = world.node(22);
+    let begun = loop {
+        let mut sends = last.tick(world.now).sends;
+        sends.retain(|sending| place(&sending.to) == 0);
+        if let Some(sending) = sends.pop() {
+            break sending;
+        }
+    };
+    let (_, effects) = node.receive(&begun.bytes, world.now).unwrap();
+    assert_eq!(effects.sends.len(), limits::GOSSIP_PROBES_MAX);
+}
+
 #[test]
 fn news_are_what_stops_a_coupon() {
     let world = World::new(9);
@@ -525,10 +586,22 @@ fn news_are_what_stops_a_coupon() {
     assert_eq!(next(&mut list, 7, Status::UsedUp), 0);
     assert_eq!(next(&mut list, 7, Status::Suspended), limits::GOSSIP_FANOUT);
     assert_eq!(next(&mut list, 7, Status::Valid), limits::GOSSIP_FANOUT);
-    // Old ones are none, however they come.
+    // Of old ones, however they come, a few in a round are.
     let mut newcomer = world.node(1);
-    let old = world.token(0, 0, now.minus(limits::GOSSIP_NEWS_SECONDS + 1), &[1]);
-    assert!(newcomer.publish(Kind::StatusList, &old, now).sends.is_empty());
+    let at = now.minus(limits::GOSSIP_NEWS_SECONDS + 1);
+    let old = |node: &mut Gossip, list| {
+        let token = world.token(0, list, at, &[1]);
+        node.publish(Kind::StatusList, &token, now).sends.len()
+    };
+    assert_eq!(old(&mut newcomer, 0), 0, "before its first round");
+    newcomer.tick(now);
+    let told: Vec<usize> = (1..=20).map(|list| old(&mut newcomer, list)).collect();
+    assert_eq!(
+        told[..limits::GOSSIP_LATE_NEWS_MAX],
+        [2 * limits::GOSSIP_FANOUT; 16]
+    );
+    assert_eq!(told[limits::GOSSIP_LATE_NEWS_MAX..], [0; 4]);
+    newcomer.tick(now);
     let campaign = world.campaign(&world.member(0).credentials());
     assert_eq!(
         newcomer.publish(Kind::Campaign, &campaign, now).sends.len(),

@@ -454,7 +454,6 @@ impl Gossiper {
                 );
             }
         }
-        let now = self.parts.node.now();
         if let Some(did) = effects.ask_for_roster {
             self.ask_for_roster(&did);
         }
@@ -462,7 +461,7 @@ impl Gossiper {
         while let Some(sending) = sends.pop() {
             if let Err(full) = self.outbox.try_send(sending) {
                 // Too much is under way: the next rounds will bring it.
-                machine.failed(full.into_inner().exchange, now);
+                machine.dropped(full.into_inner().exchange);
             }
         }
         Ok(())
@@ -517,6 +516,7 @@ impl Gossiper {
             .directory()
             .and_then(|directory| directory.by_did(&sending.to));
         let Some(base_url) = to.map(|member| member.base_url.clone()) else {
+            self.machine.lock().await.dropped(sending.exchange);
             return;
         };
         let Sending { exchange, bytes, to } = sending;
