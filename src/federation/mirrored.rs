@@ -13,6 +13,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
 use super::client::CHECKPOINT;
+use super::gossip::Kind;
+use super::gossip::evidence::{self, Unchecked};
 use super::peers::Peers;
 use super::roster::Directory;
 use super::submit::{answer_of, http_client};
@@ -28,6 +30,8 @@ pub enum Holder {
     Mirror(String),
     /// A member of the federation, by its did, which watches the log.
     Member(String),
+    /// Whoever has told it in gossip.
+    Gossip,
 }
 
 impl std::fmt::Display for Holder {
@@ -35,6 +39,7 @@ impl std::fmt::Display for Holder {
         match self {
             Self::Mirror(prefix) => write!(f, "the mirror {prefix}"),
             Self::Member(did) => write!(f, "the member {did}"),
+            Self::Gossip => f.write_str("gossip"),
         }
     }
 }
@@ -44,7 +49,7 @@ impl Holder {
     fn source(&self) -> &str {
         match self {
             Self::Mirror(prefix) => prefix,
-            Self::Member(_) => "MIRROR",
+            Self::Member(_) | Self::Gossip => "MIRROR",
         }
     }
 }
@@ -82,6 +87,22 @@ pub enum Lost {
         signed: Digest,
         /// Their root in the store.
         root: Digest,
+    },
+    /// Others hold evidence that convicts this node, whatever its store holds.
+    #[error(
+        "gossip has brought evidence that {said}, under this node's own key: a second node runs with its keys, an older \
+         store was put in place, or the key is stolen. Other members take no new redemption of its coupons. Look at it with \
+         `tallystick federation evidence --node URL --key KEY --save FILE` at another member; then declare a new {key} in \
+         the federation's next roster (docs/federation.md). If this store is the history that the others have cosigned, and \
+         they forgive it, go on with federation_forgiven = [\"{did}\"] in config.toml"
+    )]
+    Convicted {
+        /// The node's did.
+        did: String,
+        /// What was done, in a sentence without its end.
+        said: String,
+        /// Which key did it.
+        key: &'static str,
     },
 }
 
@@ -225,6 +246,48 @@ async fn compare_all(
         );
         Ok(())
     })
+}
+
+/// The same with what gossip has brought before, and is kept: what has stopped this node
+/// once stops each start, until it is cured.
+///
+/// # Errors
+/// As [`check_before_serving`].
+pub fn check_with_gossip(node: &Node) -> Result<(), MirroredError> {
+    let (kept, _) = node.gossiped().map_err(NodeError::from)?;
+    for (kind, _, bytes) in kept {
+        if let Ok(kind) = Kind::from_number(kind.into()) {
+            check_gossiped(node, kind, &bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether an item of gossip shows that this node's log is not what the node has signed.
+/// Only what its own keys have signed counts, and a key that it no longer uses does not.
+///
+/// # Errors
+/// [`MirroredError::Lost`] if so; [`MirroredError::Node`] when the tree cannot be read.
+pub fn check_gossiped(node: &Node, kind: Kind, bytes: &[u8]) -> Result<(), MirroredError> {
+    let convicted = |said: String, key| {
+        let did = node.options().origin.did_web();
+        Err(Lost::Convicted { did, said, key }.into())
+    };
+    match kind {
+        Kind::StatusList | Kind::Campaign => Ok(()),
+        Kind::Checkpoint => compare(node, &Holder::Gossip, bytes).map(|_| ()),
+        Kind::Evidence => match evidence::unchecked(bytes) {
+            Ok(Unchecked::Fork(fork)) => match fork.verify(&node.log_key()) {
+                Ok(found) => convicted(found.to_string(), "log"),
+                Err(_) => Ok(()),
+            },
+            Ok(Unchecked::TwoLists(lists)) => match lists.verify(&node.credential_key()) {
+                Ok(()) => convicted(lists.to_string(), "key for credentials"),
+                Err(_) => Ok(()),
+            },
+            Err(_) => Ok(()),
+        },
+    }
 }
 
 /// Compares what somebody shows with the own log; the size of what agrees, `None`

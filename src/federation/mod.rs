@@ -68,7 +68,7 @@ pub use dir_source::DirSource;
 pub use error::FollowError;
 pub use http_source::HttpSource;
 pub use message::{Head, MessageError, MessageName};
-pub use mirrored::MirroredError;
+pub use mirrored::{Lost, MirroredError};
 pub use peers::{PeerError, Peers};
 pub use rosters::{Rosters, RostersError};
 pub use source::{FetchError, LogSource};

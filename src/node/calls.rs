@@ -487,6 +487,18 @@ impl Node {
         .await;
     }
 
+    /// Nothing is decided or signed any more, for the reason `why`: what was not answered
+    /// yet has no effect, and each further call gets [`NodeError::Stopped`].
+    pub async fn halt(&self, why: String) {
+        let node = self.clone();
+        // It stands in line behind what was accepted, however long the line is.
+        let halted = self.aside(move || node.insist(Command::Halt(why))).await;
+        if let Ok(halted) = halted {
+            // Without an answer the writer had stopped before.
+            let _ = halted.await;
+        }
+    }
+
     /// Whether a request that cannot be decided for other reasons came under a
     /// key that stands for something else, or was answered before.
     fn used_before(&self, answers: &Answers) -> Result<Option<NodeError>, NodeError> {

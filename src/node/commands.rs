@@ -107,6 +107,8 @@ pub(super) enum Command {
     Witness(Box<ToWitness>),
     /// Writes everything that is kept in memory beside the log, and stops.
     Shutdown,
+    /// Decides and signs nothing any more, for this reason.
+    Halt(String),
 }
 
 /// A receipt that a caller's thread has checked and signed under the number

@@ -301,6 +301,10 @@ impl Writer {
             pending.replies.push((reply, Reply::Done));
             return Ok(false);
         }
+        if let Command::Halt(why) = command {
+            let _ = reply.send(Reply::Done);
+            return Err(NodeError::Refuse(why));
+        }
         let outcome = match command {
             Command::IssueReceipts(receipts) => receipts
                 .into_iter()
@@ -487,7 +491,7 @@ impl Writer {
             Command::KeepGossiped(keep) => return self.keep_gossiped(*keep, pending),
             Command::Witness(asked) => return self.witness(*asked, pending),
             // They are taken apart before.
-            Command::IssueReceipts(_) | Command::BeginIntents(_) | Command::Shutdown => {
+            Command::IssueReceipts(_) | Command::BeginIntents(_) | Command::Shutdown | Command::Halt(_) => {
                 return Ok(Reply::Done);
             }
         };

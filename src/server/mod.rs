@@ -84,6 +84,9 @@ pub enum ServerError {
     /// A mirror holds more of the log than the store does, or another history.
     #[error(transparent)]
     Mirrored(#[from] crate::federation::MirroredError),
+    /// Gossip has shown that the log is not what the node has signed.
+    #[error("the node signs nothing any more, so the process ends: {0}")]
+    Convicted(crate::federation::Lost),
     /// The HTTP server or its runtime failed.
     #[error("the HTTP server failed: {0}")]
     Http(std::io::Error),

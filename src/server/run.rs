@@ -78,6 +78,8 @@ pub async fn serve(
     };
     opened.node.compared();
     let _keeper = keeper(opened)?;
+    let gossiper = partners.as_ref().map(|partners| Arc::clone(&partners.gossiper));
+    tracing::info!("listening on http://{address}");
     let asking = async {
         if let Some(partners) = partners {
             tokio::join!(partners.redeemer.run(), partners.gossiper.run());
@@ -105,7 +107,13 @@ pub async fn serve(
         never = submitting => match never {},
         never = asking => match never {},
         // Nothing under way can be finished any more, so nothing is waited for.
-        why = writer_stopped(&opened.node) => Err(ServerError::WriterStopped(why)),
+        why = writer_stopped(&opened.node) => {
+            let stopped_by = gossiper.as_ref().and_then(|gossiper| gossiper.stopped_by());
+            Err(match stopped_by {
+                Some(lost) => ServerError::Convicted(lost.clone()),
+                None => ServerError::WriterStopped(why),
+            })
+        }
     }
 }
 
@@ -252,8 +260,22 @@ async fn compare_with_others(opened: &OpenedNode) -> Result<(), ServerError> {
             _ => Ok(()),
         }
     };
+    if !opened.config.mirrored_at.is_empty() || (opened.asks_members && directory.is_some()) {
+        tracing::info!("comparing this log with what mirrors and members hold of it");
+    }
     let with_mirrors = mirrored::check_before_serving(&opened.node, &opened.config.mirrored_at);
-    let compared = tokio::try_join!(with_mirrors, with_members).map(|_| ());
+    let own = opened.node.options().origin.did_web();
+    let is_forgiven = opened.config.federation_forgiven.contains(&own);
+    // Gossip was heard before: what has stopped the node once is still there.
+    let known = if is_forgiven {
+        Ok(())
+    } else {
+        mirrored::check_with_gossip(&opened.node)
+    };
+    let compared = match known {
+        Ok(()) => tokio::try_join!(with_mirrors, with_members).map(|_| ()),
+        lost => lost,
+    };
     if compared.is_err() {
         opened.node.shut_down().await;
     }
@@ -293,7 +315,6 @@ fn say_opened(opened: &OpenedNode, address: SocketAddr) {
             "{address} is not loopback: keys travel in the clear unless a proxy with TLS stands in front"
         );
     }
-    tracing::info!("listening on http://{address}");
 }
 
 async fn writer_stopped(node: &Node) -> String {

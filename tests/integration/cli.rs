@@ -108,7 +108,12 @@ impl Place {
             }
             seen.push_str(&line);
         };
-        Served { child, lines, url }
+        Served {
+            child,
+            lines,
+            url,
+            seen,
+        }
     }
 
     /// The bearer key that `init` gave: `till_key` or `office_key`.
@@ -132,6 +137,8 @@ pub struct Served {
     child: Child,
     lines: BufReader<std::process::ChildStderr>,
     url: String,
+    /// What it said before it listened.
+    seen: String,
 }
 
 impl Served {
@@ -144,13 +151,13 @@ impl Served {
         self.child.id()
     }
 
-    fn checkpoint(&self) -> String {
+    pub fn checkpoint(&self) -> String {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let answer = reqwest::blocking::get(format!("{}/checkpoint", self.url)).unwrap();
         answer.text().unwrap()
     }
 
-    /// Sends a signal; the exit code, and what was still said.
+    /// Sends a signal; the exit code, and what was said from the start on.
     pub fn signal(mut self, signal: &str) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
         assert!(
@@ -160,7 +167,7 @@ impl Served {
                 .unwrap()
                 .success()
         );
-        let mut said = String::new();
+        let mut said = std::mem::take(&mut self.seen);
         self.lines.read_to_string(&mut said).unwrap();
         (self.child.wait().unwrap().code(), said)
     }

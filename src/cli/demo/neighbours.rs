@@ -167,7 +167,8 @@ fn forked(shops: &mut [Shop; 3], story: &mut Story) -> anyhow::Result<()> {
     shops[2].close()?;
     // The copy takes the place of the store, guard file and all.
     copy(&twin, &own)?;
-    // Whom it asks would tell it that its store is behind, and it would not start.
+    // Whom it asks would tell it that its store is behind, and it would not start; and what
+    // gossip says would stop it.
     shops[2].open_unasked()?;
     for number in 2..6 {
         sell(&shops[2], &format!("river/sale/{number}"))?;

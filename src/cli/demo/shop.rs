@@ -68,7 +68,8 @@ impl Shop {
         Ok(())
     }
 
-    /// Its node answers from now on, and has asked nobody what they hold of its log.
+    /// Its node answers from now on, has asked nobody what they hold of its log, and is told
+    /// not to mind what it hears of it.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -77,6 +78,8 @@ impl Shop {
             .with_context(|| format!("{} was taken meanwhile", self.address))?;
         let mut opened = self.opened()?;
         opened.asks_members = false;
+        let own = opened.node.options().origin.did_web();
+        opened.config.federation_forgiven.insert(own);
         self.serving = Some(Serving::on(opened, listener)?);
         Ok(())
     }

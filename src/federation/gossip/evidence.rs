@@ -12,13 +12,12 @@ use serde_cbor::Value;
 
 use super::super::roster::{Directory, Role};
 use super::item::{Content, Item, ItemError, ItemKey, Kind, Name, hash, list_of, named};
-use crate::credential::status_list::StatusListToken;
+use crate::credential::{CredentialError, ListEvidence};
 use crate::encoding::cbor::{self, GateError};
 use crate::log::{Checkpoint, ForkEvidence, KeyKind, Note, VerifierKey};
 use crate::primitives::limits;
 
 const FORK: u64 = 1;
-const TWO_LISTS: u64 = 2;
 
 /// What was proven.
 #[derive(Clone, Debug)]
@@ -48,17 +47,9 @@ fn nothing(why: impl std::fmt::Display) -> ItemError {
 /// # Errors
 /// Why it convicts no member.
 pub(in crate::federation) fn check(bytes: &[u8], directory: &Directory) -> Result<Item, ItemError> {
-    const WHAT: &str = "evidence is [1, fork] or [2, list, list]";
-    let value = cbor::decode(bytes, limits::GOSSIPED_EVIDENCE_BYTES_MAX)?;
-    let items = cbor::as_array(&value, WHAT)?;
-    let (author, name, evidence) = match items {
-        [Value::Integer(1), fork] => fork_of(cbor::as_bytes(fork, WHAT)?, directory)?,
-        [Value::Integer(2), one, other] => two_lists(
-            cbor::as_bytes(one, WHAT)?,
-            cbor::as_bytes(other, WHAT)?,
-            directory,
-        )?,
-        _ => return Err(GateError::Shape(WHAT).into()),
+    let (author, name, evidence) = match unchecked(bytes)? {
+        Unchecked::Fork(fork) => fork_of(fork, directory)?,
+        Unchecked::TwoLists(lists) => two_lists(&lists, directory)?,
     };
     Ok(Item {
         key: ItemKey {
@@ -73,8 +64,7 @@ pub(in crate::federation) fn check(bytes: &[u8], directory: &Directory) -> Resul
     })
 }
 
-fn fork_of(bytes: &[u8], directory: &Directory) -> Result<(String, Name, Evidence), ItemError> {
-    let evidence = ForkEvidence::decode(bytes).map_err(nothing)?;
+fn fork_of(evidence: ForkEvidence, directory: &Directory) -> Result<(String, Name, Evidence), ItemError> {
     let key = VerifierKey::parse(&evidence.log_key).map_err(nothing)?;
     let member = directory
         .by_log_origin(key.name())
@@ -125,21 +115,11 @@ pub fn of_fork(evidence: &ForkEvidence) -> Option<Vec<u8>> {
     ])))
 }
 
-fn two_lists(one: &[u8], other: &[u8], directory: &Directory) -> Result<(String, Name, Evidence), ItemError> {
-    if hash(one) >= hash(other) {
-        return Err(nothing("the smaller hash stands first"));
-    }
-    let one = StatusListToken::parse(one).map_err(nothing)?;
-    let other = StatusListToken::parse(other).map_err(nothing)?;
-    let (member, list) = list_of(&one, directory)?;
-    let (version, kids) = (one.list().issued_at, [one.sign1().kid(), other.sign1().kid()]);
-    if (one.list().uri != other.list().uri) || version != other.list().issued_at {
-        return Err(nothing("the two lists differ in name or version"));
-    }
-    if one.sign1().payload() == other.sign1().payload() {
-        return Err(nothing("the two lists say the same"));
-    }
-    for (token, kid) in [&one, &other].into_iter().zip(kids) {
+fn two_lists(evidence: &ListEvidence, directory: &Directory) -> Result<(String, Name, Evidence), ItemError> {
+    let [first, _] = evidence.tokens();
+    let (member, list) = list_of(first, directory)?;
+    for token in evidence.tokens() {
+        let kid = token.sign1().kid();
         let mut keys = member
             .keys
             .iter()
@@ -150,24 +130,39 @@ fn two_lists(one: &[u8], other: &[u8], directory: &Directory) -> Result<(String,
     }
     let found = Evidence::TwoLists {
         list,
-        version: version.0,
+        version: evidence.list().issued_at.0,
     };
     Ok((member.did(), Name::TwoLists(list), found))
 }
 
-/// The item about two tokens of one list and version.
-#[must_use]
-pub fn of_two_lists(one: &[u8], other: &[u8]) -> Vec<u8> {
-    let (first, second) = if hash(one) < hash(other) {
-        (one, other)
-    } else {
-        (other, one)
-    };
-    cbor::encode(&Value::Array(vec![
-        cbor::int(TWO_LISTS),
-        cbor::bytes(first),
-        cbor::bytes(second),
-    ]))
+/// What evidence is, whoever it is about: nothing of it was verified.
+#[derive(Clone, Debug)]
+pub enum Unchecked {
+    /// That a log has two histories.
+    Fork(ForkEvidence),
+    /// That there are two status lists of one number and version.
+    TwoLists(Box<ListEvidence>),
+}
+
+/// Reads evidence, as it travels.
+///
+/// # Errors
+/// [`ItemError::Malformed`], [`ItemError::ProvesNothing`].
+pub fn unchecked(bytes: &[u8]) -> Result<Unchecked, ItemError> {
+    const WHAT: &str = "evidence is [1, fork] or [2, list, list]";
+    let value = cbor::decode(bytes, limits::GOSSIPED_EVIDENCE_BYTES_MAX)?;
+    match cbor::as_array(&value, WHAT)? {
+        [Value::Integer(1), fork] => {
+            let fork = ForkEvidence::decode(cbor::as_bytes(fork, WHAT)?).map_err(nothing)?;
+            Ok(Unchecked::Fork(fork))
+        }
+        [Value::Integer(2), _, _] => match ListEvidence::from_value(&value) {
+            Ok(lists) => Ok(Unchecked::TwoLists(Box::new(lists))),
+            Err(CredentialError::Gate(error @ GateError::Shape(_))) => Err(error.into()),
+            Err(error) => Err(nothing(error)),
+        },
+        _ => Err(GateError::Shape(WHAT).into()),
+    }
 }
 
 /// Two checkpoints of one size that a log's key has signed: what convicts it.

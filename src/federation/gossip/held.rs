@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::evidence;
 use super::item::{Content, Item, ItemError, ItemId, ItemKey, Kind, first_half, hash, merged};
+use crate::credential::ListEvidence;
 use crate::credential::status_list::StatusListToken;
 use crate::log::{Note, VerifierKey};
 use crate::primitives::{Digest, limits};
@@ -347,7 +348,7 @@ fn proven(item: &Item, held: &Stored, keys: &[VerifierKey]) -> Option<Vec<u8>> {
         Content::StatusList(token) => {
             let other = StatusListToken::parse(&held.bytes).ok()?;
             let differs = other.sign1().payload() != token.sign1().payload();
-            differs.then(|| evidence::of_two_lists(&item.bytes, &held.bytes))
+            differs.then(|| ListEvidence::of(&item.bytes, &held.bytes))
         }
         Content::Checkpoint(_, note) => {
             let other = Note::parse(&held.bytes).ok()?;

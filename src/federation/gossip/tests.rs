@@ -4,7 +4,7 @@ use super::body::Body;
 use super::*;
 use crate::credential::Algorithm;
 use crate::credential::status_list::{Status, StatusList, Statuses};
-use crate::credential::{Benefit, Campaign, Content as _, SecretKey, Terms};
+use crate::credential::{Benefit, Campaign, Content as _, ListEvidence, SecretKey, Terms};
 use crate::federation::message::{Head, MessageError, MessageName, seal};
 use crate::federation::roster::{Directory, Role};
 use crate::log::{Checkpoint, KeyKind, Note, VerifierKey};
@@ -341,7 +341,7 @@ fn two_checkpoints_of_one_size_convict_their_log() {
         );
     }
     world.refused(Kind::Evidence, &[0x80], "item_malformed");
-    let twice = evidence::of_two_lists(
+    let twice = ListEvidence::of(
         &world.token(1, 0, world.now, &[]),
         &world.token(1, 0, world.now.plus(1), &[]),
     );

@@ -4,11 +4,12 @@
 mod evidence;
 mod knowledge;
 mod metrics;
+mod own;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -22,10 +23,11 @@ pub use self::evidence::HeldEvidence;
 use self::metrics::Metrics;
 use super::catch_up::catch_up;
 use super::gossip::{
-    Content, CouponStatus, Effects, Gossip, GossipError, Identity, ItemKey, Kept, Kind, KnownCampaign,
-    KnownFork, Name, Sending, View,
+    Content, CouponStatus, Effects, Gossip, GossipError, Identity, Kept, Kind, KnownCampaign, KnownFork,
+    Sending, View,
 };
 use super::message::MessageName;
+use super::mirrored::Lost;
 use super::peers::Peers;
 use super::roster::{Directory, KnownAs, Role, Standing};
 use super::rosters::Rosters;
@@ -74,6 +76,8 @@ pub struct Gossiper {
     shown: std::sync::Mutex<Shown>,
     /// Since when the newest own checkpoint is shown.
     shown_since: std::sync::Mutex<Option<UnixSeconds>>,
+    /// Why this node has stopped: its log is not what it has signed.
+    stopped_by: OnceLock<Lost>,
     metrics: Metrics,
 }
 
@@ -156,6 +160,7 @@ impl Gossiper {
             seen_more: Notify::new(),
             shown: std::sync::Mutex::default(),
             shown_since: std::sync::Mutex::default(),
+            stopped_by: OnceLock::new(),
             metrics: Metrics::new(registry),
             parts,
         }))
@@ -322,30 +327,6 @@ impl Gossiper {
         self.metrics.show(&machine, &self.view, now);
     }
 
-    /// Shows the newest own checkpoint, once the one shown before has gathered a quorum
-    /// or had its time: all others cosign the same one so.
-    fn publish_checkpoint(&self, machine: &mut Gossip, now: UnixSeconds) -> Effects {
-        let key = ItemKey {
-            kind: Kind::Checkpoint,
-            author: self.own.clone(),
-            name: Name::Only,
-        };
-        let shown = machine.held().get(key.kind, &key.id());
-        let cosigned = shown.and_then(|shown| Note::parse(&shown.bytes).ok());
-        let cosigned = cosigned.map_or(usize::MAX, |note| note.signatures().len() - 1);
-        let mut since = self.shown_since.lock().expect("no holder of this lock panics");
-        let has_time = since.is_some_and(|since| now < since.plus(limits::GOSSIPED_CHECKPOINT_SECONDS));
-        if has_time && cosigned < self.quorum() {
-            return Effects::default();
-        }
-        *since = Some(now);
-        let note = self.parts.node.checkpoint();
-        let mut effects = machine.publish(key.kind, note.as_bytes(), now);
-        // Before the roster lists this node, nobody would take it.
-        effects.refused.clear();
-        effects
-    }
-
     /// Goes by the roster that is in force now.
     async fn follow(&self, machine: &mut Gossip, now: UnixSeconds) -> Result<(), NodeError> {
         let chain = self.parts.rosters.chain();
@@ -445,7 +426,11 @@ impl Gossiper {
         self.view.forget(&effects.forgotten);
         for kept in &effects.kept {
             self.metrics.kept(kept.stored.key.kind);
-            self.take_checkpoint(kept).await;
+            if kept.stored.key.author == self.own {
+                self.take_own(kept).await;
+            } else {
+                self.take_checkpoint(kept);
+            }
             if kept.stored.key.kind == Kind::Evidence {
                 tracing::error!(
                     member = kept.stored.key.author,
@@ -467,46 +452,21 @@ impl Gossiper {
         Ok(())
     }
 
-    /// What a checkpoint that has come is for: another member's is held against the one
-    /// cosigned last; the own one brings cosignatures.
-    async fn take_checkpoint(&self, kept: &Kept) {
+    /// Another member's checkpoint that has come is held against the one cosigned last.
+    fn take_checkpoint(&self, kept: &Kept) {
         let (Content::Checkpoint(..), Ok(note)) = (&kept.content, Note::parse(&kept.stored.bytes)) else {
             return;
         };
-        let author = &kept.stored.key.author;
-        if *author != self.own {
-            let is_cosigned = note
-                .signatures()
-                .iter()
-                .any(|line| self.parts.node.witness_key().made(line));
-            if !is_cosigned {
-                let mut unseen = self.unseen.lock().expect("no holder of this lock panics");
-                unseen.insert(author.clone(), kept.stored.bytes.to_vec());
-                drop(unseen);
-                self.seen_more.notify_one();
-            }
-            return;
+        let is_cosigned = note
+            .signatures()
+            .iter()
+            .any(|line| self.parts.node.witness_key().made(line));
+        if !is_cosigned {
+            let mut unseen = self.unseen.lock().expect("no holder of this lock panics");
+            unseen.insert(kept.stored.key.author.clone(), kept.stored.bytes.to_vec());
+            drop(unseen);
+            self.seen_more.notify_one();
         }
-        let text = String::from_utf8_lossy(&kept.stored.bytes);
-        let cosigned = note.signatures().len() - 1;
-        if cosigned > 0
-            && let Err(error) = self
-                .parts
-                .node
-                .keep_cosigned(&text, cosigned >= self.quorum())
-                .await
-        {
-            tracing::warn!("cosignatures of this node's checkpoint are not kept: {error}");
-        }
-    }
-
-    /// How many others have to cosign a checkpoint: more than half of them.
-    fn quorum(&self) -> usize {
-        let chain = self.parts.rosters.chain();
-        let members = chain
-            .directory()
-            .map_or(0, |directory| directory.active().count());
-        members.saturating_sub(1) / 2 + 1
     }
 
     /// Sends a message, and takes its answer in.

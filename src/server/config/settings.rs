@@ -186,8 +186,8 @@ pub(super) const SETTINGS: &[Setting] = &[
         example: "[\"did:web:north.example\"]",
         meaning: &[
             "Members whose log is convicted of a fork, and whose new redemptions this node takes all the",
-            "same, as its operator has decided after looking at the evidence (docs/gossip.md). None by",
-            "default.",
+            "same, as its operator has decided after looking at the evidence (docs/gossip.md). With its own",
+            "did it goes on though gossip says that its log is not what it has signed. None by default.",
         ],
     },
     Setting {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Target, take};
+use crate::credential::ListEvidence;
 use crate::credential::status_list::{Status, Statuses};
 use crate::credential::{Algorithm, cose};
 use crate::encoding::cbor;
@@ -190,7 +191,7 @@ fn gossip_item_seeds() -> Vec<Vec<u8>> {
     let fork = ForkEvidence::new(&key, &one, &other, None).expect("two roots of one size");
     let mut statuses = Statuses::from_packed(vec![0; 16]).expect("some bytes");
     statuses.set(4, Status::Revoked);
-    let twice = evidence::of_two_lists(&list(member), &member.list(&statuses, ISSUED));
+    let twice = ListEvidence::of(&list(member), &member.list(&statuses, ISSUED));
     let of = |kind: Kind, bytes: Vec<u8>| [vec![kind.number()], bytes].concat();
     vec![
         of(Kind::StatusList, list(member)),

@@ -313,7 +313,12 @@ impl World {
                 peers: peers.clone(),
                 entropy: entropy(1),
                 every: GOSSIP_EVERY,
-                forgiven: BTreeSet::new(),
+                // Who forks is told not to mind what it hears of it, and goes on.
+                forgiven: if self.forked.get() == Some(member) {
+                    BTreeSet::from([self.prepared.members[member].did.clone()])
+                } else {
+                    BTreeSet::new()
+                },
             };
             Gossiper::open(parts, &registry).expect("a readable store")
         });

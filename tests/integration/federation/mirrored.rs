@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 use data_encoding::HEXLOWER;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
+use tallystick::federation::gossip::Kind;
 use tallystick::federation::mirrored::{Holder, Lost, MirroredError, check_before_serving, holders};
 use tallystick::federation::roster::Directory;
+use tallystick::node::GossipedToKeep;
 use tallystick::primitives::Origin;
+use tallystick::server::{NodeDir, Overrides};
 use tallystick::testkit::TestNode;
 use tallystick::testkit::roster::{after, base_url, description, founded};
 
@@ -113,6 +116,56 @@ fn a_node_that_was_set_back_with_its_guard_learns_it_from_its_mirror() {
     let served = first.serve();
     sell(&first, served.url(), "a/3");
     assert_eq!(served.signal("-TERM").0, Some(0));
+}
+
+/// What gossip has brought once stops each start, whoever can be asked then.
+#[test]
+fn what_gossip_has_brought_of_the_own_log_stops_each_start() {
+    let place = Place::new();
+    let served = place.serve();
+    sell(&place, served.url(), "a/1");
+    assert_eq!(served.signal("-TERM").0, Some(0));
+    let backup = place.dir.path().join("backup");
+    fs::create_dir(&backup).unwrap();
+    copy(&place.shop().join("store"), &backup.join("store"));
+    fs::copy(place.dir.path().join("shop.guard"), backup.join("guard")).unwrap();
+    let served = place.serve();
+    sell(&place, served.url(), "a/2");
+    let newest = served.checkpoint();
+    assert_eq!(served.signal("-TERM").0, Some(0));
+    set_back(&place, &backup);
+
+    let heard = || {
+        let dir = NodeDir::at(&place.shop()).unwrap();
+        let opened = dir.open(&Overrides::default(), None).unwrap();
+        let keep = GossipedToKeep {
+            put: vec![(Kind::Checkpoint.number(), [1; 16], newest.clone().into_bytes())],
+            remove: Vec::new(),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            opened.node.keep_gossiped(keep).await.unwrap();
+            opened.node.shut_down().await;
+        });
+    };
+    heard();
+    let behind = [
+        "gossip shows a checkpoint",
+        "over 3 entries",
+        "the store holds 2",
+        "tallystick recover DIR",
+    ];
+    for _ in 0..2 {
+        place.refused(&SERVE, 1, &behind);
+    }
+    place.refused(&["campaign", "list", "--node", "shop"], 1, &behind);
+
+    // Its operator may decide that this is the history that counts.
+    let config = place.shop().join("config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let decided = "federation_forgiven = [\"did:web:127.0.0.1%3A8080\"]";
+    fs::write(&config, format!("{decided}\n{text}")).unwrap();
+    assert_eq!(place.serve().signal("-TERM").0, Some(0));
 }
 
 /// Only what the node's own key has signed counts, and nobody is waited for.

@@ -5,11 +5,15 @@ use std::time::{Duration, Instant};
 use prometheus::Registry;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use tallystick::credential::Coupon;
-use tallystick::federation::gossip::CouponStatus;
-use tallystick::federation::mirrored::{Holder, Lost, MirroredError, check_with_members};
+use tallystick::credential::status_list::{Status, StatusList, Statuses};
+use tallystick::credential::{Algorithm, Coupon, ListEvidence};
+use tallystick::federation::gossip::{CouponStatus, Kind, evidence};
+use tallystick::federation::mirrored::{
+    Holder, Lost, MirroredError, check_gossiped, check_with_gossip, check_with_members,
+};
 use tallystick::federation::redemption::Knowledge as _;
-use tallystick::log::{Checkpoint, ForkEvidence, Note};
+use tallystick::log::{Checkpoint, ForkEvidence, KeyKind, Note, VerifierKey};
+use tallystick::node::NodeError;
 use tallystick::primitives::{CouponName, Digest};
 use tallystick::server::line::Line;
 use tallystick::testkit::TestNode;
@@ -134,6 +138,27 @@ async fn checkpoints_gather_a_quorum_and_a_fork_is_known_everywhere() {
     .await;
     println!("a fork was known everywhere after {known:?}");
     assert!(known < 2 * ROUND, "{known:?}");
+    // It hears of it as well, signs no more, and does not start again by itself.
+    let stopped = || members[0].node.node.stopped();
+    wait_until("the convicted node has stopped", || stopped().is_some()).await;
+    let why = stopped().unwrap();
+    for said in ["two histories", "declare a new log", "federation_forgiven"] {
+        assert!(why.contains(said), "{why}");
+    }
+    let order = world::two_off("after the end");
+    let refused = members[0].node.node.sign_campaign(&world::office(), order).await;
+    assert!(matches!(refused, Err(NodeError::Stopped(_))), "{refused:?}");
+    let lost = check_with_gossip(&members[0].node.node).unwrap_err();
+    assert!(
+        matches!(&lost, MirroredError::Lost(Lost::Convicted { did: convicted, .. }) if *convicted == did(0)),
+        "{lost}"
+    );
+    let gossiper = members[0].gossiper.as_ref().unwrap();
+    assert!(matches!(gossiper.stopped_by(), Some(Lost::Convicted { .. })));
+    for member in &members[1..] {
+        assert_eq!(member.node.node.stopped(), None);
+        check_with_gossip(&member.node.node).unwrap();
+    }
     assert!(forked(&members[1], 0).unwrap().contains("two histories"));
     // Whoever has to decide sees it, and anybody can check it.
     let shown = members[2].gossiper.as_ref().unwrap().evidence().await;
@@ -173,6 +198,67 @@ async fn checkpoints_gather_a_quorum_and_a_fork_is_known_everywhere() {
             .all(|member| (1..4).all(|n| forked(member, n).is_none()))
     );
     federation.stop().await;
+}
+
+/// What gossip brings stops a node only where its own key has signed it.
+#[tokio::test]
+async fn a_node_is_stopped_by_what_its_own_keys_have_signed_and_by_nothing_else() {
+    let (own, stranger) = (TestNode::in_memory(871), TestNode::in_memory(872));
+    let node = &own.node;
+    let key = node.log_key();
+    let size = node.size();
+    let note = |by: &TestNode, size, root| {
+        let keyring = by.keyring();
+        let named = VerifierKey::of(key.name(), KeyKind::Ed25519, keyring.log.public()).unwrap();
+        let checkpoint = Checkpoint::new(key.name(), size, Digest(root));
+        let note = checkpoint.sign(&named, |bytes| keyring.log.sign(bytes)).unwrap();
+        (named, note.to_string())
+    };
+    let evidence = |by: &TestNode| {
+        let ((named, one), (_, other)) = (note(by, 5, [1; 32]), note(by, 5, [2; 32]));
+        let fork = ForkEvidence::new(&named, one.as_bytes(), other.as_bytes(), None).unwrap();
+        evidence::of_fork(&fork).unwrap()
+    };
+    let lists = |by: &TestNode| {
+        let token = |index| {
+            let mut statuses = Statuses::new();
+            statuses.set(index, Status::Revoked);
+            let list = StatusList {
+                uri: node.options().origin.status_uri(0),
+                issued_at: node.now(),
+                expires: node.now().plus(60),
+                ttl: 60,
+                statuses,
+            };
+            list.sign(&by.keyring().credential, Algorithm::EdDsa)
+        };
+        ListEvidence::of(&token(1), &token(2))
+    };
+    let check = |kind, bytes: &[u8]| match check_gossiped(node, kind, bytes) {
+        Ok(()) => None,
+        Err(MirroredError::Lost(lost)) => Some(lost),
+        Err(error) => panic!("{error}"),
+    };
+    // Whoever has not its keys invents in vain; and what its log says is no contradiction.
+    let invented = note(&stranger, size, [7; 32]).1;
+    assert_eq!(check(Kind::Checkpoint, invented.as_bytes()), None);
+    assert_eq!(check(Kind::Checkpoint, b"no note"), None);
+    assert_eq!(check(Kind::Checkpoint, node.checkpoint().as_bytes()), None);
+    for bytes in [evidence(&stranger), lists(&stranger), b"none".to_vec()] {
+        assert_eq!(check(Kind::Evidence, &bytes), None);
+    }
+    // What its own keys have signed counts.
+    let forked = check(Kind::Checkpoint, note(&own, size, [7; 32]).1.as_bytes());
+    assert!(matches!(forked, Some(Lost::Forked { .. })), "{forked:?}");
+    let behind = check(Kind::Checkpoint, note(&own, size + 1, [7; 32]).1.as_bytes());
+    assert!(matches!(behind, Some(Lost::Behind { .. })), "{behind:?}");
+    for (bytes, which) in [(evidence(&own), "log"), (lists(&own), "key for credentials")] {
+        let convicted = check(Kind::Evidence, &bytes);
+        assert!(
+            matches!(&convicted, Some(Lost::Convicted { key, .. }) if *key == which),
+            "{convicted:?}"
+        );
+    }
 }
 
 /// What the program prints, which ends well.
