@@ -12,8 +12,9 @@ use super::day::{euros, redemption, text};
 use super::shop::Shop;
 use super::story::Story;
 
-/// How long a doubt may take to be resolved.
-const KNOWN_WITHIN: Duration = Duration::from_secs(90);
+/// How long a doubt may take to be resolved, or a fork to be known: a few seconds, and ten
+/// times as long where the machine has other work.
+const KNOWN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Plays with three coupons of the first co-op's that nobody has used.
 ///
