@@ -5,7 +5,7 @@ use serde_cbor::Value;
 use crate::encoding::cbor::{self, GateError};
 use crate::encoding::cbor_read::Reader;
 use crate::encoding::cbor_write as write;
-use crate::primitives::{Amount, CampaignId, CouponName, Origin, UnixSeconds, limits};
+use crate::primitives::{Amount, CampaignId, CouponName, KeyId, Origin, UnixSeconds, limits};
 
 use super::claims::{self, CNF, CONTENT, Claims, EXP, NBF, STATUS};
 use super::cose;
@@ -192,17 +192,55 @@ impl Coupon {
     /// [`CredentialError`].
     pub fn parse_unverified(bytes: &[u8]) -> Result<Self, CredentialError> {
         match read_quickly(bytes) {
-            Some(coupon) => Ok(coupon),
+            Some((coupon, _)) => Ok(coupon),
             None => Signed::parse(bytes).map(Signed::into_content),
         }
     }
 }
 
+/// A well-formed coupon, with what its signature is to be verified over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CouponToVerify {
+    /// What it says.
+    pub coupon: Coupon,
+    /// The signer's kid.
+    pub kid: KeyId,
+    /// The signed bytes (RFC 9052 section 4.4).
+    pub message: Vec<u8>,
+    /// The signature.
+    pub signature: [u8; 64],
+}
+
+impl CouponToVerify {
+    /// Reads a coupon as [`Signed::parse`] does.
+    ///
+    /// # Errors
+    /// [`CredentialError`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, CredentialError> {
+        if let Some((coupon, parts)) = read_quickly(bytes) {
+            return Ok(Self {
+                coupon,
+                kid: parts.kid,
+                message: parts.sig_structure(&[]),
+                signature: parts.signature,
+            });
+        }
+        let signed = Signed::<Coupon>::parse(bytes)?;
+        Ok(Self {
+            kid: signed.kid(),
+            message: signed.sign1().sig_structure(&[]),
+            signature: *signed.sign1().signature(),
+            coupon: signed.into_content(),
+        })
+    }
+}
+
 /// The quick way, for coupons that are bound to nobody; it leaves what it does
 /// not take to the gate.
-fn read_quickly(bytes: &[u8]) -> Option<Coupon> {
-    let payload = cose::Parts::read(bytes, cose::TYP_CREDENTIAL, limits::CREDENTIAL_BYTES_MAX)?.payload;
-    read_payload(payload).filter(|coupon| coupon.to_payload() == payload)
+fn read_quickly(bytes: &[u8]) -> Option<(Coupon, cose::Parts<'_>)> {
+    let parts = cose::Parts::read(bytes, cose::TYP_CREDENTIAL, limits::CREDENTIAL_BYTES_MAX)?;
+    let coupon = read_payload(parts.payload).filter(|coupon| coupon.to_payload() == parts.payload)?;
+    Some((coupon, parts))
 }
 
 /// Ranges are judged here; keys, order and what follows by writing it again.
@@ -283,6 +321,15 @@ mod tests {
             )
     }
 
+    fn slowly(bytes: &[u8]) -> Result<CouponToVerify, CredentialError> {
+        Signed::<Coupon>::parse(bytes).map(|signed| CouponToVerify {
+            coupon: signed.content().clone(),
+            kid: signed.kid(),
+            message: signed.sign1().sig_structure(&[]),
+            signature: *signed.sign1().signature(),
+        })
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(128))]
         #[test]
@@ -296,16 +343,18 @@ mod tests {
             let bytes = coupon.sign(&fixtures::key(), alg);
             prop_assert_eq!(read_quickly(&bytes).is_some(), coupon.holder.is_none());
             prop_assert_eq!(Coupon::parse_unverified(&bytes), Ok(coupon));
+            prop_assert_eq!(CouponToVerify::parse(&bytes), slowly(&bytes));
             // Whatever else the quick way takes, the gate takes as the same.
             for (at, byte) in changes {
                 let mut changed = bytes.clone();
                 let at = at.index(changed.len());
                 changed[at] = byte;
                 let slow = Signed::<Coupon>::parse(&changed).map(Signed::into_content);
-                if let Some(quick) = read_quickly(&changed) {
+                if let Some((quick, _)) = read_quickly(&changed) {
                     prop_assert_eq!(slow.as_ref(), Ok(&quick));
                 }
                 prop_assert_eq!(Coupon::parse_unverified(&changed), slow);
+                prop_assert_eq!(CouponToVerify::parse(&changed), slowly(&changed));
             }
         }
     }
@@ -328,10 +377,10 @@ mod tests {
     fn what_is_cut_off_or_carried_on_is_left_to_the_gate() {
         let bytes = fixtures::coupon().sign(&fixtures::key(), Algorithm::EdDsa);
         for end in 0..bytes.len() {
-            assert_eq!(read_quickly(&bytes[..end]), None);
+            assert!(read_quickly(&bytes[..end]).is_none());
         }
         let longer = [&bytes[..], &[0]].concat();
-        assert_eq!(read_quickly(&longer), None);
+        assert!(read_quickly(&longer).is_none());
         assert!(Coupon::parse_unverified(&longer).is_err());
     }
 }

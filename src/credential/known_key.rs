@@ -60,17 +60,18 @@ impl Multiples {
         Self(all)
     }
 
-    /// Adds `scalar` times the point to `sum`.
-    fn add(&self, sum: &mut EdwardsPoint, scalar: &Scalar) {
-        let windows = self.0.chunks_exact(ENTRIES);
-        for (window, digit) in windows.zip(digits(scalar)) {
-            let entry = usize::from(digit.unsigned_abs());
-            match digit {
-                1.. => *sum += window[entry - 1],
-                0 => {}
-                _ => *sum -= window[entry - 1],
-            }
-        }
+    /// The entries whose sum is `scalar` times the point, and whether each is to be
+    /// subtracted.
+    fn terms(&self, scalar: &Scalar) -> [(EdwardsPoint, bool); WINDOWS] {
+        let digits = digits(scalar);
+        std::array::from_fn(|window| {
+            let digit = digits[window];
+            let point = match usize::from(digit.unsigned_abs()).checked_sub(1) {
+                Some(entry) => self.0[window * ENTRIES + entry],
+                None => EdwardsPoint::identity(),
+            };
+            (point, digit < 0)
+        })
     }
 
     /// Those of the base point, laid out once a process.
@@ -78,6 +79,18 @@ impl Multiples {
         static BASE: OnceLock<Multiples> = OnceLock::new();
         BASE.get_or_init(|| Self::of(ED25519_BASEPOINT_POINT))
     }
+}
+
+fn sum_of(terms: &[(EdwardsPoint, bool)]) -> EdwardsPoint {
+    let mut sum = EdwardsPoint::identity();
+    for (point, is_negative) in terms {
+        if *is_negative {
+            sum -= point;
+        } else {
+            sum += point;
+        }
+    }
+    sum
 }
 
 /// The scalar's digits to the base 256, lowest first, each of -127 to 128.
@@ -131,10 +144,10 @@ impl KnownKey {
         hasher.update(self.key.as_bytes());
         hasher.update(message);
         let k = Scalar::from_bytes_mod_order_wide(&hasher.finalize().into());
-        let mut sum = EdwardsPoint::identity();
-        Multiples::of_base().add(&mut sum, &s);
-        self.minus_a.add(&mut sum, &k);
-        Some(sum)
+        // All are fetched before the first is added: with other work on the core they are
+        // in no near cache, and a sum takes too long for the next fetch to begin meanwhile.
+        let terms = [Multiples::of_base().terms(&s), self.minus_a.terms(&k)];
+        Some(sum_of(terms.as_flattened()))
     }
 
     /// As [`PublicKey::verify_strict`], on the same signatures.

@@ -68,9 +68,7 @@ fn digits_give_their_scalar_back() {
     let base = Multiples::of_base();
     for scalar in edges {
         assert!(digits(&scalar).iter().all(|digit| (-127..=128).contains(digit)));
-        let mut sum = EdwardsPoint::identity();
-        base.add(&mut sum, &scalar);
-        assert_eq!(sum, EdwardsPoint::mul_base(&scalar));
+        assert_eq!(sum_of(&base.terms(&scalar)), EdwardsPoint::mul_base(&scalar));
     }
 }
 

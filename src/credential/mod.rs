@@ -26,7 +26,7 @@ pub mod verify;
 
 pub use campaign::{Benefit, Campaign, Terms};
 pub use cose::{Algorithm, Sign1};
-pub use coupon::{Coupon, StatusRef};
+pub use coupon::{Coupon, CouponToVerify, StatusRef};
 pub use detached::DetachedSignature;
 pub use error::CredentialError;
 pub use keys::{KeyError, PublicKey, SecretKey, Verifies};

@@ -16,6 +16,8 @@ use serde_cbor::Value;
 
 use super::LogError;
 use crate::encoding::cbor::{self, GateError};
+use crate::encoding::cbor_read::Reader;
+use crate::encoding::cbor_write as write;
 use crate::merkle::{self, Hash, root_of_path};
 use crate::primitives::limits::COSE_RECEIPT_BYTES_MAX;
 use crate::primitives::{Digest, KeyId};
@@ -31,6 +33,7 @@ const VDS_RFC9162_SHA256: i64 = 1;
 const LABEL_VDP: i64 = 396;
 const VDP_INCLUSION: i64 = -1;
 const VDP_CONSISTENCY: i64 = -2;
+const LABELS: [i64; 2] = [VDP_INCLUSION, VDP_CONSISTENCY];
 /// EdDSA (RFC 9053) and Ed25519 (RFC 9864).
 const ALGS: [i64; 2] = [-8, -19];
 
@@ -82,8 +85,56 @@ pub fn issue(
         return Err(shape("there is no receipt for a tree of size 1"));
     }
     let root = root_of_path(&entry_hash.0, inclusion.index, inclusion.size, &inclusion.path)?;
-    let proof = (inclusion.size, inclusion.index, &inclusion.path[..]);
-    write(VDP_INCLUSION, proof, &root, (alg, kid), sign)
+    let signed = SignedTree::new(inclusion.size, root, (alg, kid), sign)?;
+    signed.receipt(entry_hash, inclusion.index, &inclusion.path)
+}
+
+/// A tree that the log's key has signed, to make the receipts of many entries of: the
+/// signature covers the root alone.
+#[derive(Clone, Debug)]
+pub struct SignedTree {
+    size: u64,
+    root: Hash,
+    protected: Vec<u8>,
+    signature: [u8; 64],
+}
+
+impl SignedTree {
+    /// Signs the tree of `size` leaves with `root`: `sign` is given the bytes to sign
+    /// with the log's key, whose algorithm (-8 or -19) and id are `alg` and `kid`.
+    ///
+    /// # Errors
+    /// [`LogError::Receipt`] for an unknown algorithm.
+    pub fn new(
+        size: u64,
+        root: Hash,
+        (alg, kid): (i64, KeyId),
+        sign: impl FnOnce(&[u8]) -> [u8; 64],
+    ) -> Result<Self, LogError> {
+        let protected = protected_header(alg, kid)?;
+        Ok(Self {
+            size,
+            root,
+            signature: sign(&to_be_signed(&protected, &root)),
+            protected,
+        })
+    }
+
+    /// The receipt of the entry with hash `entry_hash` at `index`.
+    ///
+    /// # Errors
+    /// [`LogError::Proof`] when the path does not lead to the root,
+    /// [`LogError::Receipt`] for an empty path.
+    pub fn receipt(&self, entry_hash: &Digest, index: u64, path: &[Hash]) -> Result<Vec<u8>, LogError> {
+        if path.is_empty() {
+            return Err(shape("there is no receipt for a tree of size 1"));
+        }
+        if root_of_path(&entry_hash.0, index, self.size, path)? != self.root {
+            return Err(LogError::Proof(merkle::ProofError::WrongRoot));
+        }
+        let proof = (self.size, index, path);
+        Ok(assemble(&self.protected, VDP_INCLUSION, proof, &self.signature))
+    }
 }
 
 /// Makes the receipt that the tree with root `second_root` begins with the one
@@ -107,39 +158,54 @@ pub fn issue_consistency(
     }
     merkle::verify_consistency(*first, *second, &first_root.0, &second_root.0, path)?;
     let proof = (*first, *second, &path[..]);
-    write(VDP_CONSISTENCY, proof, &second_root.0, (alg, kid), sign)
+    let protected = protected_header(alg, kid)?;
+    let signature = sign(&to_be_signed(&protected, &second_root.0));
+    Ok(assemble(&protected, VDP_CONSISTENCY, proof, &signature))
 }
 
-/// The receipt with one proof under `label`, signed over `root`.
-fn write(
-    label: i64,
-    (first, second, path): (u64, u64, &[Hash]),
-    root: &Hash,
-    (alg, kid): (i64, KeyId),
-    sign: impl FnOnce(&[u8]) -> [u8; 64],
-) -> Result<Vec<u8>, LogError> {
+fn protected_header(alg: i64, kid: KeyId) -> Result<Vec<u8>, LogError> {
     if !ALGS.contains(&alg) {
         return Err(shape("the algorithm is -8 or -19"));
     }
-    let protected = cbor::encode(&cbor::map([
-        (cbor::int(LABEL_ALG), cbor::int(alg)),
-        (cbor::int(LABEL_KID), cbor::bytes(kid)),
-        (cbor::int(LABEL_VDS), cbor::int(VDS_RFC9162_SHA256)),
-    ]));
-    let proof = cbor::encode(&Value::Array(vec![
-        cbor::int(first),
-        cbor::int(second),
-        Value::Array(path.iter().map(cbor::bytes).collect()),
-    ]));
-    let proofs = cbor::map([(cbor::int(label), Value::Array(vec![cbor::bytes(proof)]))]);
-    let signature = sign(&to_be_signed(&protected, root));
-    let receipt = Value::Array(vec![
-        cbor::bytes(protected),
-        cbor::map([(cbor::int(LABEL_VDP), proofs)]),
-        Value::Null,
-        cbor::bytes(signature),
-    ]);
-    Ok(cbor::encode(&Value::Tag(TAG_SIGN1, Box::new(receipt))))
+    let mut out = Vec::with_capacity(20);
+    write::head(&mut out, write::MAP, 3);
+    write::int(&mut out, LABEL_ALG);
+    write::int(&mut out, alg);
+    write::int(&mut out, LABEL_KID);
+    write::bytes(&mut out, &kid.0);
+    write::int(&mut out, LABEL_VDS);
+    write::int(&mut out, VDS_RFC9162_SHA256);
+    Ok(out)
+}
+
+/// The receipt with one proof under `label`.
+fn assemble(
+    protected: &[u8],
+    label: i64,
+    (first, second, path): (u64, u64, &[Hash]),
+    signature: &[u8; 64],
+) -> Vec<u8> {
+    let mut proof = Vec::with_capacity(24 + 34 * path.len());
+    write::head(&mut proof, write::ARRAY, 3);
+    write::uint(&mut proof, first);
+    write::uint(&mut proof, second);
+    write::head(&mut proof, write::ARRAY, path.len() as u64);
+    for hash in path {
+        write::bytes(&mut proof, hash);
+    }
+    let mut out = Vec::with_capacity(proof.len() + protected.len() + 96);
+    write::head(&mut out, write::TAG, TAG_SIGN1);
+    write::head(&mut out, write::ARRAY, 4);
+    write::bytes(&mut out, protected);
+    write::head(&mut out, write::MAP, 1);
+    write::int(&mut out, LABEL_VDP);
+    write::head(&mut out, write::MAP, 1);
+    write::int(&mut out, label);
+    write::head(&mut out, write::ARRAY, 1);
+    write::bytes(&mut out, &proof);
+    write::null(&mut out);
+    write::bytes(&mut out, signature);
+    out
 }
 
 /// The id of the key that a receipt names, to find the key by. Not verified.
@@ -227,6 +293,7 @@ fn shape(what: &'static str) -> LogError {
 }
 
 /// A receipt taken apart.
+#[derive(Debug, PartialEq, Eq)]
 struct Parts {
     protected: Vec<u8>,
     kid: KeyId,
@@ -235,6 +302,7 @@ struct Parts {
 }
 
 /// The one proof of a receipt, by its label.
+#[derive(Debug, PartialEq, Eq)]
 struct Proof {
     label: i64,
     numbers: (u64, u64),
@@ -243,6 +311,56 @@ struct Proof {
 
 impl Parts {
     fn read(receipt: &[u8]) -> Result<Self, GateError> {
+        match Self::read_quickly(receipt) {
+            Some(parts) => Ok(parts),
+            None => Self::read_slowly(receipt),
+        }
+    }
+
+    /// The quick way, which leaves what it does not take to the gate: what is read is
+    /// written again and has to be the same.
+    fn read_quickly(receipt: &[u8]) -> Option<Self> {
+        if receipt.len() > COSE_RECEIPT_BYTES_MAX {
+            return None;
+        }
+        let mut reader = Reader::new(receipt);
+        reader.tag()?;
+        reader.tuple(4)?;
+        let protected = reader.bytes()?;
+        reader.map()?;
+        reader.int()?;
+        reader.map()?;
+        let label = reader.int().filter(|label| LABELS.contains(label))?;
+        reader.array()?;
+        let mut proof = Reader::new(reader.bytes()?);
+        reader.optional::<()>(|_| None)?;
+        let signature = reader.byte_array()?;
+        proof.tuple(3)?;
+        let numbers = (proof.uint()?, proof.uint()?);
+        let length = proof.array()?;
+        let mut path = Vec::new();
+        while !proof.is_done() {
+            path.push(proof.byte_array()?);
+        }
+        let mut header = Reader::new(protected);
+        header.map()?;
+        header.int()?;
+        let alg = header.int()?;
+        header.int()?;
+        let kid = KeyId(header.byte_array()?);
+        let same = length == path.len() as u64
+            && !path.is_empty()
+            && protected_header(alg, kid).ok()? == protected
+            && assemble(protected, label, (numbers.0, numbers.1, &path), &signature) == receipt;
+        same.then(|| Self {
+            protected: protected.to_vec(),
+            kid,
+            proof: Proof { label, numbers, path },
+            signature,
+        })
+    }
+
+    fn read_slowly(receipt: &[u8]) -> Result<Self, GateError> {
         let value = cbor::decode(receipt, COSE_RECEIPT_BYTES_MAX)?;
         let Value::Tag(TAG_SIGN1, inner) = &value else {
             return Err(GateError::Shape("a receipt is a COSE_Sign1 with tag 18"));
@@ -296,7 +414,7 @@ fn read_protected(bytes: &[u8]) -> Result<KeyId, GateError> {
 fn read_proofs(unprotected: &Value) -> Result<Proof, GateError> {
     const FORM: &str = "a receipt's unprotected header is {396: {-1 or -2: [one proof]}}";
     let (_, proofs) = only(unprotected, &[LABEL_VDP], FORM)?;
-    let (label, proofs) = only(proofs, &[VDP_INCLUSION, VDP_CONSISTENCY], FORM)?;
+    let (label, proofs) = only(proofs, &LABELS, FORM)?;
     let [proof] = cbor::as_tuple(proofs, FORM)?;
     let proof = cbor::decode(cbor::as_bytes(proof, FORM)?, COSE_RECEIPT_BYTES_MAX)?;
     let [first, second, path] = cbor::as_tuple(&proof, "a proof is two numbers and a path")?;
@@ -372,6 +490,45 @@ mod tests {
             let stranger = SigningKey::from_bytes(&[6; 32]).verifying_key();
             assert!(verify(&receipt, &Digest(leaves()[10]), &stranger).is_err());
         }
+    }
+
+    proptest! {
+        #[test]
+        fn the_quick_way_reads_what_the_gate_reads(
+            index in 0..11_usize,
+            newer in any::<bool>(),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 16),
+            end in any::<prop::sample::Index>(),
+        ) {
+            let bytes = receipt(index, if newer { -19 } else { -8 });
+            prop_assert_eq!(Parts::read_quickly(&bytes), Parts::read_slowly(&bytes).ok());
+            prop_assert!(Parts::read_quickly(&bytes).is_some());
+            prop_assert_eq!(Parts::read_quickly(&bytes[..end.index(bytes.len())]), None);
+            for (at, byte) in changes {
+                let mut changed = bytes.clone();
+                let at = at.index(changed.len());
+                changed[at] = byte;
+                if let Some(quick) = Parts::read_quickly(&changed) {
+                    prop_assert_eq!(Parts::read_slowly(&changed), Ok(quick));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn receipts_of_a_signed_tree_are_those_of_the_entries() {
+        let sign = |message: &[u8]| key().sign(message).to_bytes();
+        let root = root_of(&leaves());
+        let signed = SignedTree::new(11, root, (-8, KID), sign).unwrap();
+        for index in 0..11 {
+            let path = inclusion(index).path;
+            let hash = Digest(leaves()[index]);
+            let made = signed.receipt(&hash, index as u64, &path);
+            assert_eq!(made, Ok(receipt(index, -8)));
+            let elsewhere = (index as u64 + 1) % 11;
+            assert!(signed.receipt(&hash, elsewhere, &path).is_err());
+        }
+        assert!(SignedTree::new(11, root, (-7, KID), sign).is_err());
     }
 
     #[test]

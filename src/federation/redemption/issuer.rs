@@ -16,7 +16,8 @@ use crate::federation::roster::NotRedeeming;
 use crate::federation::rosters::Rosters;
 use crate::federation::turns::Turns;
 use crate::ledger::Recorded;
-use crate::log::cose_receipt::{self, Inclusion};
+use crate::log::LogError;
+use crate::log::cose_receipt::SignedTree;
 use crate::node::{EntryRef, InclusionProof, Node, NodeError, PartnerOutcome, PartnerRequest, PartnerWish};
 use crate::primitives::limits;
 
@@ -254,33 +255,18 @@ impl Issuer {
 
     /// Their COSE receipts: the signature covers the root alone, so it is made once.
     fn receipts(&self, proofs: &[InclusionProof]) -> Result<Vec<Vec<u8>>, NodeError> {
-        let mut signed: Option<(Vec<u8>, [u8; 64])> = None;
+        let Some(InclusionProof { tree_size, root, .. }) = proofs.first() else {
+            return Ok(Vec::new());
+        };
+        let failed = |error: LogError| NodeError::Inconsistent(error.to_string());
         let (kid, algorithm) = self.node.log_key_id();
-        let mut receipts = Vec::with_capacity(proofs.len());
-        for proof in proofs {
-            let inclusion = Inclusion {
-                size: proof.tree_size,
-                index: proof.entry.index,
-                path: proof.path.iter().map(|hash| hash.0).collect(),
-            };
-            let receipt =
-                cose_receipt::issue(
-                    &proof.entry.hash,
-                    &inclusion,
-                    algorithm,
-                    kid,
-                    |text| match &signed {
-                        Some((known, signature)) if known == text => *signature,
-                        _ => {
-                            let signature = self.node.sign_tree(text);
-                            signed = Some((text.to_vec(), signature));
-                            signature
-                        }
-                    },
-                );
-            receipts.push(receipt.map_err(|error| NodeError::Inconsistent(error.to_string()))?);
-        }
-        Ok(receipts)
+        let sign = |text: &[u8]| self.node.sign_tree(text);
+        let signed = SignedTree::new(*tree_size, root.0, (algorithm, kid), sign).map_err(failed)?;
+        let receipt = |proof: &InclusionProof| {
+            let path: Vec<_> = proof.path.iter().map(|hash| hash.0).collect();
+            signed.receipt(&proof.entry.hash, proof.entry.index, &path)
+        };
+        proofs.iter().map(receipt).collect::<Result<_, _>>().map_err(failed)
     }
 }
 

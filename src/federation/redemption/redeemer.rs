@@ -14,7 +14,7 @@ use super::campaigns::{CampaignError, Campaigns, PartnerCampaign};
 use super::desk::Desk;
 use super::proving::check_issuer;
 use super::wire::{Request, Wanted, request_digest};
-use crate::credential::{Campaign, Coupon, KnownKey, PublicKey, Signed};
+use crate::credential::{Campaign, Coupon, CouponToVerify, KnownKey, PublicKey, Signed, coupon_tag};
 use crate::federation::entries::{Asker, Letters};
 use crate::federation::peers::Peers;
 use crate::federation::roster::{Directory, Member, NotRedeeming, Role};
@@ -627,20 +627,21 @@ impl Redeemer {
         now: UnixSeconds,
     ) -> Result<LookedAt, RedeemError> {
         let forged = |why: String| Refusal::CouponForged(why);
-        let signed = Signed::<Coupon>::parse(bytes).map_err(|error| forged(error.to_string()))?;
-        let mut listed = directory.by_kid(signed.kid()).peekable();
+        let signed = CouponToVerify::parse(bytes).map_err(|error| forged(error.to_string()))?;
+        let mut listed = directory.by_kid(signed.kid).peekable();
         if listed.peek().is_none() {
             return Err(Refusal::CouponForeign.into());
         }
         let known = listed
             .find(|known| {
                 known.key.role == Role::Credentials
-                    && signed.verify(self.known_key(&known.key.key).as_ref()).is_ok()
+                    && self
+                        .known_key(&known.key.key)
+                        .verify_strict(&signed.message, &signed.signature)
             })
             .ok_or_else(|| forged("its signature does not fit".to_owned()))?;
         let frozen = check_issuer(known.member, known.standing(now))?;
-        let (tag, kid) = (signed.tag(), signed.kid());
-        let coupon = signed.into_content();
+        let (tag, kid, coupon) = (coupon_tag(bytes), signed.kid, signed.coupon);
         let name = coupon
             .status
             .name(&known.member.base_url)
