@@ -192,7 +192,7 @@ impl NotMadeBody {
             IntentState::Made { .. } => return None,
             IntentState::Open { .. } => ("unknown", None),
             IntentState::Ended { end, .. } => match end {
-                End::Cancelled => ("cancelled", None),
+                End::Cancelled { .. } => ("cancelled", None),
                 End::Refused { code, detail } => ("refused", Some((code, detail))),
             },
         };

@@ -153,8 +153,13 @@ pub enum End {
         /// Its words.
         detail: String,
     },
-    /// It was cancelled, and the issuer knows.
-    Cancelled,
+    /// It was cancelled: the issuer's log says so, in its [`RequestCancelled`].
+    Cancelled {
+        /// Index of that entry in the issuer's log.
+        issuer_entry: u64,
+        /// Its hash.
+        issuer_hash: Digest,
+    },
 }
 
 /// An intent ended without effect.

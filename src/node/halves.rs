@@ -72,8 +72,8 @@ pub enum PartnerWish {
 pub enum PartnerOutcome {
     /// The issuer half is in the log.
     Half(Arc<Recorded>),
-    /// It has no effect, and never will.
-    Cancelled,
+    /// It has no effect, and never will: the log says so.
+    Cancelled(Arc<Recorded>),
     /// It is refused.
     Refused {
         /// A stable code.
@@ -224,8 +224,8 @@ impl Writer {
                 request_id: command.id,
                 redeemer: command.redeemer,
             };
-            self.record(Event::RequestCancelled(cancelled), None, pending)?;
-            return Ok(PartnerOutcome::Cancelled);
+            let recorded = self.record(Event::RequestCancelled(cancelled), None, pending)?;
+            return Ok(PartnerOutcome::Cancelled(recorded));
         }
         let now = self.now();
         // A refusal of it is forgotten then, sooner or later.
@@ -286,7 +286,7 @@ impl Writer {
                 .map_or(Digest::ZERO, |call| call.request),
             Event::RequestCancelled(_) => {
                 return Ok(match command.wanted {
-                    ServeWish::Cancel => PartnerOutcome::Cancelled,
+                    ServeWish::Cancel => PartnerOutcome::Cancelled(Arc::new(recorded)),
                     _ => refused(&Refusal::RequestCancelled),
                 });
             }

@@ -17,7 +17,7 @@ use crate::ledger::{Answers, Place};
 use crate::ledger::{
     CancelWished, End, Event, Intent, IntentEnded, IssuerHalf, Recorded, RedeemerHalf, Refusal, TakenBy, Wish,
 };
-use crate::primitives::{Amount, RedemptionId, Register, Tag, UnixSeconds, limits};
+use crate::primitives::{Amount, Digest, RedemptionId, Register, Tag, UnixSeconds, limits};
 use crate::store::{Engine, rows};
 
 use super::answers::EntryRef;
@@ -72,7 +72,14 @@ pub enum Ending {
         detail: String,
     },
     /// By cancelling it.
-    Cancelled,
+    Cancelled {
+        /// The issuer's entry that says so.
+        entry: u64,
+        /// Its hash.
+        hash: Digest,
+        /// The entry with the proof that it is in the issuer's log, to be kept.
+        proof: Vec<u8>,
+    },
 }
 
 /// What became of an intent.
@@ -483,12 +490,22 @@ impl Writer {
                 intent_entry: open.entry.index,
                 end: End::Refused { code, detail },
             }),
-            Ending::Cancelled => Event::IntentEnded(IntentEnded {
-                id,
-                tag: intent.tag,
-                intent_entry: open.entry.index,
-                end: End::Cancelled,
-            }),
+            Ending::Cancelled {
+                entry,
+                hash,
+                proof: kept,
+            } => {
+                proof = Some(kept);
+                Event::IntentEnded(IntentEnded {
+                    id,
+                    tag: intent.tag,
+                    intent_entry: open.entry.index,
+                    end: End::Cancelled {
+                        issuer_entry: entry,
+                        issuer_hash: hash,
+                    },
+                })
+            }
         };
         let recorded = self.record(event, answers, pending)?;
         if let Some(proof) = proof {

@@ -273,6 +273,11 @@ impl TestMember {
         self.node.till_key.clone()
     }
 
+    /// Its redeemer asks issuers in the background no more.
+    pub fn stop_asking(&self) {
+        self.asking.abort();
+    }
+
     /// Stops serving; the node lives on.
     ///
     /// # Panics

@@ -17,7 +17,7 @@ use crate::log::cose_receipt::{self, LastSignature};
 use crate::log::{Checkpoint, Entry, KeyKind, VerifierKey, entry_hash};
 use crate::merkle::{Hash, verify_consistency};
 use crate::node::OpenIntent;
-use crate::primitives::Amount;
+use crate::primitives::{Amount, Digest};
 
 /// Why an answer is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,14 +36,14 @@ pub enum AnswerError {
     /// The checkpoint does not continue what was verified before.
     #[error("its log does not continue the one that was verified before, of {0} entries")]
     NotContinued(u64),
-    /// The half is not in the tree.
-    #[error("its half is not in the tree of its checkpoint: {0}")]
+    /// The half, or the cancellation, is not in the tree.
+    #[error("its entry is not in the tree of its checkpoint: {0}")]
     NotIncluded(String),
-    /// The half is another's.
-    #[error("its half does not answer the request, in {0}")]
+    /// The half, or the cancellation, is another's.
+    #[error("its entry does not answer the request, in {0}")]
     OtherHalf(&'static str),
-    /// It has a half without a log.
-    #[error("it has a half and no checkpoint")]
+    /// It has an entry without a log.
+    #[error("it has an entry and no checkpoint")]
     NoCheckpoint,
 }
 
@@ -152,6 +152,64 @@ pub struct Known<'a> {
     pub coupon_amount: Option<Amount>,
 }
 
+/// An entry of the issuer's log, proven to be in it.
+struct Proven {
+    index: u64,
+    hash: Digest,
+    event: Event,
+}
+
+impl Proven {
+    fn read(
+        (entry, receipt): (&[u8], &[u8]),
+        log: &VerifiedLog,
+        last: &mut LastSignature,
+    ) -> Result<Self, AnswerError> {
+        let hash = entry_hash(entry);
+        let included = cose_receipt::verify_with(receipt, &hash, log.key.key(), last)
+            .map_err(|error| AnswerError::NotIncluded(error.to_string()))?;
+        if included.inclusion.size != log.checkpoint.size || included.root != log.checkpoint.root {
+            return Err(AnswerError::NotIncluded(
+                "its receipt is about another tree".to_owned(),
+            ));
+        }
+        let decoded = Entry::decode(entry).map_err(|_| AnswerError::OtherHalf("its form"))?;
+        if decoded.index != included.inclusion.index {
+            return Err(AnswerError::OtherHalf("its index"));
+        }
+        let (event, _) =
+            Event::from_body(decoded.kind, &decoded.body).map_err(|_| AnswerError::OtherHalf("its form"))?;
+        Ok(Self {
+            index: decoded.index,
+            hash,
+            event,
+        })
+    }
+}
+
+/// Verifies that `entry` with `receipt` is the issuer's word, in its log, that the request
+/// of `open` has no effect; the entry's index and hash come back.
+///
+/// # Errors
+/// [`AnswerError`].
+pub fn verify_cancelled(
+    open: &OpenIntent,
+    own_did: &str,
+    proof: (&[u8], &[u8]),
+    log: &VerifiedLog,
+    last: &mut LastSignature,
+) -> Result<(u64, Digest), AnswerError> {
+    let Proven { index, hash, event } = Proven::read(proof, log, last)?;
+    let Event::RequestCancelled(cancelled) = event else {
+        return Err(AnswerError::OtherHalf("what was asked for"));
+    };
+    all_hold(&[
+        (cancelled.request_id == open.intent.id, "its request"),
+        (cancelled.redeemer == own_did, "its redeemer"),
+    ])?;
+    Ok((index, hash))
+}
+
 /// Verifies that `entry` with `receipt` is the issuer half of `open`.
 ///
 /// # Errors
@@ -163,20 +221,7 @@ pub fn verify_half(
     log: &VerifiedLog,
     last: &mut LastSignature,
 ) -> Result<IssuerHalf, AnswerError> {
-    let hash = entry_hash(entry);
-    let included = cose_receipt::verify_with(receipt, &hash, log.key.key(), last)
-        .map_err(|error| AnswerError::NotIncluded(error.to_string()))?;
-    if included.inclusion.size != log.checkpoint.size || included.root != log.checkpoint.root {
-        return Err(AnswerError::NotIncluded(
-            "its receipt is about another tree".to_owned(),
-        ));
-    }
-    let decoded = Entry::decode(entry).map_err(|_| AnswerError::OtherHalf("its form"))?;
-    if decoded.index != included.inclusion.index {
-        return Err(AnswerError::OtherHalf("its index"));
-    }
-    let (event, _) =
-        Event::from_body(decoded.kind, &decoded.body).map_err(|_| AnswerError::OtherHalf("its form"))?;
+    let Proven { index, hash, event } = Proven::read((entry, receipt), log, last)?;
     let said = match (&event, open.intent.wish) {
         (Event::Redeemed(redeemed), Wish::Redeem { basket_total, .. }) => {
             check_redeemed(open, known, redeemed, basket_total)?;
@@ -204,7 +249,7 @@ pub fn verify_half(
         _ => return Err(AnswerError::OtherHalf("what was asked for")),
     };
     Ok(IssuerHalf {
-        entry: decoded.index,
+        entry: index,
         hash,
         amount: said.0,
         remaining_uses: said.1,
@@ -266,8 +311,8 @@ fn all_hold(checks: &[(bool, &'static str)]) -> Result<(), AnswerError> {
     }
 }
 
-/// What is kept beside the redeemer half: `[entry, COSE receipt, checkpoint]`, which
-/// prove the issuer half to anyone who has the key of the issuer's log.
+/// What is kept beside the entry that ends an intent: `[entry, COSE receipt, checkpoint]`,
+/// which prove the issuer's entry to anyone who has the key of the issuer's log.
 #[must_use]
 pub fn proof_to_keep(entry: &[u8], receipt: &[u8], log: &VerifiedLog) -> Vec<u8> {
     cbor::encode(&Value::Array(vec![

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use super::answers::{self, Known, Tree, VerifiedLog};
+use super::answers::{self, AnswerError, Known, Tree, VerifiedLog};
 use super::doubts::Doubts;
 use super::redeemer::{Redeemer, Told};
 use super::wire::{self, Answer, LogState, Outcome, Request, Wanted};
@@ -423,9 +423,9 @@ impl Desk {
             let Some(intent) = open.iter().find(|intent| intent.intent.id == id) else {
                 continue;
             };
-            let ending = match outcome {
-                Outcome::Half { entry, receipt } => {
-                    let log = log.as_ref().ok_or(answers::AnswerError::NoCheckpoint)?;
+            let log = log.as_ref();
+            let believed = match outcome {
+                Outcome::Half { entry, receipt } => log.ok_or(AnswerError::NoCheckpoint).and_then(|log| {
                     let campaign = redeemer.known_campaign(directory, member, intent.intent.campaign, now);
                     let known = Known {
                         own_did: &own_did,
@@ -436,27 +436,35 @@ impl Desk {
                             .filter(|known| known.campaign.terms.is_stored_value())
                             .and_then(|_| answers::coupon_amount(&intent.request)),
                     };
-                    let half = match answers::verify_half(intent, &known, (&entry, &receipt), log, &mut last)
-                    {
-                        Ok(half) => half,
-                        // It says nothing of the others.
-                        Err(error) => {
-                            self.not_believed(redeemer, id, &error);
-                            continue;
-                        }
-                    };
+                    let half = answers::verify_half(intent, &known, (&entry, &receipt), log, &mut last)?;
                     let proof = answers::proof_to_keep(&entry, &receipt, log);
-                    Ending::Half { half, proof }
-                }
+                    Ok(Ending::Half { half, proof })
+                }),
                 // Only who asked for that is told so.
-                Outcome::Cancelled if wants_cancel(intent) => Ending::Cancelled,
-                Outcome::Refused { code, .. } if wants_cancel(intent) && code == "request_cancelled" => {
-                    Ending::Cancelled
+                Outcome::Cancelled { entry, receipt } if wants_cancel(intent) => {
+                    log.ok_or(AnswerError::NoCheckpoint).and_then(|log| {
+                        let proof = (&entry[..], &receipt[..]);
+                        let (at, hash) = answers::verify_cancelled(intent, &own_did, proof, log, &mut last)?;
+                        let proof = answers::proof_to_keep(&entry, &receipt, log);
+                        Ok(Ending::Cancelled {
+                            entry: at,
+                            hash,
+                            proof,
+                        })
+                    })
                 }
                 Outcome::Refused { code, detail } if !wants_cancel(intent) => {
-                    Ending::Refused { code, detail }
+                    Ok(Ending::Refused { code, detail })
                 }
-                Outcome::Cancelled | Outcome::Refused { .. } | Outcome::NotNow => continue,
+                Outcome::Cancelled { .. } | Outcome::Refused { .. } | Outcome::NotNow => continue,
+            };
+            let ending = match believed {
+                Ok(ending) => ending,
+                // It says nothing of the others.
+                Err(error) => {
+                    self.not_believed(redeemer, id, &error);
+                    continue;
+                }
             };
             ended.push((intent, ending_word(&ending)));
             endings.push((id, ending));
@@ -526,10 +534,10 @@ impl Desk {
                 issuer = self.issuer,
                 redemption = %id,
                 %error,
-                "an issuer half is not believed: the issuer is asked again less and less often; see docs/partners.md"
+                "an issuer's answer about a redemption is not believed: the issuer is asked again less and less often; see docs/partners.md"
             );
         } else {
-            tracing::debug!(issuer = self.issuer, redemption = %id, %error, "an issuer half is not believed");
+            tracing::debug!(issuer = self.issuer, redemption = %id, %error, "an issuer's answer about a redemption is not believed");
         }
         let outcomes = &redeemer.metrics.outcomes_total;
         outcomes.with_label_values(&["half_not_believed"]).inc();
@@ -687,6 +695,6 @@ fn ending_word(ending: &Ending) -> &'static str {
     match ending {
         Ending::Half { .. } => "made",
         Ending::Refused { .. } => "refused",
-        Ending::Cancelled => "cancelled",
+        Ending::Cancelled { .. } => "cancelled",
     }
 }

@@ -191,7 +191,7 @@ impl Issuer {
         ))
     }
 
-    /// Adds to each half what proves that it is in the log: one checkpoint and one
+    /// Adds to each half, and to each cancellation, what proves that it is in the log: one checkpoint and one
     /// signature for all of them.
     fn prove(
         &self,
@@ -201,7 +201,9 @@ impl Issuer {
         let halves: Vec<&Recorded> = outcomes
             .iter()
             .filter_map(|(_, outcome)| match outcome {
-                Ok(PartnerOutcome::Half(recorded)) => Some(recorded.as_ref()),
+                Ok(PartnerOutcome::Half(recorded) | PartnerOutcome::Cancelled(recorded)) => {
+                    Some(recorded.as_ref())
+                }
                 _ => None,
             })
             .collect();
@@ -219,21 +221,20 @@ impl Issuer {
             };
             (proofs, Some(log))
         };
-        let mut receipts = self.receipts(&proofs)?.into_iter();
-        let mut bytes = self.node.entries_at(&indices)?.into_iter();
+        let receipts = self.receipts(&proofs)?;
+        let mut proven = self.node.entries_at(&indices)?.into_iter().zip(receipts);
         let mut answered = Vec::with_capacity(outcomes.len());
         for (id, outcome) in outcomes {
             let outcome = match outcome {
                 Ok(PartnerOutcome::Half(_)) => {
                     count("half");
-                    Outcome::Half {
-                        entry: bytes.next().expect("one for each half"),
-                        receipt: receipts.next().expect("one for each half"),
-                    }
+                    let (entry, receipt) = proven.next().expect("one for each half");
+                    Outcome::Half { entry, receipt }
                 }
-                Ok(PartnerOutcome::Cancelled) => {
+                Ok(PartnerOutcome::Cancelled(_)) => {
                     count("cancelled");
-                    Outcome::Cancelled
+                    let (entry, receipt) = proven.next().expect("one for each cancellation");
+                    Outcome::Cancelled { entry, receipt }
                 }
                 Ok(PartnerOutcome::Refused { code, detail }) => {
                     count(&code);
@@ -266,7 +267,11 @@ impl Issuer {
             let path: Vec<_> = proof.path.iter().map(|hash| hash.0).collect();
             signed.receipt(&proof.entry.hash, proof.entry.index, &path)
         };
-        proofs.iter().map(receipt).collect::<Result<_, _>>().map_err(failed)
+        proofs
+            .iter()
+            .map(receipt)
+            .collect::<Result<_, _>>()
+            .map_err(failed)
     }
 }
 

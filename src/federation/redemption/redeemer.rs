@@ -738,7 +738,7 @@ fn told(view: IntentView) -> Result<IntentView, RedeemError> {
             issuer: view.intent.issuer,
         }),
         IntentState::Ended { end, .. } => Err(match end.clone() {
-            End::Cancelled => RedeemError::Cancelled { id },
+            End::Cancelled { .. } => RedeemError::Cancelled { id },
             End::Refused { code, detail } => RedeemError::Refused { id, code, detail },
         }),
     }
@@ -770,7 +770,7 @@ impl RedeemerMetrics {
             .expect("constants that fit"),
             doubted: IntGauge::new(
                 "tallystick_intents_doubted",
-                "Redemptions at partners about which the issuer has shown a half that is not believed",
+                "Redemptions at partners about which the issuer has said something that is not believed",
             )
             .expect("constants that fit"),
         };

@@ -78,7 +78,12 @@ pub enum Outcome {
         receipt: Vec<u8>,
     },
     /// It has no effect, and never will.
-    Cancelled,
+    Cancelled {
+        /// The entry of the issuer's log that says so.
+        entry: Vec<u8>,
+        /// The COSE receipt of that entry (RFC 9942).
+        receipt: Vec<u8>,
+    },
     /// It is refused.
     Refused {
         /// A stable code.
@@ -106,7 +111,7 @@ pub struct LogState {
 pub struct Answer {
     /// What became of each request, by its identity.
     pub outcomes: Vec<(RedemptionId, Outcome)>,
-    /// The log that the halves are in; `None` where there is none among them.
+    /// The log that the entries are in; `None` where there is none among them.
     pub log: Option<LogState>,
 }
 
@@ -332,7 +337,7 @@ impl Outcome {
     fn write(&self, out: &mut Vec<u8>, id: &RedemptionId) {
         let (items, kind) = match self {
             Self::Half { .. } => (4, 1),
-            Self::Cancelled => (2, 2),
+            Self::Cancelled { .. } => (4, 2),
             Self::Refused { .. } => (4, 3),
             Self::NotNow => (2, 4),
         };
@@ -340,7 +345,7 @@ impl Outcome {
         write::bytes(out, &id.0);
         write::uint(out, kind);
         match self {
-            Self::Half { entry, receipt } => {
+            Self::Half { entry, receipt } | Self::Cancelled { entry, receipt } => {
                 write::bytes(out, entry);
                 write::bytes(out, receipt);
             }
@@ -348,7 +353,7 @@ impl Outcome {
                 write::text(out, code);
                 write::text(out, detail);
             }
-            Self::Cancelled | Self::NotNow => {}
+            Self::NotNow => {}
         }
     }
 
@@ -362,7 +367,10 @@ impl Outcome {
                 entry: as_bytes(entry, what)?.to_vec(),
                 receipt: as_bytes(receipt, what)?.to_vec(),
             },
-            (Value::Integer(2), []) => Self::Cancelled,
+            (Value::Integer(2), [entry, receipt]) => Self::Cancelled {
+                entry: as_bytes(entry, what)?.to_vec(),
+                receipt: as_bytes(receipt, what)?.to_vec(),
+            },
             (Value::Integer(3), [code, detail]) => Self::Refused {
                 code: read_code(code)?,
                 detail: read_detail(detail)?,

@@ -89,9 +89,14 @@ pub(super) fn write_ended(out: &mut Vec<u8>, ended: &IntentEnded, answers: Optio
             write::text(out, code);
             write::text(out, detail);
         }
-        End::Cancelled => {
-            write::head(out, write::ARRAY, 1);
+        End::Cancelled {
+            issuer_entry,
+            issuer_hash,
+        } => {
+            write::head(out, write::ARRAY, 3);
             write::uint(out, 2);
+            write::uint(out, *issuer_entry);
+            write::bytes(out, &issuer_hash.0);
         }
     }
     write_answers(out, answers);
@@ -229,7 +234,10 @@ pub(super) fn ended(body: &Value) -> Read<Answered> {
                 code: as_text(code, what)?.to_owned(),
                 detail: as_text(detail, what)?.to_owned(),
             },
-            [Value::Integer(2)] => End::Cancelled,
+            [Value::Integer(2), entry, hash] => End::Cancelled {
+                issuer_entry: as_int(entry, what)?,
+                issuer_hash: read_digest(hash)?,
+            },
             _ => return Err(GateError::Shape(what)),
         },
     };

@@ -72,7 +72,10 @@ pub(in super::super) fn slow_items(event: &Event, answers: Value, salt: Value) -
             int(ended.intent_entry),
             Value::Array(match &ended.end {
                 End::Refused { code, detail } => vec![int(1), text(code), text(detail)],
-                End::Cancelled => vec![int(2)],
+                End::Cancelled {
+                    issuer_entry,
+                    issuer_hash,
+                } => vec![int(2), int(*issuer_entry), bytes(issuer_hash)],
             }),
             answers,
         ],
@@ -214,7 +217,11 @@ fn halves() -> impl Strategy<Value = Event> {
 
 fn ends() -> impl Strategy<Value = Event> {
     let refused = ("[a-z_]{1,30}", ".{0,60}").prop_map(|(code, detail)| End::Refused { code, detail });
-    let end = prop_oneof![refused, Just(End::Cancelled)];
+    let cancelled = (any::<u64>(), any::<[u8; 32]>()).prop_map(|(issuer_entry, hash)| End::Cancelled {
+        issuer_entry,
+        issuer_hash: Digest(hash),
+    });
+    let end = prop_oneof![refused, cancelled];
     (ids(), tags(), any::<u64>(), end).prop_map(|(id, tag, intent_entry, end)| {
         Event::IntentEnded(IntentEnded {
             id,

@@ -105,6 +105,8 @@ rules! {
     DetailsUnreadable = "details_unreadable", BESIDE;
     /// Something lies beside an entry that has nothing beside it.
     DetailsUnexpected = "details_unexpected", BESIDE;
+    /// What proves a partner's entry is about another one.
+    ProofDiffers = "proof_differs", BESIDE;
     /// Details that do not give the signed root.
     DetailsRoot = "details_root", BESIDE;
     /// The stub beside an entry is not the one that it names.

@@ -361,7 +361,7 @@ impl<'a> Pass<'a> {
                     .at(index, Rule::EntryForm, format!("it cannot be read: {error}"));
                 self.summary.undecodable += 1;
                 self.books.gap();
-                self.desk.other(index, true);
+                self.desk.unknown(index);
                 return self.last_time;
             }
         };
@@ -387,7 +387,7 @@ impl<'a> Pass<'a> {
                     .at(index, rule, format!("it cannot be read: {error}"));
                 self.summary.undecodable += 1;
                 self.books.gap();
-                self.desk.other(index, true);
+                self.desk.unknown(index);
             }
         }
         self.summary.time(entry.time);
@@ -485,10 +485,7 @@ impl<'a> Pass<'a> {
             | Event::RequestCancelled(_) => books.partner(recorded, findings),
         }
         if !matches!(recorded.event, Event::ReceiptIssued(_)) {
-            self.desk.other(
-                index,
-                matches!(recorded.event, Event::StatusSet(_) | Event::RedeemerHalf(_)),
-            );
+            self.desk.other(index, &recorded.event);
         }
         self.summary.count(recorded);
         if let Some(derived) = &mut self.derived {

@@ -9,7 +9,9 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::credential::details::ReceiptDetails;
 use crate::credential::{CredentialError, KnownKey, ReceiptKind, ReceiptStub, StubToVerify, receipt_tag};
-use crate::ledger::{ReceiptDraft, ReceiptIssued};
+use crate::encoding::cbor::{self, GateError};
+use crate::ledger::{End, Event, ReceiptDraft, ReceiptIssued};
+use crate::log::entry_hash;
 use crate::node::answers::ReceiptRecord;
 use crate::primitives::{Amount, Currency, Digest, Register, Tag, UnixSeconds, limits};
 use crate::store::{Engine, beside};
@@ -273,6 +275,8 @@ fn add_up(stub: &ReceiptStub, job: &Job, details: ReceiptDetails) -> Result<(), 
 /// What may lie beside an entry.
 enum Beside {
     Receipt(UnixSeconds, ReceiptIssued),
+    /// An entry of a partner's log with this hash, and what proves it.
+    Proof(Digest),
     Anything,
     Nothing,
 }
@@ -326,10 +330,23 @@ impl<'a> Desk<'a> {
         self.chunk.push((index, Beside::Receipt(time, receipt)));
     }
 
-    /// Another entry; `may` says whether a record may lie beside it.
-    pub fn other(&mut self, index: u64, may: bool) {
-        self.chunk
-            .push((index, if may { Beside::Anything } else { Beside::Nothing }));
+    /// Another event's entry.
+    pub fn other(&mut self, index: u64, event: &Event) {
+        let beside = match event {
+            Event::StatusSet(_) => Beside::Anything,
+            Event::RedeemerHalf(half) => Beside::Proof(half.issuer_hash),
+            Event::IntentEnded(ended) => match ended.end {
+                End::Cancelled { issuer_hash, .. } => Beside::Proof(issuer_hash),
+                End::Refused { .. } => Beside::Nothing,
+            },
+            _ => Beside::Nothing,
+        };
+        self.chunk.push((index, beside));
+    }
+
+    /// An entry that cannot be read.
+    pub fn unknown(&mut self, index: u64) {
+        self.chunk.push((index, Beside::Anything));
     }
 
     /// Reads records once enough entries have come together.
@@ -392,7 +409,14 @@ impl<'a> Desk<'a> {
                         ),
                     );
                 }
-                (Beside::Receipt(..) | Beside::Anything, Some(Err(why))) => {
+                (Beside::Proof(hash), Some(Ok(Held::Record(bytes)))) if !is_about(&bytes, &hash) => {
+                    findings.at(
+                        index,
+                        Rule::ProofDiffers,
+                        "the proof beside this entry is not of the partner's entry that it names",
+                    );
+                }
+                (Beside::Receipt(..) | Beside::Proof(_) | Beside::Anything, Some(Err(why))) => {
                     findings.at(index, Rule::DetailsUnreadable, why);
                 }
                 (Beside::Nothing, Some(_)) => findings.at(
@@ -400,7 +424,7 @@ impl<'a> Desk<'a> {
                     Rule::DetailsUnexpected,
                     "a record lies beside this entry, and entries of its kind have none",
                 ),
-                (Beside::Anything | Beside::Nothing, _) => {}
+                (Beside::Proof(_) | Beside::Anything | Beside::Nothing, _) => {}
             }
         }
     }
@@ -412,6 +436,17 @@ impl<'a> Desk<'a> {
             let _ = jobs.send(batch);
         }
     }
+}
+
+/// Whether a kept proof, `[entry, COSE receipt, checkpoint]`, is of the entry with `hash`.
+fn is_about(proof: &[u8], hash: &Digest) -> bool {
+    const FORM: &str = "a kept proof is an entry, a receipt and a checkpoint";
+    let read = || -> Result<bool, GateError> {
+        let proof = cbor::decode(proof, proof.len())?;
+        let [entry, _, _] = cbor::as_tuple(&proof, FORM)?;
+        Ok(entry_hash(cbor::as_bytes(entry, FORM)?) == *hash)
+    };
+    read() == Ok(true)
 }
 
 type Records = BTreeMap<u64, Result<Held, String>>;
@@ -430,7 +465,7 @@ fn read_records(engine: &dyn Engine, first: u64, last: u64, chunk: &[(u64, Besid
     if scanned.is_err() {
         for (index, beside_entry) in chunk {
             let read = match beside_entry {
-                Beside::Receipt(..) => beside::read(engine, *index),
+                Beside::Receipt(..) | Beside::Proof(_) => beside::read(engine, *index),
                 Beside::Anything | Beside::Nothing => continue,
             };
             match read {

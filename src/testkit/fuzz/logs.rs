@@ -582,7 +582,10 @@ fn partner_events(register: Register, name: CouponName) -> Vec<Event> {
             code: "coupon_used_up".to_owned(),
             detail: "this coupon is used up".to_owned(),
         }),
-        ended(End::Cancelled),
+        ended(End::Cancelled {
+            issuer_entry: 44,
+            issuer_hash: Digest([9; 32]),
+        }),
         Event::CancelWished(CancelWished {
             id,
             tag,

@@ -90,7 +90,10 @@ pub fn redemption_seeds() -> Vec<Vec<u8>> {
             entry: vec![0x86; 400],
             receipt: vec![0xd2; 700],
         },
-        Outcome::Cancelled,
+        Outcome::Cancelled {
+            entry: vec![0x86; 120],
+            receipt: vec![0xd2; 700],
+        },
         Outcome::Refused {
             code: "coupon_used_up".to_owned(),
             detail: "this coupon is used up".to_owned(),

@@ -38,7 +38,7 @@ pub enum Lie {
     NoLog,
     /// Signed by the member: the log as it was before.
     OlderLog,
-    /// Signed by the member: what was made is cancelled, though nobody wished so.
+    /// Signed by the member: what was made is cancelled, as if the half said so.
     NeverMade,
     /// Signed by the member: a half that says something else.
     OtherEntry,
@@ -186,7 +186,13 @@ impl Liar {
             }
             Lie::NoLog => answer.log = None,
             Lie::OlderLog => answer.log = Some(earlier?.log.clone()?),
-            Lie::NeverMade => halves.for_each(|outcome| *outcome = Outcome::Cancelled),
+            Lie::NeverMade => {
+                for outcome in halves {
+                    if let Outcome::Half { entry, receipt } = outcome.clone() {
+                        *outcome = Outcome::Cancelled { entry, receipt };
+                    }
+                }
+            }
             _ => {
                 for outcome in halves {
                     if let Outcome::Half { entry, .. } = outcome {

@@ -28,7 +28,7 @@ use tokio::task::{AbortHandle, JoinHandle, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep};
 
 use self::fork::Fork;
-use self::liar::{Liar, Lie};
+use self::liar::Liar;
 use self::line::Lines;
 use self::outsider::Outsider;
 use self::plan::{Plan, Third};
@@ -322,9 +322,6 @@ impl Chaos<'_> {
         let Some((member, lies)) = &self.plan.liar else {
             return;
         };
-        if lies.contains(&Lie::NeverMade) {
-            self.world.denies.set(Some(*member));
-        }
         self.world.lines.lies(Some(Liar {
             member: *member,
             lies: lies.clone(),

@@ -335,7 +335,7 @@ impl Till {
                     let is_cancelled = matches!(
                         view.state,
                         IntentState::Ended {
-                            end: End::Cancelled,
+                            end: End::Cancelled { .. },
                             ..
                         }
                     );

@@ -109,9 +109,6 @@ pub struct World {
     pub hot: Vec<usize>,
     /// Who has left the federation.
     pub left: RefCell<BTreeSet<usize>>,
-    /// Who has denied, signed, what is in its log: an answer to a cancellation is not
-    /// proven by more than that.
-    pub denies: Cell<Option<usize>>,
     /// Who has gone on from an older copy of its disk, and signs a second history.
     pub forked: Cell<Option<usize>>,
     /// The entries of its first history.
@@ -154,7 +151,6 @@ impl World {
             told: Told::default(),
             hot,
             left: RefCell::default(),
-            denies: Cell::new(None),
             forked: Cell::new(None),
             first_history: RefCell::default(),
             gossips,

@@ -1,7 +1,12 @@
 //! What a dishonest node might write about redemptions between co-ops.
 
-use tallystick::ledger::{CancelWished, Intent, Place, RedeemerHalf, RequestCancelled, Wish, half_id};
+use tallystick::encoding::cbor;
+use tallystick::ledger::{
+    CancelWished, End, Intent, IntentEnded, Place, RedeemerHalf, RequestCancelled, Wish, half_id,
+};
+use tallystick::log::entry_hash;
 use tallystick::primitives::{CampaignId, CouponName, RedemptionId, Tag};
+use tallystick::store::{Batch, beside};
 
 use super::coupons::add;
 use super::*;
@@ -73,6 +78,52 @@ async fn a_half_needs_an_open_intent_and_answers_it() {
     // An open one whose request is not there to be sent again.
     add(&world, |_| Event::Intent(intent(3)));
     finds(&run(&options(&world)), Rule::StoredIntent, None);
+}
+
+/// Puts `record` beside the entry at `index`.
+fn put_beside(world: &World, index: u64, record: &[u8]) {
+    let mut batch = Batch::default();
+    beside::append(&mut batch, [(index, record)]).unwrap();
+    engine_of(world).commit(batch).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_as_proof_is_of_the_entry_that_is_named() {
+    let entry = b"an entry of the partner's log";
+    let proof = |entry: &[u8]| {
+        cbor::encode(&serde_cbor::Value::Array(vec![
+            cbor::bytes(entry),
+            cbor::bytes([0xd2]),
+            cbor::text("a checkpoint"),
+        ]))
+    };
+    let cancelled = |id: u8, intent_entry: u64| {
+        Event::IntentEnded(IntentEnded {
+            id: RedemptionId([id; 16]),
+            tag: Tag([6; 32]),
+            intent_entry,
+            end: End::Cancelled {
+                issuer_entry: 9,
+                issuer_hash: entry_hash(entry),
+            },
+        })
+    };
+    let world = shop().await;
+    let begun = add(&world, |_| Event::Intent(intent(1)));
+    let good = add(&world, |_| cancelled(1, begun));
+    put_beside(&world, good, &proof(entry));
+    let report = run(&options(&world));
+    assert!(!rules(&report).contains("proof_differs"), "{:?}", rules(&report));
+    assert!(!rules(&report).contains("details_unexpected"));
+    let begun = add(&world, |_| Event::Intent(intent(2)));
+    let other = add(&world, |_| cancelled(2, begun));
+    put_beside(&world, other, &proof(b"another entry"));
+    let begun = add(&world, |_| Event::Intent(intent(3)));
+    let unreadable = add(&world, |_| half(3, begun, 200));
+    put_beside(&world, unreadable, b"no proof");
+    let report = run(&options(&world));
+    finds(&report, Rule::ProofDiffers, Some(other));
+    finds(&report, Rule::ProofDiffers, Some(unreadable));
 }
 
 #[tokio::test(flavor = "multi_thread")]

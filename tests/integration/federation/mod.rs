@@ -15,6 +15,7 @@ mod playground;
 mod recover;
 pub mod redemption;
 mod redemption_attacks;
+mod redemption_lies;
 mod roster_durable;
 mod roster_files;
 mod roster_nodes;

@@ -99,7 +99,7 @@ async fn outcomes(valley: &TestFederation, requests: &[Request]) -> Vec<Outcome>
 fn code(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Half { .. } => "half",
-        Outcome::Cancelled => "cancelled",
+        Outcome::Cancelled { .. } => "cancelled",
         Outcome::Refused { code, .. } => code,
         Outcome::NotNow => "not_now",
     }
