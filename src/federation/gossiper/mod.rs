@@ -318,6 +318,7 @@ impl Gossiper {
             tracing::error!("gossip is not kept: {error}");
             return;
         }
+        self.look_again(&machine);
         let mut effects = self.publish_checkpoint(&mut machine, now);
         let begun = machine.tick(now);
         effects.sends.extend(begun.sends);

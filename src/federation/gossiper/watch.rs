@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::Gossiper;
 use crate::federation::client::LogClient;
 use crate::federation::error::FollowError;
-use crate::federation::gossip::{Kind, evidence, item};
+use crate::federation::gossip::{Gossip, Kind, evidence, item};
 use crate::federation::peers::PeerError;
 use crate::federation::roster::Role;
 use crate::federation::source::{FetchError, LogSource};
@@ -88,6 +88,27 @@ impl Gossiper {
         });
         if let Some(author) = author.filter(|author| *author != self.own) {
             self.watch(&author, note.as_bytes()).await;
+        }
+    }
+
+    /// Has those checkpoints of others looked at once more that are beyond what this node
+    /// has cosigned of their logs: a log could not be read when its checkpoint came, or the
+    /// node has started since. What convicts a log is not looked for again.
+    pub(super) fn look_again(&self, machine: &Gossip) {
+        for (_, stored) in machine.held().of_kind(Kind::Checkpoint) {
+            let author = &stored.key.author;
+            let said = size_and_origin(&stored.bytes);
+            let Some((size, origin)) = said.filter(|_| *author != self.own && self.fork(author).is_none())
+            else {
+                continue;
+            };
+            let held = self.parts.node.witnessed(&Sha256::digest(origin).into());
+            let cosigned = held.and_then(|note| size_and_origin(note.as_bytes()));
+            if cosigned.is_none_or(|(cosigned, _)| cosigned < size) {
+                let mut unseen = self.unseen.lock().expect("no holder of this lock panics");
+                unseen.insert(author.clone(), stored.bytes.to_vec());
+                self.seen_more.notify_one();
+            }
         }
     }
 
@@ -196,6 +217,12 @@ impl Gossiper {
             error.into()
         })
     }
+}
+
+/// The size and the log that a checkpoint names.
+fn size_and_origin(note: &[u8]) -> Option<(u64, String)> {
+    let said = Checkpoint::parse(Note::parse(note).ok()?.text()).ok()?;
+    Some((said.size, said.origin))
 }
 
 enum WatchError {
