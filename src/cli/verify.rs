@@ -25,11 +25,12 @@ pub const COULD_NOT_READ: u8 = 1;
 
 const AFTER_HELP: &str = "Examples:\n  tallystick verify coupon.txt --trust did.json --status list.cwt\n  \
 tallystick verify receipt.txt --trust did.json --proof answer.json --log-key VKEY\n  \
-tallystick verify --evidence fork.cbor --log-key VKEY\n\n\
+tallystick verify --evidence fork.cbor --log-key VKEY\n  \
+tallystick verify --evidence lists.cbor --trust did.json\n\n\
 Exit codes: 0 valid, 1 could not read, 2 usage, 10 not yet valid, 11 expired, \
 12 revoked, 13 suspended, 14 used up, 15 undetermined (no status list, or one past its time), \
 16 unknown issuer, 17 forged or malformed. Of several the first of 17, 16, 11, 10, 15, 12, 13, 14. \
-Evidence: 0 the log is convicted, 16 nobody said whose key it is about, 17 it convicts nobody.";
+Evidence: 0 the log or issuer is convicted, 16 nobody said whose key it is about, 17 it convicts nobody.";
 
 /// Check a coupon, receipt, membership, campaign or status list offline
 #[derive(clap::Args, Clone, Debug)]
@@ -50,8 +51,8 @@ pub struct VerifyArgs {
     /// What proves that it is in its issuer's log.
     #[command(flatten)]
     pub proof: ProofArgs,
-    /// In place of a credential: evidence that a log has signed two histories, as `monitor` keeps it
-    #[arg(long, value_name = "FILE", group = "about_a_log", conflicts_with_all = ["input", "trust", "status", "at"])]
+    /// In place of a credential: evidence against a log (judged by --log-key) or of two status lists (by --trust)
+    #[arg(long, value_name = "FILE", group = "about_a_log", conflicts_with_all = ["input", "status", "at"])]
     pub evidence: Option<PathBuf>,
     /// Print one JSON object instead of sentences
     #[arg(long)]
@@ -100,8 +101,11 @@ fn run_evidence(
     stdout: &mut dyn Write,
     stderr: &mut dyn Write,
 ) -> std::io::Result<u8> {
-    match evidence::judge(path, args.proof.log_key.as_ref()) {
+    match evidence::judge(path, args.proof.log_key.as_ref(), &args.trust) {
         Ok(judged) => {
+            for note in &judged.notes {
+                writeln!(stderr, "note: {note}")?;
+            }
             if args.json {
                 writeln!(stdout, "{}", judged.json)?;
             } else {

@@ -52,6 +52,17 @@ impl Status {
         }
     }
 
+    /// The snake_case word, for machines.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Revoked => "revoked",
+            Self::Suspended => "suspended",
+            Self::UsedUp => "used_up",
+        }
+    }
+
     fn from_low_bits(bits: u8) -> Self {
         match bits & STATUS_MASK {
             0 => Self::Valid,

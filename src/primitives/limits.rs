@@ -276,6 +276,13 @@ pub const WITNESSED_ANSWER_BYTES_MAX: usize = 2 * NOTE_BYTES_MAX;
 /// Longest evidence of a fork: two signed notes of the longest, and a proof.
 pub const FORK_EVIDENCE_BYTES_MAX: usize = 2 * NOTE_BYTES_MAX + 4 * 1024;
 
+/// Longest file of evidence: of a fork, or of two status lists, whichever is longer.
+pub const EVIDENCE_BYTES_MAX: usize = if FORK_EVIDENCE_BYTES_MAX > GOSSIPED_EVIDENCE_BYTES_MAX {
+    FORK_EVIDENCE_BYTES_MAX
+} else {
+    GOSSIPED_EVIDENCE_BYTES_MAX
+};
+
 /// Files of evidence against one log that are kept: one convicts it, the others
 /// show more of what it told whom.
 pub const EVIDENCE_KEPT_MAX: usize = 16;

@@ -2,8 +2,9 @@
 //!
 //! In scope: `id`, and the entries of `verificationMethod` of type
 //! `JsonWebKey` with an Ed25519 key (RFC 8037), which are named
-//! `#<kid in hex>`. Other entries are none of a credential's keys and are
-//! passed over.
+//! `#<kid in hex>`. Other entries, and those that say that they were `revoked`
+//! (Controlled Identifiers 1.0, section 2.2), are none of a credential's keys and
+//! are passed over.
 
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::Value;
@@ -42,7 +43,7 @@ pub enum DidDocumentError {
         kid: KeyId,
     },
     /// No key that could sign a credential.
-    #[error("it holds no Ed25519 key of type JsonWebKey")]
+    #[error("it holds no Ed25519 key of type JsonWebKey that was not revoked")]
     NoKey,
 }
 
@@ -85,7 +86,9 @@ impl DidDocument {
 fn read_method(did: &str, method: &Value) -> Result<Option<PublicKey>, DidDocumentError> {
     let jwk = &method["publicKeyJwk"];
     let ours = method["type"] == "JsonWebKey" && jwk["kty"] == "OKP" && jwk["crv"] == "Ed25519";
-    if !ours {
+    // Whatever time it says: a document that is kept for long is read later too.
+    let revoked = !method["revoked"].is_null();
+    if !ours || revoked {
         return Ok(None);
     }
     let name = method["id"]

@@ -23,7 +23,8 @@ use crate::primitives::{CampaignId, KeyId, Origin, UnixSeconds, limits};
 
 use super::status_list::{Status, StatusList, StatusListToken};
 use super::{
-    Benefit, Campaign, Coupon, Credential, CredentialError, Membership, PublicKey, Sign1, Signed, StatusRef,
+    Benefit, Campaign, Coupon, Credential, CredentialError, ListEvidence, Membership, PublicKey, Sign1,
+    Signed, StatusRef,
 };
 
 pub use did_document::{DidDocument, DidDocumentError};
@@ -144,14 +145,7 @@ impl Verifier {
     /// [`TrustError`].
     pub fn add_status_list(&mut self, bytes: &[u8]) -> Result<String, TrustError> {
         let token = StatusListToken::parse(bytes)?;
-        let issuer = match self.signer(token.sign1()) {
-            Signer::Known(issuers) => issuers
-                .into_iter()
-                .find(|issuer| self.issuers[*issuer].owns_list(&token.list().uri))
-                .ok_or_else(|| TrustError::ListElsewhere(token.list().uri.clone()))?,
-            Signer::UnknownKey => return Err(TrustError::UnknownKey(token.sign1().kid())),
-            Signer::Forged => return Err(CredentialError::BadSignature.into()),
-        };
+        let issuer = self.issuer_of(&token)?;
         let list = token.into_list();
         let uri = list.uri.clone();
         let held = self.lists.get(&(uri.clone(), issuer));
@@ -159,6 +153,31 @@ impl Verifier {
             self.lists.insert((uri.clone(), issuer), list);
         }
         Ok(uri)
+    }
+
+    /// Whose status list it is, by the key that has signed it.
+    fn issuer_of(&self, token: &StatusListToken) -> Result<usize, TrustError> {
+        match self.signer(token.sign1()) {
+            Signer::Known(issuers) => issuers
+                .into_iter()
+                .find(|issuer| self.issuers[*issuer].owns_list(&token.list().uri))
+                .ok_or_else(|| TrustError::ListElsewhere(token.list().uri.clone())),
+            Signer::UnknownKey => Err(TrustError::UnknownKey(token.sign1().kid())),
+            Signer::Forged => Err(CredentialError::BadSignature.into()),
+        }
+    }
+
+    /// Host and port of the issuer whom two contradicting status lists convict: its keys
+    /// have signed both. They may be two keys, where it has replaced one.
+    ///
+    /// # Errors
+    /// [`TrustError`]: [`UnknownKey`](TrustError::UnknownKey) where nothing worse is so.
+    pub fn convict(&self, evidence: &ListEvidence) -> Result<&str, TrustError> {
+        match evidence.tokens().map(|token| self.issuer_of(token)) {
+            [Ok(first), Ok(second)] if first == second => Ok(&self.issuers[first].authority),
+            [Ok(_), Ok(_)] => Err(TrustError::ListElsewhere(evidence.list().uri.clone())),
+            [Err(TrustError::UnknownKey(_)), Err(error)] | [Err(error), _] | [_, Err(error)] => Err(error),
+        }
     }
 
     /// Judges a QR text, link or bare form, at a time.

@@ -564,6 +564,75 @@ fn keys_of_other_kinds_and_relative_names_are_fine() {
 }
 
 #[test]
+fn a_key_that_was_revoked_is_passed_over() {
+    let mut json = did_json("did:web:coop.example", &[&key(1), &key(2)]);
+    json["verificationMethod"][0]["revoked"] = "2026-03-07T15:21:09Z".into();
+    let document = DidDocument::parse(json.to_string().as_bytes()).unwrap();
+    assert_eq!(document.keys, [*key(2).public()]);
+    json["verificationMethod"][1]["revoked"] = true.into();
+    let none = DidDocument::parse(json.to_string().as_bytes());
+    assert_eq!(none, Err(DidDocumentError::NoKey));
+}
+
+/// Two lists of one time, signed with these keys.
+fn two_lists(uri: &str, keys: [u8; 2]) -> ListEvidence {
+    let token = |status, seed| {
+        let mut list = list(status);
+        list.uri = uri.to_owned();
+        list.sign(&key(seed), Algorithm::EdDsa)
+    };
+    let bytes = ListEvidence::of(&token(Status::Valid, keys[0]), &token(Status::Revoked, keys[1]));
+    ListEvidence::decode(&bytes).unwrap()
+}
+
+#[test]
+fn two_lists_convict_the_issuer_whose_keys_have_signed_both() {
+    let mut verifier = World::bare().verifier;
+    verifier.add_issuer(document("did:web:coop.example", &[&key(2)]));
+    verifier.add_issuer(document("did:web:other.example", &[&key(3)]));
+    let own = origin().status_uri(0);
+    // With one key, and with a key and the one that came after it.
+    for keys in [[1, 1], [1, 2], [2, 1]] {
+        assert_eq!(verifier.convict(&two_lists(&own, keys)), Ok("coop.example"));
+    }
+    let unknown = Err(TrustError::UnknownKey(key(9).public().kid()));
+    for keys in [[1, 9], [9, 1], [9, 9]] {
+        assert_eq!(verifier.convict(&two_lists(&own, keys)), unknown, "{keys:?}");
+    }
+    // Another member's name, by one's own keys; and a co-op that joins in for it.
+    let others = "https://other.example/s/0";
+    for (uri, keys) in [
+        (others, [1, 1]),
+        (others, [1, 3]),
+        (own.as_str(), [1, 3]),
+        (others, [9, 1]),
+    ] {
+        let elsewhere = Err(TrustError::ListElsewhere(uri.to_owned()));
+        assert_eq!(
+            verifier.convict(&two_lists(uri, keys)),
+            elsewhere,
+            "{uri} {keys:?}"
+        );
+    }
+    assert!(Verifier::new().convict(&two_lists(&own, [1, 1])).is_err());
+}
+
+/// A stranger puts a second list beside a true one, under the kid of the true key.
+#[test]
+fn what_a_stranger_signs_in_an_issuers_name_convicts_nobody() {
+    let verifier = World::bare().verifier;
+    let good = list(Status::Valid).sign(&key(1), Algorithm::EdDsa);
+    let mut forged = list(Status::Revoked).sign(&key(1), Algorithm::EdDsa);
+    *forged.last_mut().unwrap() ^= 1;
+    let unknown = list(Status::Suspended).sign(&key(9), Algorithm::EdDsa);
+    for other in [&good, &unknown] {
+        let evidence = ListEvidence::decode(&ListEvidence::of(other, &forged)).unwrap();
+        let bad = TrustError::Malformed(CredentialError::BadSignature);
+        assert_eq!(verifier.convict(&evidence), Err(bad));
+    }
+}
+
+#[test]
 fn junk_around_a_text_is_refused() {
     let world = World::with_list(Status::Valid);
     let bytes = world.coupon().sign(&key(1), Algorithm::EdDsa);

@@ -13,8 +13,8 @@ use crate::credential::details::{self, Line, ReceiptDetails, Tax, Tender};
 use crate::credential::status_list::{Status, StatusList, StatusListToken, Statuses};
 use crate::credential::verify::{DidDocument, Verdict, Verifier};
 use crate::credential::{
-    Algorithm, Benefit, Campaign, Content, Coupon, Credential, Membership, PublicKey, ReceiptKind,
-    ReceiptStub, SecretKey, Sign1, Signed, StatusRef, Terms, coupon_tag,
+    Algorithm, Benefit, Campaign, Content, Coupon, Credential, ListEvidence, Membership, PublicKey,
+    ReceiptKind, ReceiptStub, SecretKey, Sign1, Signed, StatusRef, Terms, coupon_tag,
 };
 use crate::encoding::{cbor, qr_text};
 use crate::log::tile_path::{read_bundle, write_bundle_entry};
@@ -62,6 +62,11 @@ pub(super) const TARGETS: &[Target] = &[
             let token = StatusListToken::parse(&token()).expect("signed above");
             vec![token.sign1().payload().to_vec()]
         },
+    },
+    Target {
+        name: "list_evidence",
+        run: list_evidence,
+        seeds: || vec![ListEvidence::of(&token_of_eight(1), &token_of_eight(6))],
     },
     Target {
         name: "stored_details",
@@ -212,6 +217,17 @@ fn token() -> Vec<u8> {
     ] {
         statuses.set(index, status);
     }
+    signed_list(statuses)
+}
+
+/// A status list of eight coupons, one of which is revoked.
+fn token_of_eight(revoked: u32) -> Vec<u8> {
+    let mut statuses = Statuses::from_packed(vec![0; 2]).expect("some bytes");
+    statuses.set(revoked, Status::Revoked);
+    signed_list(statuses)
+}
+
+fn signed_list(statuses: Statuses) -> Vec<u8> {
     let list = StatusList {
         uri: origin().status_uri(0),
         issued_at: UnixSeconds(1_790_000_000),
@@ -220,6 +236,27 @@ fn token() -> Vec<u8> {
         statuses,
     };
     list.sign(&key(), Algorithm::EdDsa)
+}
+
+/// Two lists that contradict each other have one form, and convict only whose key has
+/// signed both.
+fn list_evidence(data: &[u8]) -> bool {
+    let begins = ListEvidence::begins(data);
+    let Ok(read) = ListEvidence::decode(data) else {
+        return false;
+    };
+    assert!(begins, "what is evidence of two lists is not seen to be");
+    let [first, second] = read.tokens();
+    let named = |token: &StatusListToken| (token.list().uri.clone(), token.list().issued_at);
+    assert_eq!(named(first), named(second));
+    assert_ne!(first.sign1().payload(), second.sign1().payload());
+    assert!(read.differing().all(|(_, [one, other])| one != other));
+    let [one, other] = [first, second].map(|token| token.sign1().bytes());
+    assert_eq!(ListEvidence::of(other, one), data);
+    if read.verify(key().public()).is_ok() {
+        assert!(first.verify(key().public()).is_ok() && second.verify(key().public()).is_ok());
+    }
+    true
 }
 
 /// A signed structure is of its one form; its parts give its bytes again.
