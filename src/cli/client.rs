@@ -105,6 +105,19 @@ impl Client {
         self.call(|| self.http.get(format!("{}{path}", self.base)), None)
     }
 
+    /// What the node shows at `path` of what meets all of `asked`: names and values.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_where(&self, path: &str, asked: &[(&str, String)]) -> anyhow::Result<Value> {
+        let mut url = reqwest::Url::parse(&format!("{}{path}", self.base))
+            .with_context(|| format!("{} is not a URL", self.base))?;
+        if !asked.is_empty() {
+            url.query_pairs_mut().extend_pairs(asked);
+        }
+        self.call(|| self.http.get(url.clone()), None)
+    }
+
     /// Posts `body` to `path` and gives the answer.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use prometheus::Registry;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until};
 
-pub use self::evidence::HeldEvidence;
+pub use self::evidence::{HeldEvidence, SomeEvidence, WhichEvidence};
 use self::metrics::Metrics;
 use super::catch_up::catch_up;
 use super::gossip::{
@@ -212,22 +212,19 @@ impl Gossiper {
         counts.then_some(fork)
     }
 
-    /// All evidence that is held, by the member whom it convicts.
-    pub async fn evidence(&self) -> Vec<HeldEvidence> {
+    /// Evidence that is held, by the member whom it convicts.
+    pub async fn evidence(&self, which: &WhichEvidence) -> SomeEvidence {
         // Under this lock what is held is durable.
         let machine = self.machine.lock().await;
         let Some(directory) = machine.directory() else {
-            return Vec::new();
+            return SomeEvidence::default();
         };
-        let held = machine.held().of_kind(Kind::Evidence);
-        let read = held.filter_map(|(_, stored)| HeldEvidence::read(&stored.bytes, directory));
-        let mut all: Vec<_> = read.take(limits::EVIDENCE_SHOWN_MAX).collect();
+        let mut some = which.read(machine.held(), directory);
         drop(machine);
-        for one in &mut all {
+        for one in &mut some.shown {
             one.stops_redemptions = one.is_fork() && self.fork(&one.member).is_some();
         }
-        all.sort_by(|one, other| one.member.cmp(&other.member));
-        all
+        some
     }
 
     /// Works until it is dropped, or the node stops. One call at a time.

@@ -283,7 +283,7 @@ pub fn of_call(operation_id: &str) -> Option<Vec<&'static str>> {
             ],
         ],
         "getRoster" | "getRosterConflict" => &[&["not_found"]],
-        "listEvidence" => &[KEY, &["not_found"]],
+        "listEvidence" => &[KEY, &["not_found", "query_invalid"]],
         "getRosterVersion" => &[&["internal", "not_found"]],
         "addCheckpoint" => &[
             BODY,

@@ -9,6 +9,7 @@ use super::SETTLES_WITHIN;
 use super::prepared::MEMBERS;
 use super::world::{Disk, Life, World};
 use crate::credential::{Benefit, Terms};
+use crate::federation::gossiper::WhichEvidence;
 use crate::federation::redemption::RedeemError;
 use crate::ledger::{Basket, CampaignDraft};
 use crate::node::{Caller, NodeError, RedemptionRequest, Scope};
@@ -131,7 +132,7 @@ pub async fn those_who_forked_are_convicted(world: &World) {
     for member in (0..MEMBERS).filter(|member| world.counts(*member)) {
         let life = world.up(member);
         let Some(gossiper) = &life.gossiper else { return };
-        for held in gossiper.evidence().await {
+        for held in gossiper.evidence(&WhichEvidence::default()).await.shown {
             let convicted = world.by_did(&held.member);
             assert_eq!(convicted, forked, "convicted at member {member}: {}", held.said());
         }

@@ -3,6 +3,7 @@
 
 mod beside;
 mod entries;
+mod evidence;
 mod frozen;
 mod host;
 mod keeper;

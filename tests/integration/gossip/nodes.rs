@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use tallystick::credential::status_list::{Status, StatusList, Statuses};
 use tallystick::credential::{Algorithm, Coupon, ListEvidence};
 use tallystick::federation::gossip::{CouponStatus, Kind, evidence};
+use tallystick::federation::gossiper::WhichEvidence;
 use tallystick::federation::mirrored::{
     Holder, Lost, MirroredError, check_gossiped, check_with_gossip, check_with_members,
 };
@@ -161,9 +162,11 @@ async fn checkpoints_gather_a_quorum_and_a_fork_is_known_everywhere() {
     }
     assert!(forked(&members[1], 0).unwrap().contains("two histories"));
     // Whoever has to decide sees it, and anybody can check it.
-    let shown = members[2].gossiper.as_ref().unwrap().evidence().await;
-    let [evidence] = &shown[..] else {
-        panic!("{shown:?}")
+    let gossiper = members[2].gossiper.as_ref().unwrap();
+    let some = gossiper.evidence(&WhichEvidence::default()).await;
+    assert_eq!(some.total, 1);
+    let [evidence] = &some.shown[..] else {
+        panic!("{some:?}")
     };
     assert_eq!(
         (evidence.member.as_str(), evidence.stops_redemptions),
