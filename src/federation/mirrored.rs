@@ -4,6 +4,7 @@
 //! What they show counts only under the own log's key, so none of them can keep a node
 //! from starting by what it makes up. One that does not answer says nothing.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use data_encoding::HEXLOWER;
@@ -254,7 +255,9 @@ async fn compare_all(
 /// # Errors
 /// As [`check_before_serving`].
 pub fn check_with_gossip(node: &Node) -> Result<(), MirroredError> {
-    let (kept, _) = node.gossiped().map_err(NodeError::from)?;
+    let (mut kept, _) = node.gossiped().map_err(NodeError::from)?;
+    // Evidence says it best.
+    kept.sort_by_key(|(kind, ..)| Reverse(*kind));
     for (kind, _, bytes) in kept {
         if let Ok(kind) = Kind::from_number(kind.into()) {
             check_gossiped(node, kind, &bytes)?;

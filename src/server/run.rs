@@ -108,6 +108,9 @@ pub async fn serve(
         never = asking => match never {},
         // Nothing under way can be finished any more, so nothing is waited for.
         why = writer_stopped(&opened.node) => {
+            if let Some(gossiper) = &gossiper {
+                gossiper.part().await;
+            }
             let stopped_by = gossiper.as_ref().and_then(|gossiper| gossiper.stopped_by());
             Err(match stopped_by {
                 Some(lost) => ServerError::Convicted(lost.clone()),

@@ -4,7 +4,7 @@
 //! Items lie in 64 buckets by the first bits of their ids. Whoever holds the same
 //! has the same hash of every bucket, and of a kind one over its buckets.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -37,6 +37,18 @@ pub struct Stored {
     seal: [u8; 16],
 }
 
+impl From<Item> for Stored {
+    fn from(item: Item) -> Self {
+        Self {
+            version: item.version,
+            identity: item.identity,
+            seal: first_half(hash(&item.bytes).0),
+            bytes: item.bytes.into(),
+            key: item.key,
+        }
+    }
+}
+
 /// What became of an item.
 #[derive(Debug)]
 pub enum Taken {
@@ -47,7 +59,7 @@ pub enum Taken {
     /// It was held already.
     Known,
     /// A newer one is held.
-    Older,
+    Older(Stored),
 }
 
 /// An item taken in, and what it proved.
@@ -81,6 +93,29 @@ pub struct Held {
     shares: HashMap<String, Share>,
     /// Halves of the hashes of all bytes that are held.
     seals: HashSet<[u8; 16]>,
+    passed: Passed,
+}
+
+/// Halves of the hashes of what was older than what is held, so that whoever brings it
+/// again costs a hash and no signature is verified once more.
+#[derive(Debug, Default)]
+struct Passed {
+    seals: HashSet<[u8; 16]>,
+    order: VecDeque<[u8; 16]>,
+}
+
+impl Passed {
+    fn put(&mut self, seal: [u8; 16]) {
+        if !self.seals.insert(seal) {
+            return;
+        }
+        self.order.push_back(seal);
+        if self.order.len() > limits::GOSSIP_PASSED_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.seals.remove(&oldest);
+        }
+    }
 }
 
 /// What one author has here.
@@ -114,9 +149,13 @@ impl Held {
         if item.version != held.version {
             let taken = if item.version > held.version {
                 self.check_share(&item, held.bytes.len())?;
-                Taken::New(self.put(id, item))
+                let before = self.put(id, item);
+                if let Some(before) = &before {
+                    self.passed.put(before.seal);
+                }
+                Taken::New(before)
             } else {
-                Taken::Older
+                Taken::Older(item.into())
             };
             return Ok(Outcome {
                 taken,
@@ -170,13 +209,7 @@ impl Held {
     }
 
     fn put(&mut self, id: ItemId, item: Item) -> Option<Stored> {
-        let stored = Stored {
-            version: item.version,
-            identity: item.identity,
-            seal: first_half(hash(&item.bytes).0),
-            bytes: item.bytes.into(),
-            key: item.key,
-        };
+        let stored = Stored::from(item);
         self.seals.insert(stored.seal);
         let share = self.shares.entry(stored.key.author.clone()).or_default();
         share.items += 1;
@@ -215,13 +248,23 @@ impl Held {
         for stored in &gone {
             self.give_back(stored);
         }
+        if !gone.is_empty() {
+            // What was older than they were may be the newest now.
+            self.passed = Passed::default();
+        }
         gone
     }
 
-    /// Whether an item with these bytes is held.
+    /// Whether an item with these bytes is held, or was found older than what is.
     #[must_use]
-    pub fn has(&self, bytes: &[u8]) -> bool {
-        self.seals.contains(&first_half(hash(bytes).0))
+    pub fn knows(&self, bytes: &[u8]) -> bool {
+        let seal = first_half(hash(bytes).0);
+        self.seals.contains(&seal) || self.passed.seals.contains(&seal)
+    }
+
+    /// These bytes were found older than what is held.
+    pub fn pass(&mut self, bytes: &[u8]) {
+        self.passed.put(first_half(hash(bytes).0));
     }
 
     /// The item with this id.

@@ -67,6 +67,9 @@ pub struct Effects {
     pub kept: Vec<Kept>,
     /// What is to be forgotten.
     pub forgotten: Vec<Stored>,
+    /// Checkpoints beside the newest of their logs, which may contradict it: those that
+    /// came when a newer one was held, and those in whose place a newer one has come.
+    pub older: Vec<Stored>,
     /// What was not taken, and why.
     pub refused: Vec<ItemError>,
     /// The did of a member that follows another roster, a newer one or a second of the
@@ -456,6 +459,14 @@ impl Gossip {
                 Err(error) => effects.refused.push(error),
             }
         }
+        // Who keeps the rules holds one checkpoint of a log: it came too late, or another
+        // has given way to it. More of them in one message need not be compared.
+        let mut of_one: BTreeMap<String, usize> = BTreeMap::new();
+        effects.older.retain(|older| {
+            let count = of_one.entry(older.key.author.clone()).or_default();
+            *count += 1;
+            *count <= limits::GOSSIP_OLDER_OF_ONE_MAX
+        });
         (self.compare(body), news)
     }
 
@@ -551,22 +562,32 @@ impl Gossip {
         let Some(directory) = &self.directory else {
             return Ok(None);
         };
-        // What is held already, byte for byte, was verified then.
-        if self.held.has(bytes) {
+        // What is held already, or was, byte for byte, was verified then.
+        if self.held.knows(bytes) {
             return Ok(None);
         }
         let item = item::check(kind, bytes, directory, &self.held, now)?;
         let keys = log_keys(&item, directory);
-        let (id, content) = (item.key.id(), item.content.clone());
+        let (id, version, content) = (item.key.id(), item.version, item.content.clone());
         let Outcome {
             taken,
             evidence: proven,
         } = self.held.take(item, &keys)?;
         *evidence = proven;
         let before = match taken {
-            Taken::Known | Taken::Older => return Ok(None),
+            Taken::Known => return Ok(None),
+            Taken::Older(stored) => {
+                self.held.pass(bytes);
+                effects.older.extend((kind == Kind::Checkpoint).then_some(stored));
+                return Ok(None);
+            }
             Taken::Merged => None,
-            Taken::New(before) => Some(before),
+            Taken::New(before) => {
+                // Of two of one size the evidence says it all.
+                let is_older = |before: &Stored| kind == Kind::Checkpoint && before.version < version;
+                effects.older.extend(before.clone().filter(is_older));
+                Some(before)
+            }
         };
         let is_late = !news::is_fresh(&content, now);
         let is_news = before.is_some_and(|before| news::is_news(&content, before.as_ref()))
@@ -598,6 +619,29 @@ impl Gossip {
             let to = good.swap_remove(at);
             self.send(to, &body, 0, news.to_vec(), now, effects);
         }
+    }
+
+    /// Tells all other members what convicts this node itself: the last that it says.
+    pub fn part(&mut self, now: UnixSeconds) -> Effects {
+        let mut effects = Effects::default();
+        let against = self.held.of_kind(Kind::Evidence);
+        let against = against.filter(|(_, stored)| stored.key.author == self.identity.did);
+        let news: Vec<News> = against
+            .map(|(id, _)| News {
+                kind: Kind::Evidence,
+                id: *id,
+                is_late: false,
+            })
+            .collect();
+        if news.is_empty() {
+            return effects;
+        }
+        let body = self.items(&news);
+        let (good, silent) = self.choice(None);
+        for to in good.into_iter().chain(silent) {
+            self.send(to, &body, 0, Vec::new(), now, &mut effects);
+        }
+        effects
     }
 
     /// The other members: those that answer, and those that did not lately.

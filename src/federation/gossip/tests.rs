@@ -348,6 +348,80 @@ fn two_checkpoints_of_one_size_convict_their_log() {
     world.refused(Kind::Evidence, &twice, "evidence_proves_nothing");
 }
 
+/// They may contradict what is held, so whoever keeps logs apart gets them, once.
+#[test]
+fn checkpoints_beside_the_newest_come_out_once() {
+    let world = World::new(3);
+    let mut node = world.node(0);
+    let mut publish = |note: &Note| {
+        let effects = node.publish(Kind::Checkpoint, note.to_string().as_bytes(), world.now);
+        assert!(effects.refused.is_empty(), "{:?}", effects.refused);
+        let older: Vec<u64> = effects.older.iter().map(|older| older.version).collect();
+        (effects.kept.len(), older)
+    };
+    let (five, nine) = (world.checkpoint(1, 5, 1), world.checkpoint(1, 9, 2));
+    assert_eq!(publish(&nine), (1, vec![]));
+    assert_eq!(publish(&five), (0, vec![5]));
+    assert_eq!(publish(&five), (0, vec![]));
+    assert_eq!(publish(&world.cosigned(&five, 2)), (0, vec![5]), "other bytes");
+    // What a newer one takes the place of, and what comes back of it.
+    assert_eq!(publish(&world.checkpoint(1, 12, 3)), (1, vec![9]));
+    assert_eq!(publish(&nine), (0, vec![]));
+    // Of two of one size there is evidence.
+    assert_eq!(publish(&world.checkpoint(1, 12, 4)).1, [0_u64; 0]);
+    // An honest member holds one of a log: of more in one message not all are compared.
+    let notes = [1, 2, 3, 4].map(|size| (4, world.checkpoint(1, size, 1).to_string().into_bytes()));
+    let items = notes.to_vec();
+    let body = Body {
+        items,
+        ..Body::default()
+    };
+    let head = Head {
+        sender: world.member(1).did.clone(),
+        audience: world.member(0).did.clone(),
+        time: world.now,
+        id: [1; 16],
+        roster_version: 1,
+    };
+    let key = world.member(1).messages();
+    let message = seal(&key, MessageName::Gossip, &head, &body.encode());
+    let (_, effects) = node.receive(&message, world.now).unwrap();
+    assert_eq!(effects.older.len(), limits::GOSSIP_OLDER_OF_ONE_MAX);
+    // So many are known again, and no more.
+    let mut held = Held::default();
+    let number = |n: usize| n.to_be_bytes();
+    for n in 0..=limits::GOSSIP_PASSED_MAX {
+        held.pass(&number(n));
+    }
+    assert!(!held.knows(&number(0)) && held.knows(&number(1)));
+}
+
+/// A node that stops tells everyone what convicts it, and nothing about others.
+#[test]
+fn who_parts_tells_all_what_convicts_it() {
+    let world = World::new(4);
+    let mut node = world.node(0);
+    for of in [0, 1] {
+        for root in [1, 2] {
+            let note = world.checkpoint(of, 5, root).to_string();
+            node.publish(Kind::Checkpoint, note.as_bytes(), world.now);
+        }
+    }
+    let sends = node.part(world.now).sends;
+    let told: Vec<&str> = sends.iter().map(|sending| sending.to.as_str()).collect();
+    assert_eq!(told, [1, 2, 3].map(|n| world.member(n).did.as_str()));
+    for (n, sending) in (1..).zip(&sends) {
+        let (_, effects) = world.node(n).receive(&sending.bytes, world.now).unwrap();
+        let kept: Vec<_> = effects.kept.iter().map(|kept| &kept.stored.key).collect();
+        assert_eq!(kept.len(), 1, "{kept:?}");
+        assert_eq!(
+            (kept[0].kind, &kept[0].author),
+            (Kind::Evidence, &world.member(0).did)
+        );
+    }
+    assert!(world.node(2).part(world.now).sends.is_empty());
+}
+
 #[test]
 fn an_idle_exchange_costs_less_than_a_kilobyte() {
     let world = World::new(2);

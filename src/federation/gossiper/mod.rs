@@ -5,6 +5,7 @@ mod evidence;
 mod knowledge;
 mod metrics;
 mod own;
+mod unread;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,17 +22,17 @@ use tokio::time::{Instant, sleep_until};
 
 pub use self::evidence::{HeldEvidence, SomeEvidence, WhichEvidence};
 use self::metrics::Metrics;
+use self::own::OwnFork;
+use self::unread::Unread;
 use super::catch_up::catch_up;
 use super::gossip::{
-    Content, CouponStatus, Effects, Gossip, GossipError, Identity, Kept, Kind, KnownCampaign, KnownFork,
-    Sending, View,
+    CouponStatus, Effects, Gossip, GossipError, Identity, Kind, KnownCampaign, KnownFork, Sending, View,
 };
 use super::message::MessageName;
 use super::mirrored::Lost;
 use super::peers::Peers;
 use super::roster::{Directory, KnownAs, Role, Standing};
 use super::rosters::Rosters;
-use crate::log::Note;
 use crate::node::{GossipedToKeep, Node, NodeError};
 use crate::primitives::{CampaignId, Entropy, UnixSeconds, limits};
 
@@ -68,8 +69,8 @@ pub struct Gossiper {
     view: View,
     outbox: mpsc::Sender<Sending>,
     sending: std::sync::Mutex<Option<mpsc::Receiver<Sending>>>,
-    /// The newest checkpoints of others that were not held against earlier ones yet.
-    unseen: std::sync::Mutex<BTreeMap<String, Vec<u8>>>,
+    /// The checkpoints of others that were not held against the ones cosigned yet.
+    unread: std::sync::Mutex<Unread>,
     seen_more: Notify,
     /// Checkpoints that members have shown elsewhere: they go the way of those that
     /// gossip brings.
@@ -156,7 +157,7 @@ impl Gossiper {
             view,
             outbox,
             sending: std::sync::Mutex::new(Some(sending)),
-            unseen: std::sync::Mutex::default(),
+            unread: std::sync::Mutex::default(),
             seen_more: Notify::new(),
             shown: std::sync::Mutex::default(),
             shown_since: std::sync::Mutex::default(),
@@ -292,13 +293,19 @@ impl Gossiper {
             for note in shown {
                 self.watch_shown(&note).await;
             }
-            let next = {
-                let mut unseen = self.unseen.lock().expect("no holder of this lock panics");
-                unseen.pop_first()
-            };
-            let Some((did, note)) = next else { return };
-            self.watch(&did, &note).await;
+            let next = self.unread().next();
+            if let Some((did, note)) = next {
+                self.watch(&did, &note).await;
+                continue;
+            }
+            let next = self.unread().next_older();
+            let Some((did, notes)) = next else { return };
+            self.watch_older(&did, &notes).await;
         }
+    }
+
+    fn unread(&self) -> std::sync::MutexGuard<'_, Unread> {
+        self.unread.lock().expect("no holder of this lock panics")
     }
 
     /// The time to the next round: a fifth sooner or later, so that nodes do not keep
@@ -399,8 +406,21 @@ impl Gossiper {
         }
     }
 
-    /// Makes durable what is new, lets it count, and sends what follows.
+    /// Makes durable what is new, lets it count, and sends what follows. Where it shows that
+    /// the node's own key has signed two histories, the evidence goes the same way.
     async fn apply(&self, machine: &mut Gossip, effects: Effects) -> Result<(), NodeError> {
+        let Some(own) = self.apply_one(machine, effects).await? else {
+            return Ok(());
+        };
+        let effects = machine.publish(Kind::Evidence, &own.evidence, self.parts.node.now());
+        let kept = self.apply_one(machine, effects).await;
+        // It has stopped by now, unless the roster does not list its key.
+        self.stop(own.lost).await;
+        kept.map(|_| ())
+    }
+
+    /// The same without evidence against the node itself, which is yet to be kept.
+    async fn apply_one(&self, machine: &mut Gossip, effects: Effects) -> Result<Option<OwnFork>, NodeError> {
         for error in &effects.refused {
             self.metrics.item_refused(error.reason());
         }
@@ -422,10 +442,18 @@ impl Gossiper {
         self.parts.node.keep_gossiped(keep).await?;
         self.view.keep(&effects.kept);
         self.view.forget(&effects.forgotten);
+        let mut own_fork = None;
+        for older in &effects.older {
+            if older.key.author == self.own {
+                own_fork = own_fork.or(self.take_own(older, false).await);
+            } else {
+                self.take_older(older);
+            }
+        }
         for kept in &effects.kept {
             self.metrics.kept(kept.stored.key.kind);
             if kept.stored.key.author == self.own {
-                self.take_own(kept).await;
+                own_fork = own_fork.or(self.take_own(&kept.stored, true).await);
             } else {
                 self.take_checkpoint(kept);
             }
@@ -447,24 +475,7 @@ impl Gossiper {
                 machine.dropped(full.into_inner().exchange);
             }
         }
-        Ok(())
-    }
-
-    /// Another member's checkpoint that has come is held against the one cosigned last.
-    fn take_checkpoint(&self, kept: &Kept) {
-        let (Content::Checkpoint(..), Ok(note)) = (&kept.content, Note::parse(&kept.stored.bytes)) else {
-            return;
-        };
-        let is_cosigned = note
-            .signatures()
-            .iter()
-            .any(|line| self.parts.node.witness_key().made(line));
-        if !is_cosigned {
-            let mut unseen = self.unseen.lock().expect("no holder of this lock panics");
-            unseen.insert(kept.stored.key.author.clone(), kept.stored.bytes.to_vec());
-            drop(unseen);
-            self.seen_more.notify_one();
-        }
+        Ok(own_fork)
     }
 
     /// Sends a message, and takes its answer in.

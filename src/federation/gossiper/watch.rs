@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::Gossiper;
 use crate::federation::client::LogClient;
 use crate::federation::error::FollowError;
-use crate::federation::gossip::{Gossip, Kind, evidence, item};
+use crate::federation::gossip::{Content, Gossip, Kept, Kind, Stored, evidence, item};
 use crate::federation::peers::PeerError;
 use crate::federation::roster::Role;
 use crate::federation::source::{FetchError, LogSource};
@@ -86,14 +86,50 @@ impl Gossiper {
             let member = directory.by_log_origin(&said.origin)?;
             Some(member.did())
         });
-        if let Some(author) = author.filter(|author| *author != self.own) {
-            self.watch(&author, note.as_bytes()).await;
+        if let Some(author) = author.filter(|author| *author != self.own)
+            && self.watch(&author, note.as_bytes()).await == Watched::Done
+        {
+            self.unread().done(&author, note.as_bytes());
         }
+    }
+
+    /// Another member's checkpoint that has come is held against the one cosigned last.
+    pub(super) fn take_checkpoint(&self, kept: &Kept) {
+        let Content::Checkpoint(_, note) = &kept.content else {
+            return;
+        };
+        if !self.has_cosigned(note) {
+            let (author, bytes) = (&kept.stored.key.author, kept.stored.bytes.to_vec());
+            self.unread().newest(author, bytes);
+            self.seen_more.notify_one();
+        }
+    }
+
+    /// One that is older than what is held waits for the next round, so that nobody can have
+    /// logs read all the time by telling old things.
+    pub(super) fn take_older(&self, older: &Stored) {
+        let Ok(note) = Note::parse(&older.bytes) else {
+            return;
+        };
+        let author = &older.key.author;
+        if !self.has_cosigned(&note) && !self.unread().older(author, older.bytes.to_vec()) {
+            tracing::warn!(
+                member = author,
+                "a checkpoint of its log is not compared: too many wait until the log can be read"
+            );
+            self.metrics.watched("no_room");
+        }
+    }
+
+    fn has_cosigned(&self, note: &Note) -> bool {
+        let key = self.parts.node.witness_key();
+        note.signatures().iter().any(|line| key.made(line))
     }
 
     /// Has those checkpoints of others looked at once more that are beyond what this node
     /// has cosigned of their logs: a log could not be read when its checkpoint came, or the
-    /// node has started since. What convicts a log is not looked for again.
+    /// node has started since. So are those that newer ones have overtaken unread. What
+    /// convicts a log is not looked for again.
     pub(super) fn look_again(&self, machine: &Gossip) {
         for (_, stored) in machine.held().of_kind(Kind::Checkpoint) {
             let author = &stored.key.author;
@@ -105,20 +141,44 @@ impl Gossiper {
             let held = self.parts.node.witnessed(&Sha256::digest(origin).into());
             let cosigned = held.and_then(|note| size_and_origin(note.as_bytes()));
             if cosigned.is_none_or(|(cosigned, _)| cosigned < size) {
-                let mut unseen = self.unseen.lock().expect("no holder of this lock panics");
-                unseen.insert(author.clone(), stored.bytes.to_vec());
+                self.unread().newest(author, stored.bytes.to_vec());
                 self.seen_more.notify_one();
+            }
+        }
+        if self.unread().look_again() {
+            self.seen_more.notify_one();
+        }
+    }
+
+    /// Holds checkpoints of a member that are not its newest against the one cosigned last.
+    /// Those that cannot be read stay for the next round.
+    pub(super) async fn watch_older(&self, did: &str, notes: &[Vec<u8>]) {
+        for note in notes {
+            if self.fork(did).is_some() {
+                self.unread().forget(did);
+                return;
+            }
+            match self.watch(did, note).await {
+                Watched::Done => self.unread().done(did, note),
+                Watched::Unread => {}
+                // Nor can the others be read.
+                Watched::Unreachable => return,
             }
         }
     }
 
     /// Holds a member's checkpoint, a signed note, against the one cosigned last.
-    pub(super) async fn watch(&self, did: &str, note: &[u8]) {
-        let result = match self.watched(did, note).await {
-            Ok(word) => word,
+    pub(super) async fn watch(&self, did: &str, note: &[u8]) -> Watched {
+        let (result, watched) = match self.watched(did, note).await {
+            Ok(word) => (word, Watched::Done),
             Err(WatchError::Node(error)) => {
                 tracing::warn!(member = did, "its checkpoint was not cosigned: {error}");
-                "failed"
+                let watched = match error {
+                    NodeError::Busy | NodeError::NotCosigned(_) => Watched::Unread,
+                    // As it is, it will never be compared.
+                    _ => Watched::Done,
+                };
+                ("failed", watched)
             }
             Err(WatchError::Follow(FollowError::Forked(found))) => {
                 tracing::error!(
@@ -128,15 +188,21 @@ impl Gossiper {
                 if let Some(bytes) = evidence::of_fork(&found) {
                     self.publish(Kind::Evidence, &bytes).await;
                 }
-                "forked"
+                ("forked", Watched::Done)
             }
             Err(WatchError::Follow(error)) => {
-                let word = error.rule();
                 tracing::warn!(member = did, "its checkpoint was not cosigned: {error}");
-                word
+                let watched = match &error {
+                    FollowError::Fetch(FetchError::Unreachable { .. }) => Watched::Unreachable,
+                    // By keys that count no more, nothing will ever be compared.
+                    FollowError::Key(_) | FollowError::Checkpoint { .. } => Watched::Done,
+                    _ => Watched::Unread,
+                };
+                (error.rule(), watched)
             }
         };
         self.metrics.watched(result);
+        watched
     }
 
     async fn watched(&self, did: &str, note: &[u8]) -> Result<&'static str, WatchError> {
@@ -223,6 +289,17 @@ impl Gossiper {
 fn size_and_origin(note: &[u8]) -> Option<(u64, String)> {
     let said = Checkpoint::parse(Note::parse(note).ok()?.text()).ok()?;
     Some((said.size, said.origin))
+}
+
+/// What became of a checkpoint that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watched {
+    /// It was compared, or never can be.
+    Done,
+    /// What it takes cannot be read now.
+    Unread,
+    /// Nor can anything else of its log.
+    Unreachable,
 }
 
 enum WatchError {

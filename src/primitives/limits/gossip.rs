@@ -77,6 +77,22 @@ pub const GOSSIP_FAILURES_MAX: u32 = 2;
 /// before: two trees of at most 8 levels of tiles, each tile tried in two widths.
 pub const WATCHED_FILES_MAX: usize = 64;
 
+/// Checkpoints of one member beside its newest that wait until its log can be read: what
+/// came first stays. Each costs some files of that log, and they are looked at in rounds.
+pub const GOSSIP_UNREAD_MAX: usize = 8;
+
+/// Checkpoints of one log beside its newest that are compared of one message: each costs
+/// proofs of that log.
+pub const GOSSIP_OLDER_OF_ONE_MAX: usize = 2;
+
+/// Items that were older than what is held and are known again by their hash: 16 bytes
+/// each, twice. Whoever brings one of them again has nothing verified.
+pub const GOSSIP_PASSED_MAX: usize = 4_096;
+
+/// Seconds for which a node that stops because its own log has two histories tells the
+/// others so, all at once.
+pub const GOSSIP_PARTING_SECONDS_MAX: u64 = 3;
+
 /// Messages of gossip that wait to be sent: past it the rounds bring what they had.
 pub const GOSSIP_OUTBOX_MAX: usize = 1_024;
 

@@ -26,7 +26,7 @@ use crate::node::world;
 const ROUND: Duration = Duration::from_secs(1);
 
 /// Looks again every few milliseconds; the time it took.
-async fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+pub async fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let begun = Instant::now();
     while !is_so() {
         assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
@@ -35,7 +35,7 @@ async fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     begun.elapsed()
 }
 
-fn did(n: u8) -> String {
+pub fn did(n: u8) -> String {
     origin(n).did_web()
 }
 
@@ -44,7 +44,7 @@ fn status(at: &TestMember, issuer: u8, name: CouponName) -> CouponStatus {
     gossiper.status(&did(issuer), name.list, name.index, at.node.node.now())
 }
 
-fn metric(registry: &Registry, name: &str, label: &str) -> f64 {
+pub fn metric(registry: &Registry, name: &str, label: &str) -> f64 {
     let family = registry.gather().into_iter().find(|family| family.name() == name);
     let metrics = family
         .map(|family| family.get_metric().to_vec())
