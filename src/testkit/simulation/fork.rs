@@ -101,25 +101,30 @@ impl Fork {
     /// Has the member write an entry that concerns nobody.
     async fn grow(&mut self, world: &World) {
         self.grown += 1;
-        let name = format!("Fork {}", self.grown);
-        let caller = Caller {
-            scope: Scope::Office,
-            idempotency_key: name.clone(),
-            request: Digest::ZERO,
-        };
-        let amount = Amount::new(1).expect("a small amount");
-        let euro = Currency::from_letters("EUR").expect("a currency");
-        let draft = CampaignDraft {
-            terms: Terms::new(&name, "Simulated", euro, Benefit::AmountOff { amount }),
-            not_before: UnixSeconds(START.0),
-            not_after: UnixSeconds(START.0 + 86_400),
-        };
-        let signed = world.at(self.member, async |life: &Life| {
-            life.node.sign_campaign(&caller, draft).await.map(|_| ())
-        });
-        // A crash in between is no matter.
-        let _ = signed.await;
+        grow(world, self.member, self.grown).await;
     }
+}
+
+/// Has a member write an entry that concerns nobody, another one for each number.
+pub(super) async fn grow(world: &World, member: usize, number: u32) {
+    let name = format!("Fork {number}");
+    let caller = Caller {
+        scope: Scope::Office,
+        idempotency_key: name.clone(),
+        request: Digest::ZERO,
+    };
+    let amount = Amount::new(1).expect("a small amount");
+    let euro = Currency::from_letters("EUR").expect("a currency");
+    let draft = CampaignDraft {
+        terms: Terms::new(&name, "Simulated", euro, Benefit::AmountOff { amount }),
+        not_before: UnixSeconds(START.0),
+        not_after: UnixSeconds(START.0 + 86_400),
+    };
+    let signed = world.at(member, async |life: &Life| {
+        life.node.sign_campaign(&caller, draft).await.map(|_| ())
+    });
+    // A crash in between is no matter.
+    let _ = signed.await;
 }
 
 /// Those who have signed two histories are convicted of it, and nobody else; their coupons

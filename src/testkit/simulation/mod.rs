@@ -15,6 +15,7 @@ pub mod line;
 pub mod outsider;
 mod plan;
 pub mod prepared;
+pub mod shown;
 pub mod till;
 pub mod world;
 pub mod writers;
@@ -67,14 +68,19 @@ pub struct Outcome {
 pub fn run(seed: u64, runtime: &mut tokio::runtime::Builder) -> Outcome {
     let prepared = prepared();
     let writers = Arc::new(Writers::default());
-    let turns = Arc::clone(&writers);
-    let runtime = runtime
+    let runtime = runtime_of(runtime, &writers);
+    let all = LocalSet::new();
+    all.block_on(&runtime, play(seed, prepared, writers))
+}
+
+/// A runtime in which writers take their turns when nothing else is left to be done.
+fn runtime_of(builder: &mut tokio::runtime::Builder, writers: &Arc<Writers>) -> tokio::runtime::Runtime {
+    let turns = Arc::clone(writers);
+    builder
         .enable_time()
         .on_thread_park(move || turns.turn())
         .build()
-        .expect("a runtime");
-    let all = LocalSet::new();
-    all.block_on(&runtime, play(seed, prepared, writers))
+        .expect("a runtime")
 }
 
 async fn play(seed: u64, prepared: &'static Prepared, writers: Arc<Writers>) -> Outcome {

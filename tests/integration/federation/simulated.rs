@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tallystick::testkit::for_each_seed;
+use tallystick::testkit::simulation::shown::{self, Shown};
 use tallystick::testkit::simulation::{Outcome, run};
 
 fn simulated(seed: u64) -> Outcome {
@@ -59,4 +60,17 @@ fn a_seed_fixes_everything() {
         assert_eq!(simulated(seed), simulated(seed));
     }
     assert_ne!(simulated(3).trace, simulated(4).trace);
+}
+
+/// Whoever is shown a second history in one checkpoint alone finds it, though it is older
+/// than what is held, or could not be read when it came.
+#[test]
+fn a_second_history_that_one_checkpoint_shows_is_found() {
+    for_each_seed(6, 200, |seed| {
+        for what in Shown::ALL {
+            println!("{what:?}");
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            shown::run(seed, what, runtime.start_paused(true));
+        }
+    });
 }
