@@ -158,7 +158,7 @@ impl Served {
     }
 
     /// Sends a signal; the exit code, and what was said from the start on.
-    pub fn signal(mut self, signal: &str) -> (Option<i32>, String) {
+    pub fn signal(self, signal: &str) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -167,6 +167,21 @@ impl Served {
                 .unwrap()
                 .success()
         );
+        self.all_said()
+    }
+
+    /// Waits until it ends by itself; the exit code, and what was said from the start on.
+    #[track_caller]
+    pub fn ended(mut self) -> (Option<i32>, String) {
+        let begun = Instant::now();
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(begun.elapsed() < 4 * PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.all_said()
+    }
+
+    fn all_said(mut self) -> (Option<i32>, String) {
         let mut said = std::mem::take(&mut self.seen);
         self.lines.read_to_string(&mut said).unwrap();
         (self.child.wait().unwrap().code(), said)

@@ -11,6 +11,7 @@ mod log_client;
 mod mirror;
 mod mirrored;
 mod monitor;
+mod own_fork;
 mod peers;
 mod playground;
 mod recover;
