@@ -23,6 +23,7 @@ use super::numbers::NumberGuess;
 use super::receipts::PreparedReceipt;
 use super::requests::Scope;
 use super::rosters::RosterCommand;
+use super::verified::VerifiedCheckpoint;
 use super::witnessing::ToWitness;
 
 /// When a batch is asked for.
@@ -73,8 +74,12 @@ pub(super) enum Command {
     BeginIntent(Box<BeginIntent>),
     /// Several of them, each as if it came by itself.
     BeginIntents(Vec<PreparedIntent>),
-    /// Issuers have answered.
-    EndIntents(Vec<(RedemptionId, Ending)>),
+    /// An issuer has answered.
+    EndIntents {
+        endings: Vec<(RedemptionId, Ending)>,
+        /// Its log's newest checkpoint, where that was verified.
+        verified: Option<Box<VerifiedCheckpoint>>,
+    },
     /// A sale was given up whose outcome is not known.
     WishCancel {
         id: RedemptionId,

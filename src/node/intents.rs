@@ -25,6 +25,7 @@ use super::commands::{Command, Reply, expect_recorded};
 use super::find::{Lookup, misplaced, receipt_key};
 use super::pending::Pending;
 use super::requests::{Call, Caller, Scope};
+use super::verified::VerifiedCheckpoint;
 use super::writer::{Shared, Writer};
 use super::{Node, NodeError};
 
@@ -210,16 +211,19 @@ impl Node {
         Ok(intent_id(&first).ok())
     }
 
-    /// Records, durably, how the issuer ended each intent; the entries that say so come
-    /// back in their order. One that has ended already stays as it is.
+    /// Records, durably, how the issuer ended each intent, and with that the newest
+    /// checkpoint of its log that was `verified`; the entries that say so come back in
+    /// their order. One that has ended already stays as it is.
     ///
     /// # Errors
     /// [`NodeError`] when nothing could be recorded at all.
     pub async fn end_intents(
         &self,
         endings: Vec<(RedemptionId, Ending)>,
+        verified: Option<VerifiedCheckpoint>,
     ) -> Result<Vec<Result<Arc<Recorded>, NodeError>>, NodeError> {
-        match self.ask(Command::EndIntents(endings), None).await? {
+        let verified = verified.map(Box::new);
+        match self.ask(Command::EndIntents { endings, verified }, None).await? {
             Reply::Several(replies) => Ok(replies.into_iter().map(expect_recorded).collect()),
             reply => Err(expect_recorded(reply).err().unwrap_or(NodeError::Busy)),
         }

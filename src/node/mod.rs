@@ -45,6 +45,7 @@ mod signers;
 pub(crate) mod snapshot;
 mod statuses;
 mod upkeep;
+mod verified;
 mod witnessing;
 mod writer;
 
@@ -70,7 +71,7 @@ pub use intents::{Ending, IntentState, IntentView, NewIntent, OpenIntent, Prepar
 pub use metrics::NodeMetrics;
 pub use open::{NewNode, NodeOptions, NodeParts, OpenReport, create_log};
 pub use paths::{BatchView, TagPath};
-pub use proofs::{ConsistencyProof, InclusionProof, LogEntry};
+pub use proofs::{ConsistencyProof, InclusionProof, LogEntry, PartnerProofs};
 pub use receipts::{CheckedReceipt, PreparedReceipt};
 pub use recover::guard_from_checkpoint;
 pub use requests::{Caller, Scope};
@@ -78,6 +79,7 @@ pub use restore::Restore;
 pub use rosters::RosterToKeep;
 pub(crate) use signers::give_way;
 pub use upkeep::Upkeep;
+pub use verified::VerifiedCheckpoint;
 pub use witnessing::ToWitness;
 
 use crate::ledger::Refusal;

@@ -66,6 +66,8 @@ pub(super) struct Pending {
     pub bytes: usize,
     /// Commands decided.
     pub commands: usize,
+    /// Whether a checkpoint is due: more than intents has come, or nothing any more.
+    pub is_due: bool,
     /// Who waits for what.
     pub replies: Vec<(oneshot::Sender<Reply>, Reply)>,
     /// Intents that this batch begins, changes or ends.
@@ -112,6 +114,13 @@ impl Pending {
     /// True when there is nothing to make durable.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.batch.is_empty() && self.beside.is_empty()
+    }
+
+    /// Whether a checkpoint has to cover it before it is answered: all but intents that
+    /// have begun.
+    pub fn needs_checkpoint(&self) -> bool {
+        let is_more = |event: &Event| !matches!(event, Event::Intent(_));
+        self.is_due || !self.lists.is_empty() || self.kinds().any(is_more)
     }
 
     /// The name of what an entry records, for metrics.

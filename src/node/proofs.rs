@@ -59,6 +59,17 @@ impl InclusionProof {
     }
 }
 
+/// What proves entries to a partner that has verified earlier trees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartnerProofs {
+    /// That each entry is in the tree of the published checkpoint.
+    pub inclusions: Vec<InclusionProof>,
+    /// That this tree continues the one that the partner has named.
+    pub first: ConsistencyProof,
+    /// That it continues another one, where there is one.
+    pub other: Option<ConsistencyProof>,
+}
+
 /// That the log's tree at one size begins with its tree at an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsistencyProof {
@@ -252,7 +263,8 @@ impl Node {
     }
 
     /// That each of `indices` is in the tree of the published checkpoint, and that this
-    /// tree continues the one of `first` entries, or itself where it is not that large.
+    /// tree continues the one of `first` entries, or itself where it is not that large;
+    /// the same of the one of `other` entries, where that is a third one.
     ///
     /// # Errors
     /// As [`inclusion`](Self::inclusion).
@@ -260,9 +272,11 @@ impl Node {
         &self,
         indices: &[u64],
         first: u64,
-    ) -> Result<(Vec<InclusionProof>, ConsistencyProof), NodeError> {
+        other: Option<u64>,
+    ) -> Result<PartnerProofs, NodeError> {
         let head = self.head();
         let (size, first) = (head.size, first.min(head.size));
+        let other = other.filter(|other| *other < size && *other != first);
         if indices.iter().any(|index| *index >= size) {
             return Err(NO_ENTRY);
         }
@@ -273,27 +287,30 @@ impl Node {
             other => NodeError::Inconsistent(format!("the tree: {other}")),
         };
         let checkpoint = self.inner.shared.note_of(&head);
-        let (old, new) = (tree.root_at(first).map_err(failed)?, head.tree.root());
-        let path = consistency_proof(first, size, &tree).map_err(failed)?;
-        if verify_consistency(first, size, &old, &new, &path).is_err() {
-            return Err(broken(size));
-        }
-        let consistency = ConsistencyProof {
-            first,
-            first_root: Digest(old),
-            second: size,
-            second_root: Digest(new),
-            path: path.into_iter().map(Digest).collect(),
-            checkpoint: Arc::clone(&checkpoint),
+        let new = head.tree.root();
+        let continues = |first: u64| {
+            let old = tree.root_at(first).map_err(failed)?;
+            let path = consistency_proof(first, size, &tree).map_err(failed)?;
+            if verify_consistency(first, size, &old, &new, &path).is_err() {
+                return Err(broken(size));
+            }
+            Ok(ConsistencyProof {
+                first,
+                first_root: Digest(old),
+                second: size,
+                second_root: Digest(new),
+                path: path.into_iter().map(Digest).collect(),
+                checkpoint: Arc::clone(&checkpoint),
+            })
         };
-        let mut proofs = Vec::with_capacity(indices.len());
+        let mut inclusions = Vec::with_capacity(indices.len());
         for &index in indices {
             let leaf = tree.node(0, index).map_err(failed)?;
             let path = inclusion_proof(index, size, &tree).map_err(failed)?;
             if root_of_path(&leaf, index, size, &path) != Ok(new) {
                 return Err(broken(size));
             }
-            proofs.push(InclusionProof {
+            inclusions.push(InclusionProof {
                 entry: EntryRef {
                     index,
                     hash: Digest(leaf),
@@ -305,7 +322,11 @@ impl Node {
                 checkpoint_size: size,
             });
         }
-        Ok((proofs, consistency))
+        Ok(PartnerProofs {
+            inclusions,
+            first: continues(first)?,
+            other: other.map(continues).transpose()?,
+        })
     }
 
     /// The bytes of the entries at `indices`, in their order: those that lie together

@@ -6,6 +6,10 @@
 //! (protocol, section 6, 'Never fork oneself'). All of it is serial, in one
 //! thread: batches form by themselves while the last one is written.
 //!
+//! A cycle that has only begun intents ends with the store: they have to be durable
+//! before the issuer is asked, and nobody outside is told of their entries yet. The next
+//! cycle's checkpoint covers them, or one of their own a moment later.
+//!
 //! When the store or the guard fails the writer stops for good. What is on
 //! disk is not known then; opening anew finds out.
 
@@ -62,6 +66,12 @@ pub(super) struct Head {
     /// tree of the checkpoint, and nothing of the batch under way.
     pub tree: Arc<TileBuilder>,
 }
+
+/// How long entries that nobody was told of wait for a checkpoint together with others.
+const UNSIGNED_WAIT: Duration = Duration::from_millis(2);
+
+/// Commits in a row that may wait so.
+const UNSIGNED_COMMITS_MAX: u32 = 8;
 
 /// What the writer shares with every reader.
 pub(crate) struct Shared {
@@ -154,6 +164,8 @@ pub(super) struct Writer {
     pub time: UnixSeconds,
     /// What the guard holds.
     pub signed: GuardState,
+    /// Commits whose entries no checkpoint covers yet.
+    pub unsigned: u32,
     /// Other logs as they were cosigned last, in the batch under way too.
     pub witnessed: HeldLogs,
     /// The highest version of the roster in the store, in the batch under way too.
@@ -164,6 +176,8 @@ pub(super) struct Writer {
     pub reservations: BTreeMap<u64, Reservation>,
     /// Redemptions at partners that have not ended, in the batch under way too.
     pub intents: OpenIntents,
+    /// Sizes of issuers' logs as they were verified last, once they were looked up.
+    pub verified: BTreeMap<[u8; 32], u64>,
     /// Partners' requests that were refused, until their time is over.
     pub refusals: KeptRefusals,
     pub lists: Lists,
@@ -220,6 +234,7 @@ impl Writer {
         let (mut running, mut stalled) = (true, false);
         while running {
             let wait = match (self.index.is_idle() && self.snapshot.is_idle(), stalled) {
+                (true, _) if self.unsigned > 0 => UNSIGNED_WAIT,
                 (true, _) => IDLE_WAIT,
                 (false, true) => STALLED_WAIT,
                 (false, false) => Duration::ZERO,
@@ -267,7 +282,11 @@ impl Writer {
     ) -> Result<Cycle, NodeError> {
         let goes_on = match first {
             Some(job) => self.gather(job, jobs, pending)?,
-            None => true,
+            None => {
+                // What has waited for others waits no longer.
+                pending.is_due = true;
+                true
+            }
         };
         let nothing_came = pending.replies.is_empty();
         let committed = self.finish(pending)?;
@@ -297,6 +316,7 @@ impl Writer {
             answers,
             reply,
         } = job;
+        pending.is_due |= !matches!(command, Command::BeginIntents(_));
         if matches!(command, Command::Shutdown) {
             pending.replies.push((reply, Reply::Done));
             return Ok(false);
@@ -457,7 +477,12 @@ impl Writer {
                 self.record(Event::Redeemed(redeemed), answers, pending)?
             }
             Command::BeginIntent(new) => self.begin_intent(*new, answers, pending)?,
-            Command::EndIntents(endings) => return self.end_intents(endings, pending),
+            Command::EndIntents { endings, verified } => {
+                if let Some(verified) = verified {
+                    self.keep_verified(*verified, pending)?;
+                }
+                return self.end_intents(endings, pending);
+            }
             Command::WishCancel { id, scope } => self.wish_cancel(id, &scope, answers, pending)?,
             Command::Serve(commands) => return self.serve(commands, pending),
             Command::Reverse { order, scope } => {
@@ -635,9 +660,12 @@ impl Writer {
         self.forget_refusals(pending);
         self.add_upkeep(pending)?;
         self.shared.mark_index_damage(&mut pending.batch);
-        let committed = !pending.is_empty();
+        let mut committed = !pending.is_empty();
         if committed {
             self.commit(pending)?;
+        } else if self.unsigned > 0 && pending.is_due {
+            self.sign()?;
+            committed = true;
         }
         let metrics = &self.shared.metrics;
         for event in pending.kinds() {
@@ -667,31 +695,37 @@ impl Writer {
                 .map(|(index, bytes)| (*index, bytes.as_slice())),
         )?;
         shared.engine.commit(batch)?;
-        let (grown, size) = (!pending.entries.is_empty(), self.tree.size());
-        if grown {
-            self.signed.size = size;
-            self.signed.root = self.tree.root();
-        }
         if !pending.witnessed.is_empty() {
             self.signed.witnessed = self.guarded_logs();
         }
         if let Some(version) = pending.roster {
             self.signed.roster_version = self.signed.roster_version.max(version);
         }
-        if grown || !pending.witnessed.is_empty() || pending.roster.is_some() {
+        self.unsigned += u32::from(!pending.entries.is_empty());
+        let waits = !pending.needs_checkpoint() && self.unsigned < UNSIGNED_COMMITS_MAX;
+        if self.unsigned > 0 && !waits {
+            self.sign()?;
+        } else if !pending.witnessed.is_empty() || pending.roster.is_some() {
             self.guard.write(&self.signed)?;
-        }
-        if grown {
-            let head = shared.sign_head(&self.tree, self.last_time)?;
-            *shared.head.write().expect("no holder of this lock panics") = head;
-            shared
-                .metrics
-                .log_entries
-                .set(i64::try_from(size).unwrap_or(i64::MAX));
         }
         self.index.committed();
         self.publish(pending);
         timer.observe_duration();
+        Ok(())
+    }
+
+    /// Signs the checkpoint of all entries in the store, once the guard holds it.
+    fn sign(&mut self) -> Result<(), NodeError> {
+        let size = self.tree.size();
+        self.signed.size = size;
+        self.signed.root = self.tree.root();
+        self.guard.write(&self.signed)?;
+        let shared = &self.shared;
+        let head = shared.sign_head(&self.tree, self.last_time)?;
+        *shared.head.write().expect("no holder of this lock panics") = head;
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        shared.metrics.log_entries.set(size);
+        self.unsigned = 0;
         Ok(())
     }
 

@@ -20,6 +20,7 @@
 //! | `r` | reservation number u64 | a position range reserved, not yet issued |
 //! | `s` | status list number u64, row u16 | status bits |
 //! | `t` | level u8, tile number u64, half u8 | 128 hashes of a Merkle tile |
+//! | `v` | SHA-256 of an origin, 32 bytes | another log's newest checkpoint that a redemption has verified |
 //! | `w` | SHA-256 of an origin, 32 bytes | another log's checkpoint, as it was cosigned last |
 //! | `x` | level u8, run number u64, row u32 | a row of a sorted index run |
 //! | `y` | a name | what the index is made of |
@@ -68,6 +69,8 @@ pub const RESERVATION: u8 = b'r';
 pub const STATUS: u8 = b's';
 /// Tiles of the Merkle tree.
 pub const HASH_TILE: u8 = b't';
+/// Other logs' checkpoints that redemptions have verified.
+pub const VERIFIED: u8 = b'v';
 /// Other logs' checkpoints that were cosigned.
 pub const WITNESSED: u8 = b'w';
 /// Index runs.
@@ -156,6 +159,13 @@ pub fn cosigned(which: u8, part: u8) -> Vec<u8> {
 #[must_use]
 pub fn witnessed(origin_hash: &[u8; 32]) -> Vec<u8> {
     key(WITNESSED, &[origin_hash])
+}
+
+/// Key of the newest checkpoint that a redemption has verified of the log whose origin
+/// has this SHA-256.
+#[must_use]
+pub fn verified(origin_hash: &[u8; 32]) -> Vec<u8> {
+    key(VERIFIED, &[origin_hash])
 }
 
 /// Which rows of [`ROSTER`] one is of; none is a letter, so that none is taken for

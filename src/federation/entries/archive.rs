@@ -171,20 +171,16 @@ impl Archive {
     async fn coupon(&self, name: CouponName, log_size: u64) -> Result<Answer, NodeError> {
         let path = self.node.tag_path_of(name).await?;
         let index = path.batch.entry.index;
-        let (proofs, consistency) = self.node.partner_proofs(&[index], log_size)?;
+        let proofs = self.node.partner_proofs(&[index], log_size, None)?;
         let hashes = |digests: &[Digest]| -> Vec<Hash> { digests.iter().map(|digest| digest.0).collect() };
-        let proof = proofs.first().expect("one for the one index");
+        let proof = proofs.inclusions.first().expect("one for the one index");
         Ok(Answer::Coupon(Box::new(CouponPath {
             entry: self.node.log_entry(index)?.bytes,
             entry_path: hashes(&proof.path),
             leaf: path.leaf,
             tag: path.tag,
             tag_path: hashes(&path.path),
-            log: LogState {
-                checkpoint: consistency.checkpoint.to_string(),
-                old_size: consistency.first,
-                proof: hashes(&consistency.path),
-            },
+            log: LogState::from(&proofs.first),
         })))
     }
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::answers::{self, AnswerError, Known, Tree, VerifiedLog};
 use super::doubts::Doubts;
 use super::redeemer::{Redeemer, Told};
-use super::wire::{self, Answer, LogState, Outcome, Request, Wanted};
+use super::wire::{self, Answer, Link, LogState, Outcome, Request, Wanted};
 use crate::federation::catch_up::catch_up;
 use crate::federation::message::{self, Head, MessageName};
 use crate::federation::peers::PeerError;
@@ -22,7 +22,7 @@ use crate::federation::roster::{Directory, Member};
 use crate::log::VerifierKey;
 use crate::log::cose_receipt::LastSignature;
 use crate::merkle::verify_consistency;
-use crate::node::{Ending, IntentView, NodeError, OpenIntent, PreparedIntent};
+use crate::node::{Ending, IntentView, NodeError, OpenIntent, PreparedIntent, VerifiedCheckpoint};
 use crate::primitives::{RedemptionId, limits};
 
 /// The shortest pause after a failure.
@@ -42,6 +42,16 @@ struct New {
     done: oneshot::Sender<Told>,
 }
 
+/// The newest tree of the issuer's log that was verified.
+#[derive(Clone)]
+struct Newest {
+    tree: Tree,
+    /// Its checkpoint, a signed note.
+    note: Arc<str>,
+    /// How it continues the tree of the answer before, which may come later.
+    link: Option<Link>,
+}
+
 #[derive(Default)]
 struct State {
     /// What waits to be made durable, in order, and since when.
@@ -57,7 +67,7 @@ struct State {
     failures: u32,
     pause_until: Option<Instant>,
     /// The issuer's log as it was verified last.
-    log: Option<Tree>,
+    log: Option<Newest>,
     /// Intents whose halves were not believed.
     doubts: Doubts,
 }
@@ -156,8 +166,12 @@ impl Desk {
         state.new.push_back(New { intent, done });
         state.since.get_or_insert_with(Instant::now);
         let is_cut = state.cut_pause();
+        // Between the first and the last that it gathers nothing changes for it.
+        let is_news = state.new.len() == 1 || state.new.len() == limits::MESSAGE_GATHERS;
         drop(state);
-        self.news.notify_one();
+        if is_news {
+            self.news.notify_one();
+        }
         if is_cut {
             self.work.notify_one();
         }
@@ -372,17 +386,26 @@ impl Desk {
     }
 
     /// The state of the issuer's log that a request names: the newest one that was
-    /// verified, or else that this node has cosigned.
+    /// verified here, or cosigned.
     pub(super) fn named(&self, redeemer: &Redeemer, member: &Member, keys: &[VerifierKey]) -> Tree {
         let mut state = self.state();
-        if let Some(held) = state.log {
-            return held;
+        if let Some(newest) = &state.log {
+            return newest.tree;
         }
-        let origin: [u8; 32] = Sha256::digest(member.log_origin()).into();
+        let origin = origin_hash(member);
         let cosigned = redeemer.node.witnessed(&origin);
-        let held = cosigned.and_then(|note| answers::tree_of(&note, keys));
-        state.log = held;
-        held.unwrap_or_else(Tree::empty)
+        let verified = redeemer.node.verified(&origin).unwrap_or_else(|error| {
+            tracing::error!(%error, "what was verified of an issuer's log cannot be read");
+            None
+        });
+        let newest = |note: Arc<str>| {
+            let tree = answers::tree_of(&note, keys)?;
+            let link = None;
+            Some(Newest { tree, note, link })
+        };
+        let held = [cosigned, verified.map(Arc::from)].into_iter().flatten();
+        state.log = held.filter_map(newest).max_by_key(|held| held.tree.size);
+        state.log.as_ref().map_or_else(Tree::empty, |held| held.tree)
     }
 
     fn open_answer(
@@ -412,7 +435,10 @@ impl Desk {
         named: &Tree,
     ) -> Result<(), Failure> {
         let log = match &answer.log {
-            Some(log) => Some(self.log_of(redeemer, member, log, keys, named).await?),
+            Some(log) => {
+                let log = (log, answer.link);
+                Some(self.log_of(redeemer, member, log, keys, named).await?)
+            }
             None => None,
         };
         let (own_did, now) = (redeemer.own_did(), redeemer.node.now());
@@ -473,7 +499,8 @@ impl Desk {
             return Ok(());
         }
         let ids: Vec<RedemptionId> = endings.iter().map(|(id, _)| *id).collect();
-        let recorded = redeemer.node.end_intents(endings).await?;
+        let verified = self.verified(member);
+        let recorded = redeemer.node.end_intents(endings, verified).await?;
         for (recorded, (intent, word)) in recorded.into_iter().zip(ended) {
             match recorded {
                 Ok(recorded) => {
@@ -490,6 +517,17 @@ impl Desk {
         Ok(())
     }
 
+    /// The newest checkpoint of the issuer's log, to be kept.
+    fn verified(&self, member: &Member) -> Option<VerifiedCheckpoint> {
+        let state = self.state();
+        let newest = state.log.as_ref()?;
+        Some(VerifiedCheckpoint {
+            origin_hash: origin_hash(member),
+            size: newest.tree.size,
+            note: newest.note.as_ref().to_owned(),
+        })
+    }
+
     /// Forgets doubts about intents that have ended.
     fn settle(&self, redeemer: &Redeemer, ended: &[RedemptionId]) {
         let mut state = self.state();
@@ -501,18 +539,19 @@ impl Desk {
             .sub(i64::try_from(settled).unwrap_or_default());
     }
 
-    /// Verifies the log of an answer, and tells those who watch it.
+    /// Verifies the log of an answer, with its link if it has one, and tells those who
+    /// watch it.
     pub(super) async fn log_of(
         &self,
         redeemer: &Redeemer,
         member: &Member,
-        log: &LogState,
+        (log, link): (&LogState, Option<Link>),
         keys: &[VerifierKey],
         named: &Tree,
     ) -> Result<VerifiedLog, Failure> {
         let verified = match answers::verify_log(log, keys, named) {
             Ok(verified) => self
-                .continue_held(redeemer, member, named, &verified)
+                .continue_held(redeemer, member, named, (&verified, link))
                 .await
                 .map(|()| verified),
             Err(error) => Err(error.into()),
@@ -550,44 +589,50 @@ impl Desk {
         redeemer: &Redeemer,
         member: &Member,
         named: &Tree,
-        log: &VerifiedLog,
+        (log, link): (&VerifiedLog, Option<Link>),
     ) -> Result<(), Failure> {
-        let new = log.tree();
+        let new = Newest {
+            tree: log.tree(),
+            note: Arc::from(log.note.as_str()),
+            link,
+        };
+        let mut shown = None;
         loop {
-            let held = self.state().log;
-            let Some(held) = held.filter(|held| *held != new) else {
-                break;
-            };
-            let (first, second) = if held.size <= new.size {
-                (held, new)
-            } else {
-                (new, held)
-            };
-            // From the one that the request named, the answer has shown it.
-            if held != *named {
-                self.prove_continued(redeemer, member, &first, &second).await?;
-            }
-            let mut state = self.state();
-            if state.log == Some(held) {
-                if new.size > held.size {
+            let held = {
+                let mut state = self.state();
+                let Some(held) = state.log.clone() else {
                     state.log = Some(new);
+                    return Ok(());
+                };
+                if held.tree == new.tree {
+                    return Ok(());
                 }
-                return Ok(());
-            }
-            // Another answer came in between: once more against that one.
+                // From the one that the request named, the answer has shown it.
+                let is_shown = held.tree == *named || shown == Some(held.tree);
+                if is_shown || continues(&held, &new) {
+                    if new.tree.size > held.tree.size {
+                        state.log = Some(new);
+                    }
+                    return Ok(());
+                }
+                held.tree
+            };
+            self.prove_continued(redeemer, member, &held, &new.tree).await?;
+            // Another answer may have come in between: once more against that one.
+            shown = Some(held);
         }
-        self.state().log = Some(new);
-        Ok(())
     }
 
-    /// Asks the issuer for the proof that one of its trees continues another.
+    /// Asks the issuer for the proof that of two of its trees the larger continues the
+    /// other.
     async fn prove_continued(
         &self,
         redeemer: &Redeemer,
         member: &Member,
-        first: &Tree,
-        second: &Tree,
+        one: &Tree,
+        other: &Tree,
     ) -> Result<(), Failure> {
+        let (first, second) = in_order(one, other);
         let not_continued = || answers::AnswerError::NotContinued(first.size);
         if first.size == second.size {
             return Err(not_continued().into());
@@ -608,6 +653,33 @@ impl Desk {
             .map_err(|_| not_continued())?;
         Ok(())
     }
+}
+
+fn origin_hash(member: &Member) -> [u8; 32] {
+    Sha256::digest(member.log_origin()).into()
+}
+
+fn in_order<'a>(one: &'a Tree, other: &'a Tree) -> (&'a Tree, &'a Tree) {
+    if one.size <= other.size {
+        (one, other)
+    } else {
+        (other, one)
+    }
+}
+
+/// Whether the link of the larger of two trees shows that it continues the other.
+fn continues(one: &Newest, other: &Newest) -> bool {
+    let (first, second) = if one.tree.size <= other.tree.size {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    let link = second.link.as_ref();
+    link.filter(|link| link.old_size == first.tree.size)
+        .is_some_and(|link| {
+            let (first, second) = (&first.tree, &second.tree);
+            verify_consistency(first.size, second.size, &first.root, &second.root, &link.proof).is_ok()
+        })
 }
 
 /// Makes intents durable, and gives the identities of those that are so by this.

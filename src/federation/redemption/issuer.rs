@@ -3,12 +3,13 @@
 //! What a message does is harmless twice: its requests are known by their identities,
 //! and each gets its first answer again. So replays need not be remembered here.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 
-use super::wire::{self, Answer, LogState, Outcome, Request, Wanted};
+use super::wire::{self, Answer, Link, LogState, Outcome, Request, Wanted};
 use crate::federation::catch_up::catch_up_beside;
 use crate::federation::message::{self, Head, MessageError, MessageName};
 use crate::federation::peers::Peers;
@@ -60,12 +61,38 @@ impl IssuerError {
     }
 }
 
+/// The largest log that each redeemer was answered with: its next answer is linked to it.
+/// What a restart forgets, the redeemer asks for.
+#[derive(Default)]
+struct Answered(Mutex<HashMap<String, u64>>);
+
+impl Answered {
+    fn sizes(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn size(&self, redeemer: &str) -> Option<u64> {
+        self.sizes().get(redeemer).copied()
+    }
+
+    fn note(&self, redeemer: &str, size: u64) {
+        let mut sizes = self.sizes();
+        match sizes.get_mut(redeemer) {
+            Some(largest) => *largest = size.max(*largest),
+            None => {
+                sizes.insert(redeemer.to_owned(), size);
+            }
+        }
+    }
+}
+
 /// Answers partners' requests.
 pub struct Issuer {
     node: Node,
     rosters: Arc<Rosters>,
     peers: Peers,
     turns: Turns,
+    answered: Answered,
     messages_total: IntCounterVec,
     requests_total: IntCounterVec,
     seconds: Histogram,
@@ -117,6 +144,7 @@ impl Issuer {
             rosters,
             peers,
             turns: Turns::new(limits::PARTNER_MESSAGES_UNDER_WAY_MAX),
+            answered: Answered::default(),
             messages_total,
             requests_total,
             seconds,
@@ -174,7 +202,7 @@ impl Issuer {
             .map(|(digest, request)| for_node(digest, request))
             .collect();
         let outcomes = self.node.serve_partner(requests).await?;
-        let answer = self.prove(known_size, ids.into_iter().zip(outcomes).collect())?;
+        let answer = self.prove(&head.sender, known_size, ids.into_iter().zip(outcomes).collect())?;
         let answer_head = Head {
             sender: own_did,
             audience: head.sender,
@@ -195,6 +223,7 @@ impl Issuer {
     /// signature for all of them.
     fn prove(
         &self,
+        redeemer: &str,
         known_size: u64,
         outcomes: Vec<(crate::primitives::RedemptionId, Result<PartnerOutcome, NodeError>)>,
     ) -> Result<Answer, NodeError> {
@@ -210,16 +239,14 @@ impl Issuer {
         let count = |result: &str| self.requests_total.with_label_values(&[result]).inc();
         let entries: Vec<EntryRef> = halves.iter().map(|recorded| (*recorded).into()).collect();
         let indices: Vec<u64> = entries.iter().map(|entry| entry.index).collect();
-        let (proofs, log) = if entries.is_empty() {
-            (Vec::new(), None)
+        let (proofs, log, link) = if entries.is_empty() {
+            (Vec::new(), None, None)
         } else {
-            let (proofs, consistency) = self.node.partner_proofs(&indices, known_size)?;
-            let log = LogState {
-                checkpoint: consistency.checkpoint.to_string(),
-                old_size: consistency.first,
-                proof: consistency.path.iter().map(|hash| hash.0).collect(),
-            };
-            (proofs, Some(log))
+            let before = self.answered.size(redeemer);
+            let proofs = self.node.partner_proofs(&indices, known_size, before)?;
+            let (log, link) = (&proofs.first, proofs.other.as_ref());
+            self.answered.note(redeemer, log.second);
+            (proofs.inclusions, Some(LogState::from(log)), link.map(Link::from))
         };
         let receipts = self.receipts(&proofs)?;
         let mut proven = self.node.entries_at(&indices)?.into_iter().zip(receipts);
@@ -251,6 +278,7 @@ impl Issuer {
         Ok(Answer {
             outcomes: answered,
             log,
+            link,
         })
     }
 

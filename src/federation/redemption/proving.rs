@@ -47,7 +47,7 @@ impl Redeemer {
         let asked = self.asker.coupon(issuer, looked.name, named.size).await;
         let path = asked.map_err(|error| self.not_asked(looked, &error.to_string()))?;
         let path = path.ok_or_else(|| stolen(issuer, "it has issued no coupon of this name"))?;
-        let verified = desk.log_of(self, member, &path.log, &keys, &named).await;
+        let verified = desk.log_of(self, member, (&path.log, None), &keys, &named).await;
         let log = verified.map_err(|failure| match failure {
             Failure::Answer(error) => stolen(issuer, &error.to_string()),
             failure => self.not_asked(looked, &failure.to_string()),

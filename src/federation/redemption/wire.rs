@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! redemption        = [ issuer-log-size, [+ bstr .cbor request] ]
-//! redemption-answer = [ [+ outcome], log / null ]
+//! redemption-answer = [ [+ outcome], log / null, link / null ]
 //! ```
 //!
 //! A request's identity is bound to the SHA-256 of its own bytes, whichever message
@@ -18,6 +18,7 @@ use crate::encoding::cbor::{
 use crate::encoding::cbor_write as write;
 use crate::ledger::Basket;
 use crate::merkle::Hash;
+use crate::node::ConsistencyProof;
 use crate::primitives::{Amount, Currency, Digest, RedemptionId, UnixSeconds, limits};
 
 /// One request of a redeemer.
@@ -106,6 +107,17 @@ pub struct LogState {
     pub proof: Vec<Hash>,
 }
 
+/// That the log of an answer continues that of the issuer's answer before, to the same
+/// redeemer: of messages under way at a time all name the same size, and their answers may
+/// overtake each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The size of the log in the answer before.
+    pub old_size: u64,
+    /// The consistency proof from there.
+    pub proof: Vec<Hash>,
+}
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -113,6 +125,9 @@ pub struct Answer {
     pub outcomes: Vec<(RedemptionId, Outcome)>,
     /// The log that the entries are in; `None` where there is none among them.
     pub log: Option<LogState>,
+    /// How that log continues the one of the answer before; `None` where that is not
+    /// known, or `log` says it.
+    pub link: Option<Link>,
 }
 
 const NOT_A_REQUEST: &str = "a request is one of the forms in schemas/redemption.cddl";
@@ -264,8 +279,8 @@ impl Answer {
     /// The body of the message that carries it.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(1_200 * self.outcomes.len() + 512);
-        write::head(&mut out, write::ARRAY, 2);
+        let mut out = Vec::with_capacity(1_200 * self.outcomes.len() + 2_048);
+        write::head(&mut out, write::ARRAY, 3);
         write::head(&mut out, write::ARRAY, self.outcomes.len() as u64);
         for (id, outcome) in &self.outcomes {
             outcome.write(&mut out, id);
@@ -273,6 +288,14 @@ impl Answer {
         match &self.log {
             None => write::null(&mut out),
             Some(log) => log.write(&mut out),
+        }
+        match &self.link {
+            None => write::null(&mut out),
+            Some(Link { old_size, proof }) => {
+                write::head(&mut out, write::ARRAY, 2);
+                write::uint(&mut out, *old_size);
+                write_hashes(&mut out, proof);
+            }
         }
         out
     }
@@ -282,14 +305,40 @@ impl Answer {
     /// # Errors
     /// [`GateError`].
     pub fn decode(body: &Value) -> Result<Self, GateError> {
-        let [outcomes, log] = as_tuple(body, NOT_AN_ANSWER)?;
+        let [outcomes, log, link] = as_tuple(body, NOT_AN_ANSWER)?;
         let outcomes = as_array(outcomes, NOT_AN_ANSWER)?;
         if outcomes.len() > limits::REQUESTS_PER_MESSAGE_MAX {
             return Err(GateError::Shape("an answer has at most 64 outcomes"));
         }
         let log = as_optional(log, LogState::read)?;
         let outcomes = outcomes.iter().map(Outcome::read).collect::<Result<_, _>>()?;
-        Ok(Self { outcomes, log })
+        let link = as_optional(link, |link| {
+            let [old_size, proof] = as_tuple(link, NOT_AN_ANSWER)?;
+            Ok(Link {
+                old_size: as_int(old_size, NOT_AN_ANSWER)?,
+                proof: read_hashes(proof, NOT_AN_ANSWER)?,
+            })
+        })?;
+        Ok(Self { outcomes, log, link })
+    }
+}
+
+impl From<&ConsistencyProof> for LogState {
+    fn from(proof: &ConsistencyProof) -> Self {
+        Self {
+            checkpoint: proof.checkpoint.to_string(),
+            old_size: proof.first,
+            proof: proof.path.iter().map(|hash| hash.0).collect(),
+        }
+    }
+}
+
+impl From<&ConsistencyProof> for Link {
+    fn from(proof: &ConsistencyProof) -> Self {
+        Self {
+            old_size: proof.first,
+            proof: proof.path.iter().map(|hash| hash.0).collect(),
+        }
     }
 }
 

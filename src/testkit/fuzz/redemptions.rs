@@ -4,7 +4,7 @@ use super::Target;
 use crate::encoding::cbor;
 use crate::federation::entries::{Answer as EntriesAnswer, CouponPath, Request as EntriesRequest};
 use crate::federation::message::MessageName;
-use crate::federation::redemption::wire::{self, Answer, LogState, Outcome, Request, Wanted};
+use crate::federation::redemption::wire::{self, Answer, Link, LogState, Outcome, Request, Wanted};
 use crate::ledger::Basket;
 use crate::log::TilePath;
 use crate::log::tile_path::TileKind;
@@ -110,6 +110,10 @@ pub fn redemption_seeds() -> Vec<Vec<u8>> {
             checkpoint: "north.example\n44\nroot\n".to_owned(),
             old_size: 41,
             proof: vec![[8; 32]; 3],
+        }),
+        link: Some(Link {
+            old_size: 43,
+            proof: vec![[10; 32]; 2],
         }),
     };
     vec![

@@ -232,19 +232,16 @@ impl Liar {
                 fit.retain(|(.., other)| *other == like);
             }
             let (index, bytes, _) = *fit.get(dice.place(fit.len().max(1)))?;
-            let (proofs, now) = node.partner_proofs(&[*index], named.old_size).ok()?;
+            let proofs = node.partner_proofs(&[*index], named.old_size, None).ok()?;
+            let proven = &proofs.inclusions[0];
             let inclusion = Inclusion {
-                size: proofs[0].tree_size,
+                size: proven.tree_size,
                 index: *index,
-                path: proofs[0].path.iter().map(|hash| hash.0).collect(),
+                path: proven.path.iter().map(|hash| hash.0).collect(),
             };
             *entry = bytes.clone();
             *receipt = self.receipt(bytes, &inclusion)?;
-            state = Some(LogState {
-                checkpoint: now.checkpoint.to_string(),
-                old_size: now.first,
-                proof: now.path.iter().map(|hash| hash.0).collect(),
-            });
+            state = Some(LogState::from(&proofs.first));
         }
         Some((others, state?))
     }
@@ -284,6 +281,7 @@ fn refusing(answer: &Answer) -> Answer {
     Answer {
         outcomes: ids.map(|id| (id, refused.clone())).collect(),
         log: None,
+        link: None,
     }
 }
 
