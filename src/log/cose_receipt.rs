@@ -86,7 +86,7 @@ pub fn issue(
     }
     let root = root_of_path(&entry_hash.0, inclusion.index, inclusion.size, &inclusion.path)?;
     let signed = SignedTree::new(inclusion.size, root, (alg, kid), sign)?;
-    signed.receipt(entry_hash, inclusion.index, &inclusion.path)
+    signed.receipt(inclusion.index, &inclusion.path)
 }
 
 /// A tree that the log's key has signed, to make the receipts of many entries of: the
@@ -120,17 +120,52 @@ impl SignedTree {
         })
     }
 
-    /// The receipt of the entry with hash `entry_hash` at `index`.
+    /// A tree that another log has signed with `key`, from what is the same in all its
+    /// receipts: protected header and signature.
     ///
     /// # Errors
-    /// [`LogError::Proof`] when the path does not lead to the root,
-    /// [`LogError::Receipt`] for an empty path.
-    pub fn receipt(&self, entry_hash: &Digest, index: u64, path: &[Hash]) -> Result<Vec<u8>, LogError> {
+    /// [`LogError::Receipt`] for a header that is not of the form, [`LogError::NotSigned`].
+    pub fn open(
+        size: u64,
+        root: Hash,
+        (protected, signature): (&[u8], &[u8; 64]),
+        key: &VerifyingKey,
+    ) -> Result<Self, LogError> {
+        read_protected(protected).map_err(LogError::Receipt)?;
+        check_signature((protected, signature), &root, key)?;
+        Ok(Self {
+            size,
+            root,
+            protected: protected.to_vec(),
+            signature: *signature,
+        })
+    }
+
+    /// What is the same in all its receipts: protected header and signature.
+    #[must_use]
+    pub fn common(&self) -> (&[u8], &[u8; 64]) {
+        (&self.protected, &self.signature)
+    }
+
+    /// The receipts of the entries with these indices, which increase strictly, and
+    /// hashes, from their batch proof ([`merkle::batch_proof`]).
+    ///
+    /// # Errors
+    /// [`LogError::Proof`] when the proof does not lead from them to the root,
+    /// [`LogError::Receipt`] for a tree of size 1.
+    pub fn receipts(&self, entries: &[(u64, Hash)], proof: &[Hash]) -> Result<Vec<Vec<u8>>, LogError> {
+        let opened = merkle::open_batch(entries, self.size, proof)?;
+        if opened.root != self.root {
+            return Err(LogError::Proof(merkle::ProofError::WrongRoot));
+        }
+        let receipt = |((index, _), path): (&(u64, Hash), &Vec<Hash>)| self.receipt(*index, path);
+        entries.iter().zip(&opened.paths).map(receipt).collect()
+    }
+
+    /// The receipt of the entry at `index`, whose path leads to the root.
+    fn receipt(&self, index: u64, path: &[Hash]) -> Result<Vec<u8>, LogError> {
         if path.is_empty() {
             return Err(shape("there is no receipt for a tree of size 1"));
-        }
-        if root_of_path(&entry_hash.0, index, self.size, path)? != self.root {
-            return Err(LogError::Proof(merkle::ProofError::WrongRoot));
         }
         let proof = (self.size, index, path);
         Ok(assemble(&self.protected, VDP_INCLUSION, proof, &self.signature))
@@ -226,32 +261,10 @@ pub fn key_id(receipt: &[u8]) -> Result<KeyId, LogError> {
 /// the path does not fit, [`LogError::NotSigned`] when the key has not signed
 /// the root that the path leads to.
 pub fn verify(receipt: &[u8], entry_hash: &Digest, key: &VerifyingKey) -> Result<Included, LogError> {
-    verify_with(receipt, entry_hash, key, &mut LastSignature::default())
-}
-
-/// The signature that was verified last. Receipts of one tree bear the same one, since
-/// it covers the root alone: of many only the first is verified.
-#[derive(Clone, Debug, Default)]
-pub struct LastSignature(Option<(Vec<u8>, Hash, [u8; 64])>);
-
-/// As [`verify`], for several receipts under one key.
-///
-/// # Errors
-/// As of [`verify`].
-pub fn verify_with(
-    receipt: &[u8],
-    entry_hash: &Digest,
-    key: &VerifyingKey,
-    last: &mut LastSignature,
-) -> Result<Included, LogError> {
     let parts = Parts::read_as(receipt, VDP_INCLUSION, "it is no receipt of inclusion")?;
     let (size, index) = parts.proof.numbers;
     let root = root_of_path(&entry_hash.0, index, size, &parts.proof.path)?;
-    let (protected, signature) = (&parts.protected, parts.signature);
-    if !matches!(&last.0, Some(good) if good.0 == *protected && good.1 == root && good.2 == signature) {
-        parts.check_signature(&root, key)?;
-        last.0 = Some((protected.clone(), root, signature));
-    }
+    parts.check_signature(&root, key)?;
     let path = parts.proof.path;
     Ok(Included {
         inclusion: Inclusion { size, index, path },
@@ -389,10 +402,18 @@ impl Parts {
     }
 
     fn check_signature(&self, root: &Hash, key: &VerifyingKey) -> Result<(), LogError> {
-        let signed = to_be_signed(&self.protected, root);
-        key.verify_strict(&signed, &Signature::from_bytes(&self.signature))
-            .map_err(|_| LogError::NotSigned)
+        check_signature((&self.protected, &self.signature), root, key)
     }
+}
+
+fn check_signature(
+    (protected, signature): (&[u8], &[u8; 64]),
+    root: &Hash,
+    key: &VerifyingKey,
+) -> Result<(), LogError> {
+    let signed = to_be_signed(protected, root);
+    key.verify_strict(&signed, &Signature::from_bytes(signature))
+        .map_err(|_| LogError::NotSigned)
 }
 
 /// Exactly alg, kid and the data structure: anything else could be critical.
@@ -520,15 +541,42 @@ mod tests {
         let sign = |message: &[u8]| key().sign(message).to_bytes();
         let root = root_of(&leaves());
         let signed = SignedTree::new(11, root, (-8, KID), sign).unwrap();
+        let opened = SignedTree::open(11, root, signed.common(), &key().verifying_key()).unwrap();
         for index in 0..11 {
+            let entry = (index as u64, leaves()[index]);
             let path = inclusion(index).path;
-            let hash = Digest(leaves()[index]);
-            let made = signed.receipt(&hash, index as u64, &path);
-            assert_eq!(made, Ok(receipt(index, -8)));
-            let elsewhere = (index as u64 + 1) % 11;
-            assert!(signed.receipt(&hash, elsewhere, &path).is_err());
+            // Of one leaf it is the path, from the left.
+            let size = path.len();
+            let mut proof = path;
+            proof.sort_by_key(|hash| leftmost(hash));
+            assert_eq!(proof.len(), size);
+            for tree in [&signed, &opened] {
+                assert_eq!(tree.receipts(&[entry], &proof), Ok(vec![receipt(index, -8)]));
+                let elsewhere = ((index as u64 + 1) % 11, entry.1);
+                assert!(tree.receipts(&[elsewhere], &proof).is_err());
+            }
         }
+        let all: Vec<(u64, Hash)> = (0..).zip(leaves()).collect();
+        let receipts: Vec<Vec<u8>> = (0..11).map(|index| receipt(index, -8)).collect();
+        assert_eq!(opened.receipts(&all, &[]), Ok(receipts));
         assert!(SignedTree::new(11, root, (-7, KID), sign).is_err());
+        let (protected, signature) = signed.common();
+        let stranger = SigningKey::from_bytes(&[6; 32]).verifying_key();
+        for refused in [
+            SignedTree::open(11, root, signed.common(), &stranger),
+            SignedTree::open(11, [1; 32], signed.common(), &key().verifying_key()),
+            SignedTree::open(11, root, (&protected[1..], signature), &key().verifying_key()),
+        ] {
+            assert!(refused.is_err());
+        }
+    }
+
+    /// The first leaf under a node of the tree, by its hash.
+    fn leftmost(hash: &Hash) -> usize {
+        let leaves = leaves();
+        let starts = (0..leaves.len()).flat_map(|from| (from + 1..=leaves.len()).map(move |to| (from, to)));
+        let found = starts.filter(|(from, to)| root_of(&leaves[*from..*to]) == *hash);
+        found.map(|(from, _)| from).next().unwrap()
     }
 
     #[test]

@@ -257,7 +257,7 @@ fn verify_trivial(
 }
 
 /// The largest power of two below `len`, where a tree of `len` > 1 splits.
-fn split(len: u64) -> u64 {
+pub(super) fn split(len: u64) -> u64 {
     1 << (len - 1).ilog2()
 }
 

@@ -497,3 +497,70 @@ proptest! {
         prop_assert_eq!(verify_consistency(old, size, &old_root, &root, &longer), Err(ProofError::WrongLength));
     }
 }
+
+proptest! {
+    #[test]
+    fn a_batch_proof_gives_the_root_and_each_leafs_audit_path(
+        (size, picks) in (1_u64..700).prop_flat_map(|size| {
+            (Just(size), proptest::collection::btree_set(0..size, 1..20))
+        }),
+    ) {
+        let leaves: Vec<Hash> = (0..size).map(|n| leaf_hash(&n.to_be_bytes())).collect();
+        let tree = Tree::of(&leaves);
+        let view = TreeView::new(&tree.builder, &tree.rows);
+        let picks: Vec<u64> = picks.into_iter().collect();
+        let proof = batch_proof(&picks, size, &view).unwrap();
+        let picked: Vec<(u64, Hash)> = picks.iter().map(|at| (*at, leaves[*at as usize])).collect();
+        let opened = open_batch(&picked, size, &proof).unwrap();
+        prop_assert_eq!(opened.root, root_of(&leaves));
+        for (at, path) in picks.iter().zip(&opened.paths) {
+            prop_assert_eq!(path, &inclusion_proof(*at, size, &view).unwrap());
+        }
+        // Another leaf, another place, a hash more or less: never the same root.
+        let mut other = picked.clone();
+        other[0].1 = [0xee; 32];
+        prop_assert_ne!(open_batch(&other, size, &proof).unwrap().root, root_of(&leaves));
+        let longer = [&proof[..], &[[7; 32]]].concat();
+        prop_assert_eq!(open_batch(&picked, size, &longer), Err(ProofError::WrongLength));
+        if let Some((_, shorter)) = proof.split_last() {
+            prop_assert_eq!(open_batch(&picked, size, shorter), Err(ProofError::WrongLength));
+        }
+        for at in 0..proof.len() {
+            let mut changed = proof.clone();
+            changed[at][0] ^= 1;
+            prop_assert_ne!(open_batch(&picked, size, &changed).unwrap().root, root_of(&leaves));
+        }
+    }
+}
+
+#[test]
+fn leaves_of_a_batch_proof_increase_and_are_in_the_tree() {
+    let leaf = [1; 32];
+    for leaves in [
+        &[][..],
+        &[(1, leaf), (1, leaf)],
+        &[(2, leaf), (1, leaf)],
+        &[(4, leaf)],
+        &[(u64::MAX, leaf)],
+    ] {
+        assert_eq!(
+            open_batch(leaves, 4, &[]),
+            Err(ProofError::IndexOutOfRange),
+            "{leaves:?}"
+        );
+    }
+    assert_eq!(open_batch(&[(0, leaf)], 0, &[]), Err(ProofError::IndexOutOfRange));
+    // As high as a tree can be.
+    let proof = vec![[2; 32]; 64];
+    for (index, height) in [(0, 64), (u64::MAX - 1, 63)] {
+        let opened = open_batch(&[(index, leaf)], u64::MAX, &proof[..height]).unwrap();
+        assert_eq!(opened.paths[0].len(), height);
+    }
+    let tree = Tree::of(&[leaf; 3]);
+    let view = TreeView::new(&tree.builder, &tree.rows);
+    assert_eq!(batch_proof(&[], 3, &view), Ok(Vec::new()));
+    for indices in [&[3][..], &[1, 1], &[2, 0]] {
+        assert!(batch_proof(indices, 3, &view).is_err(), "{indices:?}");
+    }
+    assert!(batch_proof(&[0], 4, &view).is_err());
+}

@@ -10,7 +10,8 @@ use crate::log::cose_receipt::{self, Consistency, Inclusion};
 use crate::log::tile_path::write_bundle_entry;
 use crate::log::{TilePath, TlogProof, entry_hash};
 use crate::merkle::{
-    TreeError, TreeView, consistency_proof, inclusion_proof, root_of_path, verify_consistency,
+    Hash, TreeError, TreeView, batch_proof, consistency_proof, inclusion_proof, open_batch, root_of_path,
+    verify_consistency,
 };
 use crate::primitives::{CouponName, Digest, KeyId};
 use crate::store::{StoreError, rows};
@@ -62,8 +63,12 @@ impl InclusionProof {
 /// What proves entries to a partner that has verified earlier trees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartnerProofs {
-    /// That each entry is in the tree of the published checkpoint.
-    pub inclusions: Vec<InclusionProof>,
+    /// The entries' indices, which increase, with their hashes.
+    pub entries: Vec<(u64, Hash)>,
+    /// Their batch proof ([`batch_proof`]) in the tree of the published checkpoint.
+    pub hashes: Vec<Hash>,
+    /// The audit path of each, which follows from that.
+    pub paths: Vec<Vec<Hash>>,
     /// That this tree continues the one that the partner has named.
     pub first: ConsistencyProof,
     /// That it continues another one, where there is one.
@@ -303,27 +308,24 @@ impl Node {
                 checkpoint: Arc::clone(&checkpoint),
             })
         };
-        let mut inclusions = Vec::with_capacity(indices.len());
-        for &index in indices {
-            let leaf = tree.node(0, index).map_err(failed)?;
-            let path = inclusion_proof(index, size, &tree).map_err(failed)?;
-            if root_of_path(&leaf, index, size, &path) != Ok(new) {
-                return Err(broken(size));
-            }
-            inclusions.push(InclusionProof {
-                entry: EntryRef {
-                    index,
-                    hash: Digest(leaf),
-                },
-                tree_size: size,
-                root: Digest(new),
-                path: path.into_iter().map(Digest).collect(),
-                checkpoint: Arc::clone(&checkpoint),
-                checkpoint_size: size,
-            });
+        let mut sorted = indices.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let with_hash = |index| Ok((index, tree.node(0, index)?));
+        let entries: Vec<(u64, Hash)> = sorted
+            .iter()
+            .map(|index| with_hash(*index))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        let hashes = batch_proof(&sorted, size, &tree).map_err(failed)?;
+        let opened = open_batch(&entries, size, &hashes).map_err(|_| broken(size))?;
+        if opened.root != new {
+            return Err(broken(size));
         }
         Ok(PartnerProofs {
-            inclusions,
+            entries,
+            hashes,
+            paths: opened.paths,
             first: continues(first)?,
             other: other.map(continues).transpose()?,
         })

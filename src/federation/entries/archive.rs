@@ -173,10 +173,9 @@ impl Archive {
         let index = path.batch.entry.index;
         let proofs = self.node.partner_proofs(&[index], log_size, None)?;
         let hashes = |digests: &[Digest]| -> Vec<Hash> { digests.iter().map(|digest| digest.0).collect() };
-        let proof = proofs.inclusions.first().expect("one for the one index");
         Ok(Answer::Coupon(Box::new(CouponPath {
             entry: self.node.log_entry(index)?.bytes,
-            entry_path: hashes(&proof.path),
+            entry_path: proofs.paths[0].clone(),
             leaf: path.leaf,
             tag: path.tag,
             tag_path: hashes(&path.path),

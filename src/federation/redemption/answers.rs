@@ -6,15 +6,14 @@
 //! entry answers just the request that was made.
 
 use ed25519_dalek::VerifyingKey;
-use serde_cbor::Value;
 
-use super::wire::LogState;
+use super::wire::{LogState, Receipts};
 use crate::credential::{Coupon, Terms};
-use crate::encoding::cbor;
+use crate::encoding::cbor_write as write;
 use crate::federation::roster::Member;
 use crate::ledger::{Event, IssuerHalf, Place, Quote, Redeemed, Reversed, Wish, half_id};
-use crate::log::cose_receipt::{self, LastSignature};
-use crate::log::{Checkpoint, Entry, KeyKind, VerifierKey, entry_hash};
+use crate::log::cose_receipt::SignedTree;
+use crate::log::{Checkpoint, Entry, KeyKind, LogError, VerifierKey, entry_hash};
 use crate::merkle::{Hash, verify_consistency};
 use crate::node::OpenIntent;
 use crate::primitives::{Amount, Digest};
@@ -153,75 +152,112 @@ pub struct Known<'a> {
 }
 
 /// An entry of the issuer's log, proven to be in it.
-struct Proven {
-    index: u64,
+#[derive(Clone, Debug)]
+pub struct Proven<'a> {
+    entry: &'a [u8],
     hash: Digest,
-    event: Event,
+    decoded: Entry,
+    /// Its COSE receipt (RFC 9942).
+    receipt: Vec<u8>,
 }
 
-impl Proven {
-    fn read(
-        (entry, receipt): (&[u8], &[u8]),
-        log: &VerifiedLog,
-        last: &mut LastSignature,
-    ) -> Result<Self, AnswerError> {
-        let hash = entry_hash(entry);
-        let included = cose_receipt::verify_with(receipt, &hash, log.key.key(), last)
-            .map_err(|error| AnswerError::NotIncluded(error.to_string()))?;
-        if included.inclusion.size != log.checkpoint.size || included.root != log.checkpoint.root {
-            return Err(AnswerError::NotIncluded(
-                "its receipt is about another tree".to_owned(),
-            ));
-        }
-        let decoded = Entry::decode(entry).map_err(|_| AnswerError::OtherHalf("its form"))?;
-        if decoded.index != included.inclusion.index {
-            return Err(AnswerError::OtherHalf("its index"));
-        }
-        let (event, _) =
-            Event::from_body(decoded.kind, &decoded.body).map_err(|_| AnswerError::OtherHalf("its form"))?;
-        Ok(Self {
-            index: decoded.index,
+/// Verifies that `entries` are in `log`; they come back in their order, each with its
+/// receipt. One that is not leaves nothing proven of the others.
+///
+/// # Errors
+/// [`AnswerError`].
+pub fn prove_entries<'a>(
+    entries: impl Iterator<Item = &'a [u8]>,
+    receipts: &Receipts,
+    log: &VerifiedLog,
+) -> Result<Vec<Proven<'a>>, AnswerError> {
+    let not_included = |error: LogError| AnswerError::NotIncluded(error.to_string());
+    let common = (&receipts.protected[..], &receipts.signature);
+    let (size, root) = (log.checkpoint.size, log.checkpoint.root.0);
+    let tree = SignedTree::open(size, root, common, log.key.key()).map_err(not_included)?;
+    let read = |entry| match Entry::decode(entry) {
+        Ok(decoded) => Ok((entry, entry_hash(entry), decoded)),
+        Err(_) => Err(AnswerError::OtherHalf("its form")),
+    };
+    let read: Vec<_> = entries.map(read).collect::<Result<_, _>>()?;
+    // More than one request may have come to one entry; two entries at one index cannot
+    // both be in the tree, and are left for the proof to refuse.
+    let mut leaves: Vec<(u64, Hash)> = read
+        .iter()
+        .map(|(_, hash, decoded)| (decoded.index, hash.0))
+        .collect();
+    leaves.sort_unstable();
+    leaves.dedup();
+    if leaves.is_empty() {
+        return Ok(Vec::new());
+    }
+    let made = tree.receipts(&leaves, &receipts.hashes).map_err(not_included)?;
+    let proven = read.into_iter().map(|(entry, hash, decoded)| {
+        let at = leaves
+            .binary_search(&(decoded.index, hash.0))
+            .expect("each is among them");
+        Proven {
+            entry,
             hash,
-            event,
-        })
+            receipt: made[at].clone(),
+            decoded,
+        }
+    });
+    Ok(proven.collect())
+}
+
+impl Proven<'_> {
+    fn event(&self) -> Result<Event, AnswerError> {
+        let event = Event::from_body(self.decoded.kind, &self.decoded.body);
+        event
+            .map(|(event, _)| event)
+            .map_err(|_| AnswerError::OtherHalf("its form"))
+    }
+
+    /// What is kept beside the entry that ends an intent: `[entry, COSE receipt,
+    /// checkpoint]`, which prove the issuer's entry to anyone who has the key of its log.
+    #[must_use]
+    pub fn to_keep(&self, log: &VerifiedLog) -> Vec<u8> {
+        let size = self.entry.len() + self.receipt.len() + log.note.len();
+        let mut out = Vec::with_capacity(size + 16);
+        write::head(&mut out, write::ARRAY, 3);
+        write::bytes(&mut out, self.entry);
+        write::bytes(&mut out, &self.receipt);
+        write::text(&mut out, &log.note);
+        out
     }
 }
 
-/// Verifies that `entry` with `receipt` is the issuer's word, in its log, that the request
-/// of `open` has no effect; the entry's index and hash come back.
+/// Verifies that `proven` is the issuer's word that the request of `open` has no effect;
+/// the entry's index and hash come back.
 ///
 /// # Errors
 /// [`AnswerError`].
 pub fn verify_cancelled(
     open: &OpenIntent,
     own_did: &str,
-    proof: (&[u8], &[u8]),
-    log: &VerifiedLog,
-    last: &mut LastSignature,
+    proven: &Proven<'_>,
 ) -> Result<(u64, Digest), AnswerError> {
-    let Proven { index, hash, event } = Proven::read(proof, log, last)?;
-    let Event::RequestCancelled(cancelled) = event else {
+    let Event::RequestCancelled(cancelled) = proven.event()? else {
         return Err(AnswerError::OtherHalf("what was asked for"));
     };
     all_hold(&[
         (cancelled.request_id == open.intent.id, "its request"),
         (cancelled.redeemer == own_did, "its redeemer"),
     ])?;
-    Ok((index, hash))
+    Ok((proven.decoded.index, proven.hash))
 }
 
-/// Verifies that `entry` with `receipt` is the issuer half of `open`.
+/// Verifies that `proven` is the issuer half of `open`.
 ///
 /// # Errors
 /// [`AnswerError`].
 pub fn verify_half(
     open: &OpenIntent,
     known: &Known<'_>,
-    (entry, receipt): (&[u8], &[u8]),
-    log: &VerifiedLog,
-    last: &mut LastSignature,
+    proven: &Proven<'_>,
 ) -> Result<IssuerHalf, AnswerError> {
-    let Proven { index, hash, event } = Proven::read((entry, receipt), log, last)?;
+    let event = proven.event()?;
     let said = match (&event, open.intent.wish) {
         (Event::Redeemed(redeemed), Wish::Redeem { basket_total, .. }) => {
             check_redeemed(open, known, redeemed, basket_total)?;
@@ -249,8 +285,8 @@ pub fn verify_half(
         _ => return Err(AnswerError::OtherHalf("what was asked for")),
     };
     Ok(IssuerHalf {
-        entry: index,
-        hash,
+        entry: proven.decoded.index,
+        hash: proven.hash,
         amount: said.0,
         remaining_uses: said.1,
         remaining_value: said.2,
@@ -309,17 +345,6 @@ fn all_hold(checks: &[(bool, &'static str)]) -> Result<(), AnswerError> {
         Some((_, what)) => Err(AnswerError::OtherHalf(what)),
         None => Ok(()),
     }
-}
-
-/// What is kept beside the entry that ends an intent: `[entry, COSE receipt, checkpoint]`,
-/// which prove the issuer's entry to anyone who has the key of the issuer's log.
-#[must_use]
-pub fn proof_to_keep(entry: &[u8], receipt: &[u8], log: &VerifiedLog) -> Vec<u8> {
-    cbor::encode(&Value::Array(vec![
-        cbor::bytes(entry),
-        cbor::bytes(receipt),
-        cbor::text(log.note.clone()),
-    ]))
 }
 
 /// The coupon's own amount, out of the request that is open.

@@ -14,13 +14,12 @@ use tokio::time::Instant;
 use super::answers::{self, AnswerError, Known, Tree, VerifiedLog};
 use super::doubts::Doubts;
 use super::redeemer::{Redeemer, Told};
-use super::wire::{self, Answer, Link, LogState, Outcome, Request, Wanted};
+use super::wire::{self, Answer, Link, LogState, Outcome, Proof, Request, Wanted};
 use crate::federation::catch_up::catch_up;
 use crate::federation::message::{self, Head, MessageName};
 use crate::federation::peers::PeerError;
 use crate::federation::roster::{Directory, Member};
 use crate::log::VerifierKey;
-use crate::log::cose_receipt::LastSignature;
 use crate::merkle::verify_consistency;
 use crate::node::{Ending, IntentView, NodeError, OpenIntent, PreparedIntent, VerifiedCheckpoint};
 use crate::primitives::{RedemptionId, limits};
@@ -434,24 +433,38 @@ impl Desk {
         keys: &[VerifierKey],
         named: &Tree,
     ) -> Result<(), Failure> {
-        let log = match &answer.log {
-            Some(log) => {
-                let log = (log, answer.link);
-                Some(self.log_of(redeemer, member, log, keys, named).await?)
+        let Answer { outcomes, proof } = answer;
+        let log = match proof {
+            Some(Proof { log, link, receipts }) => {
+                let log = self.log_of(redeemer, member, (&log, link), keys, named).await?;
+                Some((log, receipts))
             }
             None => None,
         };
         let (own_did, now) = (redeemer.own_did(), redeemer.node.now());
-        let mut last = LastSignature::default();
-        let mut endings = Vec::with_capacity(answer.outcomes.len());
-        let mut ended = Vec::with_capacity(answer.outcomes.len());
-        for (id, outcome) in answer.outcomes {
+        let entries = outcomes.iter().filter_map(|(_, outcome)| outcome.entry());
+        let proven = match &log {
+            Some((log, receipts)) => {
+                answers::prove_entries(entries, receipts, log).map(|proven| (proven, log))
+            }
+            None => Err(AnswerError::NoCheckpoint),
+        };
+        let mut shown = 0;
+        let mut endings = Vec::with_capacity(outcomes.len());
+        let mut ended = Vec::with_capacity(outcomes.len());
+        for (id, outcome) in &outcomes {
+            let id = *id;
+            let nth = shown;
+            shown += usize::from(outcome.entry().is_some());
             let Some(intent) = open.iter().find(|intent| intent.intent.id == id) else {
                 continue;
             };
-            let log = log.as_ref();
+            let proven = || match &proven {
+                Ok((proven, log)) => Ok((&proven[nth], *log)),
+                Err(error) => Err(error.clone()),
+            };
             let believed = match outcome {
-                Outcome::Half { entry, receipt } => log.ok_or(AnswerError::NoCheckpoint).and_then(|log| {
+                Outcome::Half { .. } => proven().and_then(|(proven, log)| {
                     let campaign = redeemer.known_campaign(directory, member, intent.intent.campaign, now);
                     let known = Known {
                         own_did: &own_did,
@@ -462,31 +475,24 @@ impl Desk {
                             .filter(|known| known.campaign.terms.is_stored_value())
                             .and_then(|_| answers::coupon_amount(&intent.request)),
                     };
-                    let half = answers::verify_half(intent, &known, (&entry, &receipt), log, &mut last)?;
-                    let proof = answers::proof_to_keep(&entry, &receipt, log);
+                    let half = answers::verify_half(intent, &known, proven)?;
+                    let proof = proven.to_keep(log);
                     Ok(Ending::Half { half, proof })
                 }),
                 // Only who asked for that is told so.
-                Outcome::Cancelled { entry, receipt } if wants_cancel(intent) => {
-                    log.ok_or(AnswerError::NoCheckpoint).and_then(|log| {
-                        let proof = (&entry[..], &receipt[..]);
-                        let (at, hash) = answers::verify_cancelled(intent, &own_did, proof, log, &mut last)?;
-                        let proof = answers::proof_to_keep(&entry, &receipt, log);
-                        Ok(Ending::Cancelled {
-                            entry: at,
-                            hash,
-                            proof,
-                        })
-                    })
-                }
-                Outcome::Refused { code, detail } if !wants_cancel(intent) => {
-                    Ok(Ending::Refused { code, detail })
-                }
+                Outcome::Cancelled { .. } if wants_cancel(intent) => proven().and_then(|(proven, log)| {
+                    let (entry, hash) = answers::verify_cancelled(intent, &own_did, proven)?;
+                    let proof = proven.to_keep(log);
+                    Ok(Ending::Cancelled { entry, hash, proof })
+                }),
+                Outcome::Refused { code, detail } if !wants_cancel(intent) => Ok(Ending::Refused {
+                    code: code.clone(),
+                    detail: detail.clone(),
+                }),
                 Outcome::Cancelled { .. } | Outcome::Refused { .. } | Outcome::NotNow => continue,
             };
             let ending = match believed {
                 Ok(ending) => ending,
-                // It says nothing of the others.
                 Err(error) => {
                     self.not_believed(redeemer, id, &error);
                     continue;

@@ -9,17 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, Opts, Registry};
 
-use super::wire::{self, Answer, Link, LogState, Outcome, Request, Wanted};
+use super::wire::{self, Answer, Link, LogState, Outcome, Proof, Receipts, Request, Wanted};
 use crate::federation::catch_up::catch_up_beside;
 use crate::federation::message::{self, Head, MessageError, MessageName};
 use crate::federation::peers::Peers;
 use crate::federation::roster::NotRedeeming;
 use crate::federation::rosters::Rosters;
 use crate::federation::turns::Turns;
-use crate::ledger::Recorded;
-use crate::log::LogError;
 use crate::log::cose_receipt::SignedTree;
-use crate::node::{EntryRef, InclusionProof, Node, NodeError, PartnerOutcome, PartnerRequest, PartnerWish};
+use crate::node::{ConsistencyProof, Node, NodeError, PartnerOutcome, PartnerRequest, PartnerWish};
 use crate::primitives::limits;
 
 /// Why a message gets no answer; nothing has been recorded.
@@ -219,49 +217,37 @@ impl Issuer {
         ))
     }
 
-    /// Adds to each half, and to each cancellation, what proves that it is in the log: one checkpoint and one
-    /// signature for all of them.
+    /// Adds what proves that each half, and each cancellation, is in the log.
     fn prove(
         &self,
         redeemer: &str,
         known_size: u64,
         outcomes: Vec<(crate::primitives::RedemptionId, Result<PartnerOutcome, NodeError>)>,
     ) -> Result<Answer, NodeError> {
-        let halves: Vec<&Recorded> = outcomes
-            .iter()
-            .filter_map(|(_, outcome)| match outcome {
-                Ok(PartnerOutcome::Half(recorded) | PartnerOutcome::Cancelled(recorded)) => {
-                    Some(recorded.as_ref())
-                }
-                _ => None,
-            })
-            .collect();
+        let halves = outcomes.iter().filter_map(|(_, outcome)| match outcome {
+            Ok(PartnerOutcome::Half(recorded) | PartnerOutcome::Cancelled(recorded)) => Some(recorded.index),
+            _ => None,
+        });
+        let indices: Vec<u64> = halves.collect();
         let count = |result: &str| self.requests_total.with_label_values(&[result]).inc();
-        let entries: Vec<EntryRef> = halves.iter().map(|recorded| (*recorded).into()).collect();
-        let indices: Vec<u64> = entries.iter().map(|entry| entry.index).collect();
-        let (proofs, log, link) = if entries.is_empty() {
-            (Vec::new(), None, None)
+        let proof = if indices.is_empty() {
+            None
         } else {
-            let before = self.answered.size(redeemer);
-            let proofs = self.node.partner_proofs(&indices, known_size, before)?;
-            let (log, link) = (&proofs.first, proofs.other.as_ref());
-            self.answered.note(redeemer, log.second);
-            (proofs.inclusions, Some(LogState::from(log)), link.map(Link::from))
+            Some(self.proof(redeemer, known_size, &indices)?)
         };
-        let receipts = self.receipts(&proofs)?;
-        let mut proven = self.node.entries_at(&indices)?.into_iter().zip(receipts);
+        let mut entries = self.node.entries_at(&indices)?.into_iter();
         let mut answered = Vec::with_capacity(outcomes.len());
         for (id, outcome) in outcomes {
             let outcome = match outcome {
                 Ok(PartnerOutcome::Half(_)) => {
                     count("half");
-                    let (entry, receipt) = proven.next().expect("one for each half");
-                    Outcome::Half { entry, receipt }
+                    let entry = entries.next().expect("one for each half");
+                    Outcome::Half { entry }
                 }
                 Ok(PartnerOutcome::Cancelled(_)) => {
                     count("cancelled");
-                    let (entry, receipt) = proven.next().expect("one for each cancellation");
-                    Outcome::Cancelled { entry, receipt }
+                    let entry = entries.next().expect("one for each cancellation");
+                    Outcome::Cancelled { entry }
                 }
                 Ok(PartnerOutcome::Refused { code, detail }) => {
                     count(&code);
@@ -277,29 +263,27 @@ impl Issuer {
         }
         Ok(Answer {
             outcomes: answered,
-            log,
-            link,
+            proof,
         })
     }
 
-    /// Their COSE receipts: the signature covers the root alone, so it is made once.
-    fn receipts(&self, proofs: &[InclusionProof]) -> Result<Vec<Vec<u8>>, NodeError> {
-        let Some(InclusionProof { tree_size, root, .. }) = proofs.first() else {
-            return Ok(Vec::new());
-        };
-        let failed = |error: LogError| NodeError::Inconsistent(error.to_string());
+    /// What proves the entries at `indices`: one checkpoint and one signature for all.
+    fn proof(&self, redeemer: &str, known_size: u64, indices: &[u64]) -> Result<Proof, NodeError> {
+        let before = self.answered.size(redeemer);
+        let proofs = self.node.partner_proofs(indices, known_size, before)?;
+        let ConsistencyProof {
+            second, second_root, ..
+        } = proofs.first;
+        self.answered.note(redeemer, second);
         let (kid, algorithm) = self.node.log_key_id();
         let sign = |text: &[u8]| self.node.sign_tree(text);
-        let signed = SignedTree::new(*tree_size, root.0, (algorithm, kid), sign).map_err(failed)?;
-        let receipt = |proof: &InclusionProof| {
-            let path: Vec<_> = proof.path.iter().map(|hash| hash.0).collect();
-            signed.receipt(&proof.entry.hash, proof.entry.index, &path)
-        };
-        proofs
-            .iter()
-            .map(receipt)
-            .collect::<Result<_, _>>()
-            .map_err(failed)
+        let signed = SignedTree::new(second, second_root.0, (algorithm, kid), sign)
+            .map_err(|error| NodeError::Inconsistent(error.to_string()))?;
+        Ok(Proof {
+            log: LogState::from(&proofs.first),
+            link: proofs.other.as_ref().map(Link::from),
+            receipts: Receipts::of(&signed, proofs.hashes),
+        })
     }
 }
 

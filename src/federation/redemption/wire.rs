@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! redemption        = [ issuer-log-size, [+ bstr .cbor request] ]
-//! redemption-answer = [ [+ outcome], log / null, link / null ]
+//! redemption-answer = [ [+ outcome], proof / null ]
 //! ```
 //!
 //! A request's identity is bound to the SHA-256 of its own bytes, whichever message
@@ -17,6 +17,7 @@ use crate::encoding::cbor::{
 };
 use crate::encoding::cbor_write as write;
 use crate::ledger::Basket;
+use crate::log::cose_receipt::SignedTree;
 use crate::merkle::Hash;
 use crate::node::ConsistencyProof;
 use crate::primitives::{Amount, Currency, Digest, RedemptionId, UnixSeconds, limits};
@@ -75,15 +76,11 @@ pub enum Outcome {
     Half {
         /// The half: an entry of the issuer's log.
         entry: Vec<u8>,
-        /// The COSE receipt of that entry (RFC 9942).
-        receipt: Vec<u8>,
     },
     /// It has no effect, and never will.
     Cancelled {
         /// The entry of the issuer's log that says so.
         entry: Vec<u8>,
-        /// The COSE receipt of that entry (RFC 9942).
-        receipt: Vec<u8>,
     },
     /// It is refused.
     Refused {
@@ -123,11 +120,45 @@ pub struct Link {
 pub struct Answer {
     /// What became of each request, by its identity.
     pub outcomes: Vec<(RedemptionId, Outcome)>,
-    /// The log that the entries are in; `None` where there is none among them.
-    pub log: Option<LogState>,
+    /// What proves the entries among them; `None` where there is none.
+    pub proof: Option<Proof>,
+}
+
+/// What proves all entries of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// The log that they are in.
+    pub log: LogState,
     /// How that log continues the one of the answer before; `None` where that is not
     /// known, or `log` says it.
     pub link: Option<Link>,
+    /// Their receipts.
+    pub receipts: Receipts,
+}
+
+/// The COSE receipts (RFC 9942) of an answer's entries, as what they share: each is
+/// put together from this, its entry's index and the size of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipts {
+    /// Their protected header.
+    pub protected: Vec<u8>,
+    /// Their signature, which covers the root of the tree alone.
+    pub signature: [u8; 64],
+    /// The batch proof of the entries ([`crate::merkle::batch_proof`]).
+    pub hashes: Vec<Hash>,
+}
+
+impl Receipts {
+    /// The receipts in a tree that the log's key has signed.
+    #[must_use]
+    pub fn of(tree: &SignedTree, hashes: Vec<Hash>) -> Self {
+        let (protected, signature) = tree.common();
+        Self {
+            protected: protected.to_vec(),
+            signature: *signature,
+            hashes,
+        }
+    }
 }
 
 const NOT_A_REQUEST: &str = "a request is one of the forms in schemas/redemption.cddl";
@@ -279,23 +310,15 @@ impl Answer {
     /// The body of the message that carries it.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(1_200 * self.outcomes.len() + 2_048);
-        write::head(&mut out, write::ARRAY, 3);
+        let mut out = Vec::with_capacity(512 * self.outcomes.len() + 4_096);
+        write::head(&mut out, write::ARRAY, 2);
         write::head(&mut out, write::ARRAY, self.outcomes.len() as u64);
         for (id, outcome) in &self.outcomes {
             outcome.write(&mut out, id);
         }
-        match &self.log {
+        match &self.proof {
             None => write::null(&mut out),
-            Some(log) => log.write(&mut out),
-        }
-        match &self.link {
-            None => write::null(&mut out),
-            Some(Link { old_size, proof }) => {
-                write::head(&mut out, write::ARRAY, 2);
-                write::uint(&mut out, *old_size);
-                write_hashes(&mut out, proof);
-            }
+            Some(proof) => proof.write(&mut out),
         }
         out
     }
@@ -305,21 +328,53 @@ impl Answer {
     /// # Errors
     /// [`GateError`].
     pub fn decode(body: &Value) -> Result<Self, GateError> {
-        let [outcomes, log, link] = as_tuple(body, NOT_AN_ANSWER)?;
+        let [outcomes, proof] = as_tuple(body, NOT_AN_ANSWER)?;
         let outcomes = as_array(outcomes, NOT_AN_ANSWER)?;
         if outcomes.len() > limits::REQUESTS_PER_MESSAGE_MAX {
             return Err(GateError::Shape("an answer has at most 64 outcomes"));
         }
-        let log = as_optional(log, LogState::read)?;
+        let proof = as_optional(proof, Proof::read)?;
         let outcomes = outcomes.iter().map(Outcome::read).collect::<Result<_, _>>()?;
+        Ok(Self { outcomes, proof })
+    }
+}
+
+impl Proof {
+    fn write(&self, out: &mut Vec<u8>) {
+        write::head(out, write::ARRAY, 5);
+        self.log.write(out);
+        match &self.link {
+            None => write::null(out),
+            Some(Link { old_size, proof }) => {
+                write::head(out, write::ARRAY, 2);
+                write::uint(out, *old_size);
+                write_hashes(out, proof);
+            }
+        }
+        write::bytes(out, &self.receipts.protected);
+        write::bytes(out, &self.receipts.signature);
+        write_hashes(out, &self.receipts.hashes);
+    }
+
+    fn read(value: &Value) -> Result<Self, GateError> {
+        let what = NOT_AN_ANSWER;
+        let [log, link, protected, signature, hashes] = as_tuple(value, what)?;
         let link = as_optional(link, |link| {
-            let [old_size, proof] = as_tuple(link, NOT_AN_ANSWER)?;
+            let [old_size, proof] = as_tuple(link, what)?;
             Ok(Link {
-                old_size: as_int(old_size, NOT_AN_ANSWER)?,
-                proof: read_hashes(proof, NOT_AN_ANSWER)?,
+                old_size: as_int(old_size, what)?,
+                proof: read_hashes(proof, what)?,
             })
         })?;
-        Ok(Self { outcomes, log, link })
+        Ok(Self {
+            log: LogState::read(log)?,
+            link,
+            receipts: Receipts {
+                protected: as_bytes(protected, what)?.to_vec(),
+                signature: as_byte_array(signature, what)?,
+                hashes: read_hashes(hashes, what)?,
+            },
+        })
     }
 }
 
@@ -383,10 +438,19 @@ pub(in crate::federation) fn read_hashes(value: &Value, what: &'static str) -> R
 }
 
 impl Outcome {
+    /// The entry of the issuer's log that it shows, if it shows one.
+    #[must_use]
+    pub fn entry(&self) -> Option<&[u8]> {
+        match self {
+            Self::Half { entry } | Self::Cancelled { entry } => Some(entry),
+            Self::Refused { .. } | Self::NotNow => None,
+        }
+    }
+
     fn write(&self, out: &mut Vec<u8>, id: &RedemptionId) {
         let (items, kind) = match self {
-            Self::Half { .. } => (4, 1),
-            Self::Cancelled { .. } => (4, 2),
+            Self::Half { .. } => (3, 1),
+            Self::Cancelled { .. } => (3, 2),
             Self::Refused { .. } => (4, 3),
             Self::NotNow => (2, 4),
         };
@@ -394,10 +458,7 @@ impl Outcome {
         write::bytes(out, &id.0);
         write::uint(out, kind);
         match self {
-            Self::Half { entry, receipt } | Self::Cancelled { entry, receipt } => {
-                write::bytes(out, entry);
-                write::bytes(out, receipt);
-            }
+            Self::Half { entry } | Self::Cancelled { entry } => write::bytes(out, entry),
             Self::Refused { code, detail } => {
                 write::text(out, code);
                 write::text(out, detail);
@@ -412,13 +473,11 @@ impl Outcome {
             return Err(GateError::Shape(what));
         };
         let outcome = match (kind, rest) {
-            (Value::Integer(1), [entry, receipt]) => Self::Half {
+            (Value::Integer(1), [entry]) => Self::Half {
                 entry: as_bytes(entry, what)?.to_vec(),
-                receipt: as_bytes(receipt, what)?.to_vec(),
             },
-            (Value::Integer(2), [entry, receipt]) => Self::Cancelled {
+            (Value::Integer(2), [entry]) => Self::Cancelled {
                 entry: as_bytes(entry, what)?.to_vec(),
-                receipt: as_bytes(receipt, what)?.to_vec(),
             },
             (Value::Integer(3), [code, detail]) => Self::Refused {
                 code: read_code(code)?,

@@ -4,7 +4,9 @@ use super::Target;
 use crate::encoding::cbor;
 use crate::federation::entries::{Answer as EntriesAnswer, CouponPath, Request as EntriesRequest};
 use crate::federation::message::MessageName;
-use crate::federation::redemption::wire::{self, Answer, Link, LogState, Outcome, Request, Wanted};
+use crate::federation::redemption::wire::{
+    self, Answer, Link, LogState, Outcome, Proof, Receipts, Request, Wanted,
+};
 use crate::ledger::Basket;
 use crate::log::TilePath;
 use crate::log::tile_path::TileKind;
@@ -88,11 +90,9 @@ pub fn redemption_seeds() -> Vec<Vec<u8>> {
     let outcomes = [
         Outcome::Half {
             entry: vec![0x86; 400],
-            receipt: vec![0xd2; 700],
         },
         Outcome::Cancelled {
             entry: vec![0x86; 120],
-            receipt: vec![0xd2; 700],
         },
         Outcome::Refused {
             code: "coupon_used_up".to_owned(),
@@ -106,14 +106,21 @@ pub fn redemption_seeds() -> Vec<Vec<u8>> {
             .zip(1_u8..)
             .map(|(outcome, n)| (RedemptionId([n; 16]), outcome))
             .collect(),
-        log: Some(LogState {
-            checkpoint: "north.example\n44\nroot\n".to_owned(),
-            old_size: 41,
-            proof: vec![[8; 32]; 3],
-        }),
-        link: Some(Link {
-            old_size: 43,
-            proof: vec![[10; 32]; 2],
+        proof: Some(Proof {
+            log: LogState {
+                checkpoint: "north.example\n44\nroot\n".to_owned(),
+                old_size: 41,
+                proof: vec![[8; 32]; 3],
+            },
+            link: Some(Link {
+                old_size: 43,
+                proof: vec![[10; 32]; 2],
+            }),
+            receipts: Receipts {
+                protected: vec![0xa3; 18],
+                signature: [0x5a; 64],
+                hashes: vec![[11; 32]; 6],
+            },
         }),
     };
     vec![

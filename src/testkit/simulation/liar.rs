@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::forged;
 use super::line::Door;
 use crate::federation::message::{self, Head, MessageName};
-use crate::federation::redemption::wire::{Answer, LogState, Outcome};
+use crate::federation::redemption::wire::{Answer, LogState, Outcome, Proof, Receipts};
 use crate::ledger::Event;
-use crate::log::cose_receipt::{self, Inclusion};
+use crate::log::cose_receipt::SignedTree;
 use crate::log::{Entry, entry_hash};
+use crate::merkle::{Hash, open_batch};
 use crate::node::Node;
 use crate::node::keyring::Keyring;
 use crate::primitives::{Amount, Clock, RedemptionId, UnixSeconds};
@@ -174,28 +175,30 @@ impl Liar {
         let halves = halves.filter(|outcome| matches!(outcome, Outcome::Half { .. }));
         match lie {
             Lie::OtherHalves => {
-                let log = answer.log.as_ref()?;
-                let (others, log) = self.others(dice, node, &answer.outcomes, log)?;
+                let log = &answer.proof.as_ref()?.log;
+                let (others, proof) = self.others(dice, node, &answer.outcomes, log)?;
                 answer.outcomes = others;
-                answer.log = Some(log);
+                answer.proof = Some(proof);
             }
             Lie::OtherTree => {
-                for outcome in halves {
-                    *outcome = self.elsewhere(outcome)?;
-                }
+                let proof = answer.proof.as_mut()?;
+                proof.receipts = self.elsewhere(halves, proof)?;
             }
-            Lie::NoLog => answer.log = None,
-            Lie::OlderLog => answer.log = Some(earlier?.log.clone()?),
+            Lie::NoLog => answer.proof = None,
+            Lie::OlderLog => {
+                let log = earlier?.proof.as_ref()?.log.clone();
+                answer.proof.as_mut()?.log = log;
+            }
             Lie::NeverMade => {
                 for outcome in halves {
-                    if let Outcome::Half { entry, receipt } = outcome.clone() {
-                        *outcome = Outcome::Cancelled { entry, receipt };
+                    if let Outcome::Half { entry } = outcome.clone() {
+                        *outcome = Outcome::Cancelled { entry };
                     }
                 }
             }
             _ => {
                 for outcome in halves {
-                    if let Outcome::Half { entry, .. } = outcome {
+                    if let Outcome::Half { entry } = outcome {
                         *entry = changed(dice, entry);
                     }
                 }
@@ -205,14 +208,14 @@ impl Liar {
     }
 
     /// For each half another one of the member's log, alike if there is such a one, and
-    /// the log that all of them are in.
+    /// what proves all of them.
     fn others(
         &self,
         dice: &Dice,
         node: &Node,
         outcomes: &[(RedemptionId, Outcome)],
         named: &LogState,
-    ) -> Option<(Vec<(RedemptionId, Outcome)>, LogState)> {
+    ) -> Option<(Vec<(RedemptionId, Outcome)>, Proof)> {
         let log: Vec<(u64, Vec<u8>, Alike)> = (0..node.size())
             .filter_map(|index| {
                 let bytes = node.log_entry(index).ok()?.bytes;
@@ -221,50 +224,63 @@ impl Liar {
             })
             .collect();
         let mut others = outcomes.to_vec();
-        let mut state = None;
+        let mut indices = Vec::new();
         for (_, outcome) in &mut others {
-            let Outcome::Half { entry, receipt } = outcome else {
+            match outcome {
+                Outcome::Half { entry } => {
+                    let like = alike(entry)?;
+                    let mut fit: Vec<_> = log.iter().filter(|(_, bytes, _)| bytes != entry).collect();
+                    if fit.iter().any(|(.., other)| *other == like) {
+                        fit.retain(|(.., other)| *other == like);
+                    }
+                    let (index, bytes, _) = *fit.get(dice.place(fit.len().max(1)))?;
+                    indices.push(*index);
+                    *entry = bytes.clone();
+                }
+                Outcome::Cancelled { entry } => indices.push(Entry::decode(entry).ok()?.index),
+                Outcome::Refused { .. } | Outcome::NotNow => {}
+            }
+        }
+        let proofs = node.partner_proofs(&indices, named.old_size, None).ok()?;
+        let tree = self.signed(proofs.first.second, proofs.first.second_root.0)?;
+        let proof = Proof {
+            log: LogState::from(&proofs.first),
+            link: None,
+            receipts: Receipts::of(&tree, proofs.hashes),
+        };
+        Some((others, proof))
+    }
+
+    /// The same halves made a second later, with receipts of a tree that they are in and
+    /// that the member's log has signed.
+    fn elsewhere<'a>(
+        &self,
+        halves: impl Iterator<Item = &'a mut Outcome>,
+        proof: &Proof,
+    ) -> Option<Receipts> {
+        let mut leaves = Vec::new();
+        for outcome in halves {
+            let Outcome::Half { entry } = outcome else {
                 continue;
             };
-            let like = alike(entry)?;
-            let mut fit: Vec<_> = log.iter().filter(|(_, bytes, _)| bytes != entry).collect();
-            if fit.iter().any(|(.., other)| *other == like) {
-                fit.retain(|(.., other)| *other == like);
-            }
-            let (index, bytes, _) = *fit.get(dice.place(fit.len().max(1)))?;
-            let proofs = node.partner_proofs(&[*index], named.old_size, None).ok()?;
-            let proven = &proofs.inclusions[0];
-            let inclusion = Inclusion {
-                size: proven.tree_size,
-                index: *index,
-                path: proven.path.iter().map(|hash| hash.0).collect(),
-            };
-            *entry = bytes.clone();
-            *receipt = self.receipt(bytes, &inclusion)?;
-            state = Some(LogState::from(&proofs.first));
+            let mut other = Entry::decode(entry).ok()?;
+            other.time = UnixSeconds(other.time.0 + 1);
+            *entry = other.encode().ok()?;
+            leaves.push((other.index, entry_hash(entry).0));
         }
-        Some((others, state?))
+        leaves.sort_unstable();
+        leaves.dedup();
+        // The second line of a checkpoint (C2SP tlog-checkpoint).
+        let size = proof.log.checkpoint.lines().nth(1)?.parse().ok()?;
+        let hashes = proof.receipts.hashes.clone();
+        let root = open_batch(&leaves, size, &hashes).ok()?.root;
+        Some(Receipts::of(&self.signed(size, root)?, hashes))
     }
 
-    /// The same half made a second later, with a receipt that the member's log has signed
-    /// for a tree that it is in.
-    fn elsewhere(&self, half: &Outcome) -> Option<Outcome> {
-        let Outcome::Half { entry, receipt } = half else {
-            return None;
-        };
-        let key = ed25519_dalek::VerifyingKey::from_bytes(self.keyring.log.public().as_bytes()).ok()?;
-        let proven = cose_receipt::verify(receipt, &entry_hash(entry), &key).ok()?;
-        let mut other = Entry::decode(entry).ok()?;
-        other.time = UnixSeconds(other.time.0 + 1);
-        let entry = other.encode().ok()?;
-        let receipt = self.receipt(&entry, &proven.inclusion)?;
-        Some(Outcome::Half { entry, receipt })
-    }
-
-    fn receipt(&self, entry: &[u8], inclusion: &Inclusion) -> Option<Vec<u8>> {
+    fn signed(&self, size: u64, root: Hash) -> Option<SignedTree> {
         let key = &self.keyring.log;
         let sign = |text: &[u8]| key.sign(text);
-        cose_receipt::issue(&entry_hash(entry), inclusion, -8, key.kid(), sign).ok()
+        SignedTree::new(size, root, (-8, key.kid()), sign).ok()
     }
 }
 
@@ -280,8 +296,7 @@ fn refusing(answer: &Answer) -> Answer {
     let ids = answer.outcomes.iter().map(|(id, _)| *id);
     Answer {
         outcomes: ids.map(|id| (id, refused.clone())).collect(),
-        log: None,
-        link: None,
+        proof: None,
     }
 }
 

@@ -9,13 +9,15 @@ use futures_util::future::BoxFuture;
 use prometheus::Registry;
 use tallystick::federation::message::{self, MessageName};
 use tallystick::federation::peers::Carrier;
-use tallystick::federation::redemption::wire::{Answer, Outcome};
+use tallystick::federation::redemption::wire::{Answer, LogState, Outcome, Proof, Receipts};
 use tallystick::federation::redemption::{NoKnowledge, RedeemError, Redeemer, RedeemerParts};
 use tallystick::federation::roster::Directory;
 use tallystick::federation::{PeerError, Peers};
 use tallystick::ledger::{Basket, End};
+use tallystick::log::Entry;
+use tallystick::log::cose_receipt::SignedTree;
 use tallystick::node::keyring::Keyring;
-use tallystick::node::{Caller, IntentState, RedemptionRequest, Scope};
+use tallystick::node::{Caller, IntentState, Node, RedemptionRequest, Scope};
 use tallystick::primitives::{Amount, Currency, Digest, Origin, RedemptionId, Register, UnixSeconds};
 use tallystick::testkit::federation::TestFederation;
 use tallystick::testkit::{SeededEntropy, TestNode};
@@ -24,11 +26,11 @@ use super::redemption::{coupons, two_off};
 
 const SOUTH: &str = "did:web:coop-1.example";
 
-/// An entry and its receipt.
-type Proof = (Vec<u8>, Vec<u8>);
+/// An entry of north's log, and what proved it.
+type Shown = (Vec<u8>, Proof);
 
-/// How a half, of which these are entry and receipt, is denied; with another's.
-type Denial = fn(Vec<u8>, Vec<u8>, &Proof) -> Outcome;
+/// How a half with this entry is denied; with another's.
+type Denial = fn(Vec<u8>, &[u8]) -> Vec<u8>;
 
 /// What becomes of north's answer.
 type Lie = Box<dyn FnMut(&mut Answer) + Send>;
@@ -127,13 +129,25 @@ fn unknown(outcome: Result<impl fmt::Debug, RedeemError>) -> RedemptionId {
     }
 }
 
-fn proofs(outcome: &Outcome) -> Option<Proof> {
-    match outcome {
-        Outcome::Half { entry, receipt } | Outcome::Cancelled { entry, receipt } => {
-            Some((entry.clone(), receipt.clone()))
-        }
-        _ => None,
-    }
+fn shown(answer: &Answer) -> impl Iterator<Item = Shown> + '_ {
+    let entries = answer.outcomes.iter().filter_map(|(_, outcome)| outcome.entry());
+    entries.map(|entry| (entry.to_vec(), answer.proof.clone().unwrap()))
+}
+
+/// Proves whatever entries of its log north's answer shows, as north itself would.
+fn prove(node: &Node, keys: &Keyring, answer: &mut Answer) {
+    let entries = answer.outcomes.iter().filter_map(|(_, outcome)| outcome.entry());
+    let indices: Vec<u64> = entries.map(|entry| Entry::decode(entry).unwrap().index).collect();
+    let named = answer.proof.as_ref().unwrap().log.old_size;
+    let proofs = node.partner_proofs(&indices, named, None).unwrap();
+    let (size, root) = (proofs.first.second, proofs.first.second_root.0);
+    let sign = |text: &[u8]| keys.log.sign(text);
+    let tree = SignedTree::new(size, root, (-8, keys.log.kid()), sign).unwrap();
+    answer.proof = Some(Proof {
+        log: LogState::from(&proofs.first),
+        link: None,
+        receipts: Receipts::of(&tree, proofs.hashes),
+    });
 }
 
 #[tokio::test]
@@ -174,67 +188,68 @@ async fn no_answer_ends_a_redemption_that_the_issuers_log_does_not_bear_out() {
     // A half, and later a tombstone, of another request.
     let seen = Arc::new(Mutex::new(Vec::new()));
     let keeping = Arc::clone(&seen);
-    liar.says(move |answer| {
-        keeping
-            .lock()
-            .unwrap()
-            .extend(answer.outcomes.iter().filter_map(|(_, outcome)| proofs(outcome)));
-    });
+    liar.says(move |answer| keeping.lock().unwrap().extend(shown(answer)));
     redeemer
         .redeem(&caller("first"), sale(&coupons[0]))
         .await
         .unwrap();
     let first = seen.lock().unwrap()[0].clone();
 
-    // A sale that north makes and shows another's half of, or its own with another receipt.
-    let others = first.clone();
+    // A sale that north makes and shows another's half of, or its own with another's proof.
+    let north_proves = {
+        let (node, keys) = (north.node.node.clone(), Arc::clone(&liar.keys));
+        move |answer: &mut Answer| prove(&node, &keys, answer)
+    };
+    let (others, proves) = (first.0.clone(), north_proves.clone());
     liar.says(move |answer| {
         for (_, outcome) in &mut answer.outcomes {
-            let (entry, receipt) = others.clone();
-            *outcome = Outcome::Half { entry, receipt };
+            *outcome = Outcome::Half {
+                entry: others.clone(),
+            };
         }
+        proves(answer);
     });
     let made = unknown(redeemer.redeem(&caller("second"), sale(&coupons[1])).await);
     assert_eq!(doubted(), 1.0);
-    let others = first.1.clone();
+    let others = first.0.clone();
     liar.says(move |answer| {
         for (_, outcome) in &mut answer.outcomes {
-            if let Outcome::Half { receipt, .. } = outcome {
-                receipt.clone_from(&others);
-            }
+            *outcome = Outcome::Half {
+                entry: others.clone(),
+            };
         }
     });
-    assert_eq!(
-        unknown(redeemer.redeem(&caller("second"), sale(&coupons[1])).await),
-        made
-    );
+    let again = redeemer.redeem(&caller("second"), sale(&coupons[1])).await;
+    assert_eq!(unknown(again), made);
+    let others = first.1.receipts.clone();
+    liar.says(move |answer| {
+        if let Some(proof) = &mut answer.proof {
+            proof.receipts.clone_from(&others);
+        }
+    });
+    let again = redeemer.redeem(&caller("second"), sale(&coupons[1])).await;
+    assert_eq!(unknown(again), made);
 
     // Given up: that it was cancelled, proven by its half, by another's, or by nothing.
-    let denials: [Denial; 3] = [
-        |entry, receipt, _| Outcome::Cancelled { entry, receipt },
-        |_, _, (entry, receipt)| Outcome::Cancelled {
-            entry: entry.clone(),
-            receipt: receipt.clone(),
-        },
-        |_, _, _| Outcome::Cancelled {
-            entry: Vec::new(),
-            receipt: Vec::new(),
-        },
-    ];
+    let denials: [Denial; 3] = [|entry, _| entry, |_, others| others.to_vec(), |_, _| Vec::new()];
     for (number, denial) in denials.into_iter().enumerate() {
-        let first = first.clone();
+        let (others, proves) = (first.0.clone(), north_proves.clone());
         liar.says(move |answer| {
             for (_, outcome) in &mut answer.outcomes {
-                if let Outcome::Half { entry, receipt } = outcome.clone() {
-                    *outcome = denial(entry, receipt, &first);
+                if let Outcome::Half { entry } = outcome.clone() {
+                    let entry = denial(entry, &others);
+                    *outcome = Outcome::Cancelled { entry };
                 }
+            }
+            if number < 2 {
+                proves(answer);
             }
         });
         let cancelled = redeemer.cancel(&caller(&format!("cancel-{number}")), made).await;
         assert_eq!(unknown(cancelled), made, "denial {number}");
     }
     // Without a checkpoint nothing is proven either.
-    liar.says(|answer| answer.log = None);
+    liar.says(|answer| answer.proof = None);
     assert_eq!(unknown(redeemer.cancel(&caller("cancel-bare"), made).await), made);
     liar.says(|_| {});
     match redeemer.cancel(&caller("cancel-true"), made).await {
@@ -249,10 +264,7 @@ async fn no_answer_ends_a_redemption_that_the_issuers_log_does_not_bear_out() {
     let fourth = unknown(redeemer.redeem(&caller("fourth"), sale(&coupons[3])).await);
     seen.lock().unwrap().clear();
     let keeping = Arc::clone(&seen);
-    liar.says(move |answer| {
-        let mut kept = keeping.lock().unwrap();
-        kept.extend(answer.outcomes.iter().filter_map(|(_, outcome)| proofs(outcome)));
-    });
+    liar.says(move |answer| keeping.lock().unwrap().extend(shown(answer)));
     let mut ended = redeemer.cancel(&caller("cancel-third"), third).await;
     for _ in 0..20 {
         if ended.is_ok() {
@@ -271,9 +283,11 @@ async fn no_answer_ends_a_redemption_that_the_issuers_log_does_not_bear_out() {
     let tombstone = seen.lock().unwrap().last().unwrap().clone();
     liar.says(move |answer| {
         for (_, outcome) in &mut answer.outcomes {
-            let (entry, receipt) = tombstone.clone();
-            *outcome = Outcome::Cancelled { entry, receipt };
+            *outcome = Outcome::Cancelled {
+                entry: tombstone.0.clone(),
+            };
         }
+        north_proves(answer);
     });
     assert_eq!(
         unknown(redeemer.cancel(&caller("cancel-fourth"), fourth).await),
