@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use futures_util::FutureExt as _;
 use prometheus::Registry;
 
 use super::index::Index;
@@ -12,9 +13,10 @@ use super::writer::Writer;
 use super::*;
 use crate::credential::details::{ReceiptDetails, Tender};
 use crate::credential::{Algorithm, Benefit, ReceiptKind, SecretKey, Terms};
-use crate::ledger::{Basket, BatchOrder, CampaignDraft, Mark, NewStatus, ReceiptDraft, State};
+use crate::ledger::{Basket, BatchOrder, CampaignDraft, Intent, Mark, NewStatus, ReceiptDraft, State, Wish};
 use crate::primitives::{
-    Amount, CampaignId, Clock as _, Currency, Digest, Origin, RedemptionId, Register, UnixSeconds,
+    Amount, CampaignId, Clock as _, CouponName, Currency, Digest, Origin, RedemptionId, Register, Tag,
+    UnixSeconds,
 };
 use crate::store::{Batch, Engine, GuardFile, GuardState, MemoryEngine, Row, StoreError, Visitor, rows};
 use crate::testkit::{ManualClock, SeededEntropy};
@@ -348,4 +350,107 @@ async fn opening_ends_where_the_whole_log_ends() {
     for seed in 1..=3 {
         history(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed)).await;
     }
+}
+
+fn intent(n: u8) -> NewIntent {
+    let request = vec![n; 40];
+    NewIntent {
+        intent: Intent {
+            id: RedemptionId([n; 16]),
+            tag: Tag([n; 32]),
+            name: CouponName { list: 0, index: 7 },
+            issuer: "did:web:river.example".to_owned(),
+            campaign: CampaignId([4; 16]),
+            currency: Currency::from_letters("EUR").unwrap(),
+            register: Register::new("lane1").unwrap(),
+            wish: Wish::Redeem {
+                basket_total: cents(1_250),
+                amount: Some(cents(200)),
+            },
+            not_after: UnixSeconds(START + 600),
+            request: Digest([n; 32]),
+        },
+        request,
+        till_reference: format!("sale {n}"),
+    }
+}
+
+/// Intents alone wait for the store; whatever comes next is signed together with them, and
+/// so are they when nothing comes, or the node is opened after a power cut.
+#[test]
+fn intents_wait_for_the_store_and_are_signed_with_what_comes_next() {
+    let clock = Arc::new(ManualClock::new(START));
+    let rows = MemoryEngine::new();
+    let new = NewNode {
+        name: "Dorfladen".to_owned(),
+        origin: Origin::parse("https://coop.example").unwrap(),
+    };
+    let state = create_log(&rows, &new, &keyring(), UnixSeconds(START)).unwrap();
+    let guard = Arc::new(Mutex::new(state));
+    let open = || {
+        let parts = parts(Arc::new(rows.clone()), &guard, &clock);
+        Node::open_by_hand(parts).unwrap()
+    };
+    let (node, mut writer, _) = open();
+    // Status lists, if there are any, are signed first.
+    while writer.turn() {}
+    let signed = || guard.lock().unwrap().size;
+    let before = signed();
+    let begin = |writer: &mut WriterByHand, node: &Node, n: u8| {
+        let prepared = node.prepare_intent(&caller(u64::from(n)), intent(n));
+        let mut begun = std::pin::pin!(node.begin_intents(vec![prepared]));
+        assert!(begun.as_mut().now_or_never().is_none());
+        writer.turn();
+        begun.now_or_never().expect("answered in this turn").unwrap()[0]
+            .as_ref()
+            .copied()
+            .unwrap()
+    };
+
+    // Durable and visible, but in no checkpoint yet.
+    assert_eq!(begin(&mut writer, &node, 1), RedemptionId([1; 16]));
+    assert_eq!((signed(), node.size()), (before, before));
+    assert_eq!(node.open_intents().len(), 1);
+    assert!(find::committed_entry(&rows, before).is_ok());
+
+    // What is told to others is covered, and with it all before it.
+    begin(&mut writer, &node, 2);
+    {
+        let wish = caller(9);
+        let mut wished = std::pin::pin!(node.wish_cancel(&wish, RedemptionId([1; 16])));
+        assert!(wished.as_mut().now_or_never().is_none());
+        writer.turn();
+        wished.now_or_never().expect("answered in this turn").unwrap();
+    }
+    assert_eq!((signed(), node.size()), (before + 3, before + 3));
+
+    // Nothing else comes.
+    begin(&mut writer, &node, 3);
+    assert_eq!(signed(), before + 3);
+    assert!(writer.turn());
+    assert_eq!((signed(), node.size()), (before + 4, before + 4));
+
+    // Nor do many of them wait for ever.
+    for n in 10..17 {
+        begin(&mut writer, &node, n);
+        assert_eq!(signed(), before + 4, "intent {n}");
+    }
+    begin(&mut writer, &node, 17);
+    assert_eq!((signed(), node.size()), (before + 12, before + 12));
+
+    // The power goes.
+    begin(&mut writer, &node, 18);
+    assert_eq!(signed(), before + 12);
+    drop((node, writer));
+    let (node, _, report) = open();
+    assert!(
+        report
+            .notes
+            .iter()
+            .any(|note| note.contains("were durable but not signed yet")),
+        "{:?}",
+        report.notes
+    );
+    assert_eq!((signed(), node.size()), (before + 13, before + 13));
+    assert_eq!(node.open_intents().len(), 12);
 }

@@ -689,8 +689,9 @@ pub const ISSUER_MESSAGES_UNDER_WAY_MAX: usize = 3;
 pub const INTENTS_NEW_MAX: usize = 4_096;
 
 /// Requests to one issuer that are begun while an earlier message is under way: each
-/// message costs both nodes some signatures and verifications, whatever it carries.
-pub const MESSAGE_GATHERS: usize = 32;
+/// message costs both nodes some signatures and verifications, whatever it carries. With
+/// as many messages under way as there may be, one is on its way while others are synced.
+pub const MESSAGE_GATHERS: usize = 20;
 
 /// Milliseconds that fewer requests than that wait for others, or for the answer to the
 /// message before: no till notices them.

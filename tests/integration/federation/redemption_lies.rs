@@ -100,7 +100,7 @@ impl Carrier for Liar {
     }
 }
 
-fn caller(key: &str) -> Caller {
+pub fn caller(key: &str) -> Caller {
     Caller {
         scope: Scope::Register(Register::new(TestNode::REGISTER).unwrap()),
         idempotency_key: key.to_owned(),
@@ -108,7 +108,7 @@ fn caller(key: &str) -> Caller {
     }
 }
 
-fn sale(coupon: &str) -> RedemptionRequest {
+pub fn sale(coupon: &str) -> RedemptionRequest {
     RedemptionRequest {
         coupon: tallystick::encoding::qr_text::parse(coupon).unwrap().bytes,
         register: Register::new(TestNode::REGISTER).unwrap(),
