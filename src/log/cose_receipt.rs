@@ -548,7 +548,7 @@ mod tests {
             // Of one leaf it is the path, from the left.
             let size = path.len();
             let mut proof = path;
-            proof.sort_by_key(|hash| leftmost(hash));
+            proof.sort_by_key(leftmost);
             assert_eq!(proof.len(), size);
             for tree in [&signed, &opened] {
                 assert_eq!(tree.receipts(&[entry], &proof), Ok(vec![receipt(index, -8)]));
