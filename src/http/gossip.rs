@@ -123,10 +123,10 @@ struct EvidenceQuery {
     #[param(nullable = false, example = "two_lists")]
     kind: Option<EvidenceKind>,
     /// Only of two status lists of this number.
-    #[param(nullable = false, example = 0)]
+    #[param(nullable = false, required = false, value_type = i64, minimum = 0, maximum = 4294967295_i64, example = 0)]
     list: Option<u32>,
     /// Pieces that are passed over: what earlier answers have shown.
-    #[param(minimum = 0, default = 0, example = 0)]
+    #[param(required = false, value_type = i64, minimum = 0, maximum = 4294967295_i64, default = 0, example = 0)]
     from: Option<u32>,
 }
 
