@@ -148,8 +148,8 @@ impl<'a> Logs<'a> {
         }
     }
 
-    /// Whoever has seen one history of a log takes nothing of another one; what it has seen
-    /// last it may have forgotten in a crash.
+    /// Whoever has seen one history of a log takes nothing of another one, after a crash
+    /// neither.
     ///
     /// # Panics
     /// When somebody has.
@@ -159,7 +159,7 @@ impl<'a> Logs<'a> {
         };
         let first = self.world.first_history.borrow();
         let second: BTreeSet<Digest> = self.logs[forked].iter().map(|told| told.at.hash).collect();
-        for member in (0..MEMBERS).filter(|member| *member != forked && self.world.never_crashed(*member)) {
+        for member in (0..MEMBERS).filter(|member| *member != forked) {
             let halves = self.recorded(forked, member);
             let mut only_in = [false; 2];
             for (_, index, hash, ..) in &halves {

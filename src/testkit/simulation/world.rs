@@ -118,7 +118,6 @@ pub struct World {
     lives: RefCell<Vec<Option<Rc<Life>>>>,
     seed: u64,
     born: Cell<u64>,
-    lives_of: RefCell<[u64; MEMBERS]>,
 }
 
 impl World {
@@ -158,7 +157,6 @@ impl World {
             lives: RefCell::new((0..MEMBERS).map(|_| None).collect()),
             seed,
             born: Cell::new(0),
-            lives_of: RefCell::default(),
         })
     }
 
@@ -210,12 +208,6 @@ impl World {
         self.disks.borrow_mut()[member] = disk;
         self.forked.set(Some(member));
         self.start(member);
-    }
-
-    /// Whether a member has run since the beginning.
-    #[must_use]
-    pub fn never_crashed(&self, member: usize) -> bool {
-        self.lives_of.borrow()[member] == 1
     }
 
     /// Whether the others can count on a member: it has neither left the federation nor
@@ -270,7 +262,6 @@ impl World {
         let alive = Alive::new();
         let begun = &self.prepared.members[member];
         self.born.set(self.born.get() + 1);
-        self.lives_of.borrow_mut()[member] += 1;
         let entropy = |what: u64| {
             let life = self.seed.wrapping_mul(1_000_003).wrapping_add(self.born.get());
             Arc::new(SeededEntropy::new(life.wrapping_mul(16).wrapping_add(what)))
