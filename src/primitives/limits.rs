@@ -676,6 +676,9 @@ pub const REQUESTS_PER_MESSAGE_MAX: usize = 64;
 /// Longest code of a refusal that another node gives.
 pub const PARTNER_CODE_BYTES_MAX: usize = 64;
 
+/// Coupons' signatures that a thread checks without doing anything else: a millisecond.
+pub const SIGNATURES_TOGETHER_MAX: usize = 32;
+
 /// Messages of one redeemer that an issuer works on at a time: as many as its
 /// connections, and twice that for those that it has given up waiting for.
 pub const PARTNER_MESSAGES_UNDER_WAY_MAX: usize = 16;

@@ -9,6 +9,7 @@
 //! | [`issuer`] | a partner's requests in, issuer halves out |
 //! | [`redeemer`] | a till's call in, both halves in two logs, or the truth about why not |
 //! | `proving` | asks the issuer for what proves such a coupon |
+//! | `signatures` | of coupons: those that come together are checked together |
 //! | `desk` | requests on their way to one issuer: batched, pipelined, repeated |
 //!
 //! An intent is durable before the issuer is asked and ends once. Whatever gets lost,
@@ -22,6 +23,7 @@ pub mod frozen;
 pub mod issuer;
 mod proving;
 pub mod redeemer;
+mod signatures;
 pub mod wire;
 
 pub use issuer::{Issuer, IssuerError};

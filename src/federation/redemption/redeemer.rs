@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
@@ -13,11 +13,12 @@ use tokio::sync::oneshot;
 use super::campaigns::{CampaignError, Campaigns, PartnerCampaign};
 use super::desk::Desk;
 use super::proving::check_issuer;
+use super::signatures::Signatures;
 use super::wire::{Request, Wanted, request_digest};
-use crate::credential::{Campaign, Coupon, CouponToVerify, KnownKey, PublicKey, Signed, coupon_tag};
+use crate::credential::{Campaign, Coupon, CouponToVerify, Signed, coupon_tag};
 use crate::federation::entries::{Asker, Letters};
 use crate::federation::peers::Peers;
-use crate::federation::roster::{Directory, Member, NotRedeeming, Role};
+use crate::federation::roster::{Directory, KnownAs, Member, NotRedeeming, Role};
 use crate::federation::rosters::Rosters;
 use crate::ledger::{
     Basket, CampaignState, End, Intent, Presented, Quote, Refusal, State, StatusFlags, Wish,
@@ -220,8 +221,7 @@ pub struct Redeemer {
     pub(super) metrics: RedeemerMetrics,
     desks: Mutex<HashMap<String, Arc<Desk>>>,
     waiting: Mutex<HashMap<RedemptionId, Vec<oneshot::Sender<Told>>>>,
-    /// Issuers' keys with their tables: they verify many coupons.
-    keys: RwLock<HashMap<[u8; 32], Arc<KnownKey>>>,
+    signatures: Signatures,
     pub(super) waits: Duration,
     /// Where issuers are asked: callers come and go.
     pub(super) runtime: Handle,
@@ -262,7 +262,7 @@ impl Redeemer {
             metrics: RedeemerMetrics::new(registry),
             desks: Mutex::default(),
             waiting: Mutex::default(),
-            keys: RwLock::default(),
+            signatures: Signatures::default(),
             waits: parts.waits,
             runtime: Handle::current(),
         })
@@ -284,7 +284,7 @@ impl Redeemer {
         let chain = self.rosters.chain();
         chain.may_redeem(now)?;
         let directory = chain.directory().ok_or(Refusal::CouponForeign)?;
-        let looked = self.look_at(directory, &request.coupon, now)?;
+        let looked = self.look_at(directory, &request.coupon, now).await?;
         self.check_fork(&looked.issuer)?;
         let member = directory.by_did(&looked.issuer).ok_or(Refusal::CouponForeign)?;
         self.prove_issued(directory, member, &looked).await?;
@@ -423,7 +423,7 @@ impl Redeemer {
         let chain = self.rosters.chain();
         chain.may_redeem(now)?;
         let directory = chain.directory().ok_or(Refusal::CouponForeign)?;
-        let looked = self.look_at(directory, coupon, now)?;
+        let looked = self.look_at(directory, coupon, now).await?;
         self.check_fork(&looked.issuer)?;
         let member = directory.by_did(&looked.issuer).ok_or(Refusal::CouponForeign)?;
         self.prove_issued(directory, member, &looked).await?;
@@ -593,21 +593,6 @@ impl Redeemer {
         }
     }
 
-    fn known_key(&self, key: &PublicKey) -> Arc<KnownKey> {
-        let bytes = key.as_bytes();
-        let held = |keys: &HashMap<[u8; 32], Arc<KnownKey>>| keys.get(bytes).cloned();
-        let known = held(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
-        known.unwrap_or_else(|| {
-            let made = Arc::new(KnownKey::new(*key));
-            let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-            if keys.len() >= limits::ISSUER_KEYS_KEPT_MAX {
-                keys.clear();
-            }
-            keys.insert(*bytes, Arc::clone(&made));
-            made
-        })
-    }
-
     fn check_fork(&self, issuer: &str) -> Result<(), RedeemError> {
         match self.knowledge.forked(issuer) {
             None => Ok(()),
@@ -620,7 +605,7 @@ impl Redeemer {
 
     /// Everything about a coupon that can be told without asking (protocol, section
     /// 2, step 2): gate, signature, whose it is, status.
-    fn look_at(
+    async fn look_at(
         &self,
         directory: &Directory,
         bytes: &[u8],
@@ -632,13 +617,9 @@ impl Redeemer {
         if listed.peek().is_none() {
             return Err(Refusal::CouponForeign.into());
         }
-        let known = listed
-            .find(|known| {
-                known.key.role == Role::Credentials
-                    && self
-                        .known_key(&known.key.key)
-                        .verify_strict(&signed.message, &signed.signature)
-            })
+        let known = self
+            .signer(listed, signed.message, signed.signature)
+            .await
             .ok_or_else(|| forged("its signature does not fit".to_owned()))?;
         let frozen = check_issuer(known.member, known.standing(now))?;
         let (tag, kid, coupon) = (coupon_tag(bytes), signed.kid, signed.coupon);
@@ -664,6 +645,23 @@ impl Redeemer {
             coupon,
             frozen,
         })
+    }
+
+    /// Whose key for credentials has signed a coupon, of those that are `listed` under
+    /// the kid that it names.
+    async fn signer<'a>(
+        &self,
+        listed: impl Iterator<Item = KnownAs<'a>>,
+        message: Vec<u8>,
+        signature: [u8; 64],
+    ) -> Option<KnownAs<'a>> {
+        for known in listed.filter(|known| known.key.role == Role::Credentials) {
+            let (key, message) = (&known.key.key, message.clone());
+            if self.signatures.is_good(key, message, signature).await {
+                return Some(known);
+            }
+        }
+        None
     }
 
     /// What the terms give, as if nothing of the coupon were used.
