@@ -88,6 +88,18 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.take(len)?).ok()
     }
 
+    /// True or false.
+    pub fn bool(&mut self) -> Option<bool> {
+        let (first, rest) = self.rest.split_first()?;
+        let value = match *first {
+            write::FALSE => false,
+            write::TRUE => true,
+            _ => return None,
+        };
+        self.rest = rest;
+        Some(value)
+    }
+
     /// `Some(None)` for null, otherwise what `read` reads.
     pub fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         if *self.rest.first()? == write::NULL {
@@ -145,6 +157,8 @@ mod tests {
         write::text(&mut out, "Äpfel");
         write::null(&mut out);
         write::uint(&mut out, 70_000);
+        write::bool(&mut out, false);
+        write::bool(&mut out, true);
         let mut reader = Reader::new(&out);
         assert_eq!(reader.tag(), Some(18));
         assert_eq!(reader.tuple(5), Some(()));
@@ -154,6 +168,8 @@ mod tests {
         assert_eq!(reader.text(), Some("Äpfel"));
         assert_eq!(reader.optional(Reader::uint), Some(None));
         assert_eq!(reader.optional(Reader::uint), Some(Some(70_000)));
+        assert_eq!((reader.bool(), reader.bool()), (Some(false), Some(true)));
+        assert_eq!(reader.bool(), None);
         assert!(reader.is_done());
         assert_eq!(reader.uint(), None);
     }
@@ -163,6 +179,7 @@ mod tests {
         let text = cbor::encode(&cbor::text("abc"));
         assert_eq!(Reader::new(&text).bytes(), None);
         assert_eq!(Reader::new(&text[..3]).text(), None);
+        assert_eq!(Reader::new(&text).bool(), None);
         assert_eq!(Reader::new(&[0x62, 0xff, 0xff]).text(), None, "not UTF-8");
         assert_eq!(Reader::new(&[0x1b, 0xff]).uint(), None, "a head cut off");
         assert_eq!(Reader::new(&[0x5f, 0x41, 1, 0xff]).bytes(), None, "indefinite");

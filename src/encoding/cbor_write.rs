@@ -21,7 +21,8 @@ pub const MAP: u8 = 5;
 pub const TAG: u8 = 6;
 
 /// False, a whole item; true is the next one.
-const FALSE: u8 = 0xf4;
+pub(super) const FALSE: u8 = 0xf4;
+pub(super) const TRUE: u8 = 0xf5;
 /// Null, a whole item.
 pub const NULL: u8 = 0xf6;
 

@@ -12,6 +12,7 @@ use serde_cbor::Value;
 
 use crate::credential::Algorithm;
 use crate::encoding::cbor::{GateError, as_byte_array, as_bytes, as_int, as_optional, as_text, as_tuple};
+use crate::encoding::cbor_read::Reader;
 use crate::encoding::cbor_write as write;
 use crate::primitives::{
     Amount, CampaignId, CouponName, Digest, KeyId, Position, RedemptionId, Register, Tag, UnixSeconds, limits,
@@ -180,6 +181,15 @@ impl Event {
     pub fn to_body(&self, answers: Option<&Answers>, salt: [u8; 16]) -> Value {
         let body = self.encode_body(answers, salt);
         serde_cbor::from_slice(&body).expect("it was just written")
+    }
+
+    /// The issuer half of a partner's redemption (kind 13), read quickly from a body's
+    /// bytes: what does not encode to the same bytes again is not what was read, and what
+    /// does not come back is to be read through the gate
+    /// ([`cbor_read`](crate::encoding::cbor_read)).
+    #[must_use]
+    pub fn issuer_half_of(body: &[u8]) -> Option<Self> {
+        partner::read_redeemed_for(&mut Reader::new(body))
     }
 
     /// The event and the answered request in an entry's body.

@@ -7,12 +7,13 @@ use super::{
     write_amount, write_answers, write_name, write_optional, write_time,
 };
 use crate::encoding::cbor::{GateError, as_array, as_byte_array, as_int, as_optional, as_text, as_tuple};
+use crate::encoding::cbor_read::Reader;
 use crate::encoding::cbor_write as write;
 use crate::ledger::event::{Answers, Event, Mark, PartnerCall, Redeemed, Reversed};
 use crate::ledger::partner::{
     CancelWished, End, Intent, IntentEnded, Place, RedeemerHalf, RequestCancelled, Reverses, Wish,
 };
-use crate::primitives::{CampaignId, Currency, Digest, RedemptionId, Tag, limits};
+use crate::primitives::{Amount, CampaignId, CouponName, Currency, Digest, RedemptionId, Tag, limits};
 
 pub(super) fn write_intent(out: &mut Vec<u8>, intent: &Intent, answers: Option<&Answers>) {
     write::head(out, write::ARRAY, 11);
@@ -252,6 +253,44 @@ pub(super) fn cancel_wished(body: &Value) -> Read<Answered> {
         intent_entry: as_int(intent_entry, "wish to cancel: intent's entry")?,
     };
     Ok((Event::CancelWished(event), read_answers(answers)?))
+}
+
+/// As [`redeemed_for`], without building a value.
+pub(super) fn read_redeemed_for(reader: &mut Reader<'_>) -> Option<Event> {
+    let amount = |reader: &mut Reader<'_>| Amount::new(reader.int()?).ok();
+    let did = |reader: &mut Reader<'_>| {
+        let did = reader.text()?;
+        (did.len() <= limits::DID_CHARS_MAX).then(|| did.to_owned())
+    };
+    reader.tuple(16)?;
+    Some(Event::Redeemed(Redeemed {
+        id: RedemptionId(reader.byte_array()?),
+        tag: Tag(reader.byte_array()?),
+        name: {
+            reader.tuple(2)?;
+            let list = u32::try_from(reader.uint()?).ok()?;
+            let index = u32::try_from(reader.uint()?).ok()?;
+            let name = CouponName { list, index };
+            (index < limits::STATUS_LIST_LEN).then_some(name)?
+        },
+        batch_entry: reader.uint()?,
+        leaf: reader.uint()?.try_into().ok()?,
+        campaign: CampaignId(reader.byte_array()?),
+        amount: amount(reader)?,
+        basket_total: amount(reader)?,
+        issuer: did(reader)?,
+        redeemer: did(reader)?,
+        place: Place::Partner {
+            request_id: RedemptionId(reader.byte_array()?),
+        },
+        request: Digest(reader.byte_array()?),
+        previous: Digest(reader.byte_array()?),
+        uses_after: reader.uint()?.try_into().ok()?,
+        spent_after: amount(reader)?,
+        used_up: reader.bool()?,
+        at: None,
+        mark: Mark::Live,
+    }))
 }
 
 pub(super) fn redeemed_for(body: &Value) -> Read<Event> {
