@@ -34,7 +34,7 @@ fn settings() -> Settings {
     let mut settings = Settings {
         connections: vec![64],
         requests: 10_000,
-        rounds: 5,
+        rounds: 9,
     };
     let number = |text: &str| text.parse().expect("a number");
     let mut arguments = std::env::args().skip(1);
