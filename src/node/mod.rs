@@ -80,7 +80,7 @@ pub use rosters::RosterToKeep;
 pub(crate) use signers::give_way;
 pub use upkeep::Upkeep;
 pub use verified::VerifiedCheckpoint;
-pub use witnessing::ToWitness;
+pub use witnessing::{KeyId, ToWitness};
 
 use crate::ledger::Refusal;
 use crate::log::NotCosigned;

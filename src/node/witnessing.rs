@@ -7,6 +7,17 @@
 //! that with an older store in its place the witness still goes on from what it
 //! cosigned last, and a log's proof is checked from there.
 //!
+//! A log is known by its origin, as to C2SP tlog-witness. Where a federation's roster
+//! declares a new log under an origin, by marking the key compromised that has signed
+//! what was cosigned last, the new one begins at size 0 and is known by
+//!
+//! ```text
+//! SHA-256( SHA-256 of the origin [32]  key id of the compromised key [4] )
+//! ```
+//!
+//! while what was cosigned of the old one stays as it is. Whose key was only replaced goes
+//! on with the same log.
+//!
 //! A row is the note as it was cosigned: the checkpoint, its log's signatures, and
 //! the cosignature. Of row and guard the larger size counts: the row's after a
 //! crash between the two, when nothing was answered yet; the guard's after the
@@ -21,7 +32,7 @@ use sha2::{Digest as _, Sha256};
 use crate::log::witness::decide;
 use crate::log::{Checkpoint, LogError, Note, NoteSignature, TreeHead, VerifierKey, cosignature};
 use crate::merkle::Hash;
-use crate::primitives::limits::{GUARD_WITNESSED_MAX, WITNESSED_TEXT_BYTES_MAX};
+use crate::primitives::limits::{GUARD_WITNESSED_MAX, ROSTER_MEMBER_KEYS_MAX, WITNESSED_TEXT_BYTES_MAX};
 use crate::store::{Engine, StoreError, Witnessed, rows};
 
 use super::commands::{Command, Reply};
@@ -36,6 +47,7 @@ pub struct ToWitness {
     note: Note,
     old: u64,
     proof: Vec<Hash>,
+    compromised: Vec<KeyId>,
 }
 
 impl ToWitness {
@@ -63,9 +75,21 @@ impl ToWitness {
             note: kept,
             old,
             proof,
+            compromised: Vec::new(),
         })
     }
+
+    /// The same, where the roster that is followed says that these keys of the log are
+    /// compromised: what they have signed last is continued by no other key.
+    #[must_use]
+    pub fn but_for(mut self, compromised: Vec<KeyId>) -> Self {
+        self.compromised = compromised;
+        self
+    }
 }
+
+/// A key of a log, as C2SP signed notes name it.
+pub type KeyId = [u8; 4];
 
 /// Another log as it was cosigned last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,10 +97,55 @@ pub(super) struct Held {
     pub head: TreeHead,
     /// The cosigned note; `None` where only the guard knows of it.
     pub note: Option<Arc<str>>,
+    /// The log's key that has signed it; `None` where only the guard knows of it.
+    pub signed_by: Option<KeyId>,
 }
 
-/// The logs that were cosigned, by [`Witnessed::log_of`] their origins.
+/// The logs that were cosigned, by the first halves of what they are known by.
 pub(super) type HeldLogs = BTreeMap<[u8; 16], Held>;
+
+/// What a log is known by in store and guard.
+type LogName = [u8; 32];
+
+fn place_of(log: &LogName) -> [u8; 16] {
+    *log.first_chunk().expect("32 bytes begin with 16")
+}
+
+/// What the log is known by that the roster has declared in the place of one that a
+/// compromised key has signed.
+fn declared_after(origin_hash: &[u8; 32], compromised: KeyId) -> LogName {
+    Sha256::new()
+        .chain_update(origin_hash)
+        .chain_update(compromised)
+        .finalize()
+        .into()
+}
+
+/// What a log would be known by that is declared after the last one under this origin;
+/// `None` where nothing, or the guard alone, knows of the last.
+fn after_last(logs: &HeldLogs, origin_hash: &[u8; 32]) -> Option<LogName> {
+    let last = in_force(logs, origin_hash, &[]);
+    let key = logs.get(&place_of(&last))?.signed_by?;
+    Some(declared_after(origin_hash, key))
+}
+
+/// The log under this origin that counts: the last one that was declared, and past that
+/// another one where a compromised key has signed what is held of it.
+fn in_force(logs: &HeldLogs, origin_hash: &[u8; 32], compromised: &[KeyId]) -> LogName {
+    let mut log = *origin_hash;
+    // Each step is for a key that was compromised, of which a roster has few.
+    for _ in 0..ROSTER_MEMBER_KEYS_MAX {
+        let Some(key) = logs.get(&place_of(&log)).and_then(|held| held.signed_by) else {
+            break;
+        };
+        let next = declared_after(origin_hash, key);
+        if next == log || !(logs.contains_key(&place_of(&next)) || compromised.contains(&key)) {
+            break;
+        }
+        log = next;
+    }
+    log
+}
 
 fn head_in(held: Option<&Held>) -> TreeHead {
     held.map_or_else(TreeHead::empty, |held| held.head)
@@ -93,7 +162,8 @@ impl Node {
         let shared = &self.inner.shared;
         let held = {
             let logs = shared.witnessed.read().expect("no holder of this lock panics");
-            logs.get(&Witnessed::log_of(&asked.checkpoint.origin)).cloned()
+            let log = in_force(&logs, &hash_of(&asked.checkpoint.origin), &asked.compromised);
+            logs.get(&place_of(&log)).cloned()
         };
         // What is refused, or was cosigned already, need not wait for the writer.
         let (before, new) = (head_in(held.as_ref()), TreeHead::from(&asked.checkpoint));
@@ -114,9 +184,16 @@ impl Node {
     /// SHA-256: a signed note, cosignature included.
     #[must_use]
     pub fn witnessed(&self, origin_hash: &[u8; 32]) -> Option<Arc<str>> {
+        self.witnessed_but_for(origin_hash, &[])
+    }
+
+    /// The same, where these keys of the log are compromised: `None` too where one of them
+    /// has signed what was cosigned last. The log that is declared in its place begins anew.
+    #[must_use]
+    pub fn witnessed_but_for(&self, origin_hash: &[u8; 32], compromised: &[KeyId]) -> Option<Arc<str>> {
         let logs = self.inner.shared.witnessed.read();
         let logs = logs.expect("no holder of this lock panics");
-        let held = logs.get(origin_hash.first_chunk::<16>()?)?;
+        let held = logs.get(&place_of(&in_force(&logs, origin_hash, compromised)))?;
         held.note.clone()
     }
 
@@ -162,7 +239,9 @@ impl Writer {
     /// Decides, and makes what is cosigned part of the batch under way: store
     /// and guard are durable before the reply goes out.
     pub(super) fn witness(&mut self, asked: ToWitness, pending: &mut Pending) -> Result<Reply, NodeError> {
-        let log = Witnessed::log_of(&asked.checkpoint.origin);
+        let origin_hash = hash_of(&asked.checkpoint.origin);
+        let name = in_force(&self.witnessed, &origin_hash, &asked.compromised);
+        let log = place_of(&name);
         let (before, new) = (
             head_in(self.witnessed.get(&log)),
             TreeHead::from(&asked.checkpoint),
@@ -173,13 +252,14 @@ impl Writer {
         }
         let line = self.shared.cosign(&asked.note)?;
         let mut note = asked.note;
+        let signed_by = note.signatures().first().map(|line| line.key_id);
         note.push(line.clone());
         let note: Arc<str> = note.to_string().into();
-        let row = rows::witnessed(&Sha256::digest(&asked.checkpoint.origin).into());
-        pending.batch.put(row, note.as_bytes());
+        pending.batch.put(rows::witnessed(&name), note.as_bytes());
         let held = Held {
             head: new,
             note: Some(note),
+            signed_by,
         };
         self.witnessed.insert(log, held.clone());
         pending.witnessed.push((log, held));
@@ -200,6 +280,10 @@ impl Writer {
         let mut logs = logs.expect("no holder of this lock panics");
         logs.extend(pending.witnessed.iter().cloned());
     }
+}
+
+fn hash_of(origin: &str) -> [u8; 32] {
+    Sha256::digest(origin).into()
 }
 
 fn guarded(logs: &HeldLogs) -> Vec<Witnessed> {
@@ -227,15 +311,37 @@ impl StoredLogs {
     pub fn read(engine: &dyn Engine, key: &VerifierKey) -> Result<Self, StoreError> {
         let mut found = Self::default();
         let prefix = [rows::WITNESSED];
+        let mut declared = Vec::new();
+        let mut unreadable = Vec::new();
         engine.scan(&prefix, &prefix, &mut |row, value| {
-            match read_row(row, value, key) {
-                Ok((log, held)) => drop(found.held.insert(log, held)),
-                Err(error) => found.unreadable.push(format!(
-                    "a checkpoint of another log that was cosigned here cannot be read: {error}"
-                )),
+            match read_row(value, key) {
+                Ok((origin_hash, held)) if row == rows::witnessed(&origin_hash) => {
+                    found.held.insert(place_of(&origin_hash), held);
+                }
+                Ok((origin_hash, held)) => declared.push((row.to_vec(), origin_hash, held)),
+                Err(error) => unreadable.push(error),
             }
             ControlFlow::Continue(())
         })?;
+        // Each is known by the one before it.
+        let is_next = |held: &HeldLogs, (row, origin_hash, _): &(Vec<u8>, [u8; 32], Held)| {
+            let next = after_last(held, origin_hash)?;
+            (*row == rows::witnessed(&next)).then(|| place_of(&next))
+        };
+        while let Some((at, place)) =
+            (0..declared.len()).find_map(|at| Some((at, is_next(&found.held, &declared[at])?)))
+        {
+            let (.., held) = declared.swap_remove(at);
+            found.held.insert(place, held);
+        }
+        unreadable.extend(
+            declared
+                .iter()
+                .map(|_| LogError::Checkpoint("it stands under another log's name")),
+        );
+        let sentence =
+            |error| format!("a checkpoint of another log that was cosigned here cannot be read: {error}");
+        found.unreadable = unreadable.into_iter().map(sentence).collect();
         Ok(found)
     }
 
@@ -270,24 +376,88 @@ impl StoredLogs {
             };
             let stored = self.held.get(&log.log);
             if stored.is_none_or(|held| held.head.size <= head.size && held.head != head) {
-                self.held.insert(log.log, Held { head, note: None });
+                let (note, signed_by) = (None, None);
+                self.held.insert(
+                    log.log,
+                    Held {
+                        head,
+                        note,
+                        signed_by,
+                    },
+                );
             }
         }
         self.held
     }
 }
 
-/// A row as [`Writer::witness`] writes it.
-fn read_row(row: &[u8], note: &[u8], key: &VerifierKey) -> Result<([u8; 16], Held), LogError> {
+/// A row as [`Writer::witness`] writes it, with the hash of its log's origin.
+fn read_row(note: &[u8], key: &VerifierKey) -> Result<([u8; 32], Held), LogError> {
     let parsed = Note::parse(note)?;
     parsed.verify(std::slice::from_ref(key))?;
     let checkpoint = Checkpoint::parse(parsed.text())?;
-    if row != rows::witnessed(&Sha256::digest(&checkpoint.origin).into()) {
-        return Err(LogError::Checkpoint("it stands under another log's name"));
-    }
+    let by_log = parsed.signatures().iter().find(|line| !key.made(line));
     let held = Held {
         head: TreeHead::from(&checkpoint),
         note: Some(parsed.to_string().into()),
+        signed_by: by_log.map(|line| line.key_id),
     };
-    Ok((Witnessed::log_of(&checkpoint.origin), held))
+    Ok((hash_of(&checkpoint.origin), held))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::primitives::Digest;
+
+    const A: KeyId = [1; 4];
+    const B: KeyId = [2; 4];
+    const C: KeyId = [3; 4];
+    const ORIGIN: [u8; 32] = [9; 32];
+
+    fn held(size: u64, signed_by: Option<KeyId>) -> Held {
+        let root = Digest([7; 32]);
+        Held {
+            head: TreeHead { size, root },
+            note: signed_by.map(|_| Arc::from("a note")),
+            signed_by,
+        }
+    }
+
+    fn first_is(signed_by: Option<KeyId>) -> HeldLogs {
+        HeldLogs::from([(place_of(&ORIGIN), held(5, signed_by))])
+    }
+
+    #[test]
+    fn a_log_is_known_by_its_origin_until_another_is_declared() {
+        let none = HeldLogs::new();
+        assert_eq!(in_force(&none, &ORIGIN, &[A]), ORIGIN);
+        let logs = first_is(Some(A));
+        assert_eq!(in_force(&logs, &ORIGIN, &[]), ORIGIN);
+        // A key that was compromised before has to do with what it has signed alone.
+        assert_eq!(in_force(&logs, &ORIGIN, &[B, C]), ORIGIN);
+        assert_ne!(in_force(&logs, &ORIGIN, &[A]), ORIGIN);
+    }
+
+    #[test]
+    fn a_declared_log_stays_the_one_in_force_until_the_next() {
+        let mut logs = first_is(Some(A));
+        let second = in_force(&logs, &ORIGIN, &[A]);
+        logs.insert(place_of(&second), held(1, Some(B)));
+        for compromised in [&[][..], &[A], &[C]] {
+            assert_eq!(in_force(&logs, &ORIGIN, compromised), second);
+        }
+        let third = in_force(&logs, &ORIGIN, &[A, B]);
+        assert!(third != second && third != ORIGIN);
+        logs.insert(place_of(&third), held(1, Some(C)));
+        assert_eq!(in_force(&logs, &ORIGIN, &[]), third);
+        // Another origin's is another log.
+        assert_eq!(in_force(&logs, &[8; 32], &[A, B, C]), [8; 32]);
+    }
+
+    #[test]
+    fn what_the_guard_alone_knows_begins_nothing_anew() {
+        let logs = first_is(None);
+        assert_eq!(in_force(&logs, &ORIGIN, &[A, B, C]), ORIGIN);
+    }
 }

@@ -177,7 +177,7 @@ pub(super) struct Writer {
     /// Redemptions at partners that have not ended, in the batch under way too.
     pub intents: OpenIntents,
     /// Sizes of issuers' logs as they were verified last, once they were looked up.
-    pub verified: BTreeMap<[u8; 32], u64>,
+    pub verified: BTreeMap<([u8; 32], super::witnessing::KeyId), u64>,
     /// Partners' requests that were refused, until their time is over.
     pub refusals: KeptRefusals,
     pub lists: Lists,

@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Numbers are big-endian; `log` is the first half of the SHA-256 of a witnessed
-//! log's origin; the SHA-256 is over what stands before it in the
-//! slot; what follows it means nothing.
+//! log's origin, or of what stands for a log that was declared in its place; the
+//! SHA-256 is over what stands before it in the slot; what follows it means nothing.
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
@@ -41,7 +41,7 @@ const WITNESSED_BYTES: usize = 56;
 /// Another log as this node cosigned it last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Witnessed {
-    /// Which: [`Witnessed::log_of`] its origin.
+    /// Which: [`Witnessed::log_of`] its origin, unless it was declared in another's place.
     pub log: [u8; 16],
     /// Its size, in entries.
     pub size: u64,

@@ -154,18 +154,18 @@ pub fn cosigned(which: u8, part: u8) -> Vec<u8> {
     key(COSIGNED, &[&[which, part]])
 }
 
-/// Key of the checkpoint that was cosigned last of the log whose origin has this
-/// SHA-256.
+/// Key of the checkpoint that was cosigned last of the log that is known by this: the
+/// SHA-256 of its origin, unless it was declared in the place of another.
 #[must_use]
-pub fn witnessed(origin_hash: &[u8; 32]) -> Vec<u8> {
-    key(WITNESSED, &[origin_hash])
+pub fn witnessed(log: &[u8; 32]) -> Vec<u8> {
+    key(WITNESSED, &[log])
 }
 
 /// Key of the newest checkpoint that a redemption has verified of the log whose origin
-/// has this SHA-256.
+/// has this SHA-256, and that the key of this id has signed.
 #[must_use]
-pub fn verified(origin_hash: &[u8; 32]) -> Vec<u8> {
-    key(VERIFIED, &[origin_hash])
+pub fn verified(origin_hash: &[u8; 32], key_id: &[u8; 4]) -> Vec<u8> {
+    key(VERIFIED, &[origin_hash, key_id])
 }
 
 /// Which rows of [`ROSTER`] one is of; none is a letter, so that none is taken for

@@ -128,6 +128,42 @@ impl TestFederation {
         self.members.insert(n, member);
     }
 
+    /// Puts member `n` away, which has lost its log, and starts one in its place with the
+    /// same base URL, a new store and the keys of `seed`; the next roster, which all follow,
+    /// declares these, and of the old log the first `frozen` entries.
+    ///
+    /// # Panics
+    /// When anything fails.
+    pub async fn declare_anew(&mut self, n: usize, seed: u64, frozen: u64) {
+        let old = self.members.remove(n);
+        let peers = old.peers.clone();
+        let lost = old.stop().await.keyring().log;
+        let origin = self.roster.members[n].base_url.to_string();
+        let node = TestNode::new(&origin, seed, false);
+        let (first, second) = (founded(&[1], 1), self.roster.clone());
+        let since = second.issued;
+        self.roster = after(&second, |draft| {
+            draft
+                .member(description((n, &node)))
+                .expect("a member's new keys");
+            draft
+                .compromised(lost.kid(), since, Some(frozen))
+                .expect("its key");
+        });
+        let third = signed(&self.roster, &[1]);
+        for member in &self.members {
+            member
+                .rosters
+                .offer(&third, None)
+                .await
+                .expect("the next version");
+        }
+        let chain = [signed(&first, &[1]), signed(&second, &[1]), third];
+        let member = TestMember::start(node, &chain, peers, 2_000 + seed, self.gossip).await;
+        self.lines[n].lead_to(member.served.address);
+        self.members.insert(n, member);
+    }
+
     /// Ends all members.
     ///
     /// # Panics

@@ -83,7 +83,7 @@ fn fork_of(evidence: ForkEvidence, directory: &Directory) -> Result<(String, Nam
         return Err(nothing("its checkpoints carry more than the log's signature"));
     }
     let found = Evidence::Fork { evidence, said };
-    Ok((member.did(), Name::Fork, found))
+    Ok((member.did(), Name::Fork(key.key().to_bytes()), found))
 }
 
 /// The same with the log's signatures alone.

@@ -90,8 +90,8 @@ pub enum Name {
     List(u32),
     /// A campaign's identity.
     Campaign(CampaignId),
-    /// Evidence that the author's log has two histories.
-    Fork,
+    /// Evidence that the author's log has two histories, under this key.
+    Fork([u8; 32]),
     /// Evidence of two status lists of this number with one version.
     TwoLists(u32),
 }
@@ -120,7 +120,7 @@ impl ItemKey {
             Name::Only => hasher.update([0]),
             Name::List(list) => hasher.update([&[1][..], &list.to_be_bytes()].concat()),
             Name::Campaign(id) => hasher.update([&[2][..], id.as_ref()].concat()),
-            Name::Fork => hasher.update([3]),
+            Name::Fork(key) => hasher.update([&[3][..], &key].concat()),
             Name::TwoLists(list) => hasher.update([&[4][..], &list.to_be_bytes()].concat()),
         }
         hasher.update(self.author.as_bytes());

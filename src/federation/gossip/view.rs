@@ -1,6 +1,6 @@
 //! Look-ups of what is held durably, from memory: for whoever redeems.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock, RwLock};
 
 use super::evidence::Evidence;
@@ -80,7 +80,7 @@ pub struct KnownFork {
 struct Known {
     lists: HashMap<(String, u32), Arc<HeldList>>,
     campaigns: HashMap<CampaignId, Arc<KnownCampaign>>,
-    forks: HashMap<String, Arc<KnownFork>>,
+    forks: BTreeMap<(String, [u8; 32]), Arc<KnownFork>>,
     newest: UnixSeconds,
 }
 
@@ -116,8 +116,8 @@ impl View {
                 Name::Campaign(id) => {
                     known.campaigns.remove(&id);
                 }
-                Name::Fork => {
-                    known.forks.remove(&stored.key.author);
+                Name::Fork(key) => {
+                    known.forks.remove(&(stored.key.author.clone(), key));
                 }
                 Name::Only | Name::TwoLists(_) => {}
             }
@@ -158,17 +158,20 @@ impl View {
         held.status(index, now, newest, age_max)
     }
 
-    /// What convicts the log of the member `did`, if anything does.
+    /// What convicts the logs of the member `did`, for each key that has signed two
+    /// histories.
     ///
     /// # Panics
     /// When a holder of its lock has.
     #[must_use]
-    pub fn fork(&self, did: &str) -> Option<Arc<KnownFork>> {
+    pub fn forks_of(&self, did: &str) -> Vec<Arc<KnownFork>> {
         let known = self.known.read().expect("no holder of this lock panics");
-        known.forks.get(did).cloned()
+        let from = (did.to_owned(), [0; 32]);
+        let forks = known.forks.range(from..).take_while(|((of, _), _)| of == did);
+        forks.map(|(_, fork)| Arc::clone(fork)).collect()
     }
 
-    /// All members whose logs are convicted, by did.
+    /// All logs that are convicted, with their members' dids.
     ///
     /// # Panics
     /// When a holder of its lock has.
@@ -176,7 +179,9 @@ impl View {
     pub fn forks(&self) -> Vec<(String, Arc<KnownFork>)> {
         let known = self.known.read().expect("no holder of this lock panics");
         let forks = known.forks.iter();
-        forks.map(|(did, fork)| (did.clone(), Arc::clone(fork))).collect()
+        forks
+            .map(|((did, _), fork)| (did.clone(), Arc::clone(fork)))
+            .collect()
     }
 
     /// The age in seconds of the oldest of the newest lists of each member, by did.
@@ -221,13 +226,13 @@ impl Known {
                     }),
                 );
             }
-            (Content::Evidence(evidence), Name::Fork) => {
+            (Content::Evidence(evidence), Name::Fork(key)) => {
                 if let Evidence::Fork { evidence, said } = evidence.as_ref() {
                     let fork = KnownFork {
                         evidence: evidence.clone(),
                         said: said.clone(),
                     };
-                    self.forks.insert(author, Arc::new(fork));
+                    self.forks.insert((author, key), Arc::new(fork));
                 }
             }
             _ => {}

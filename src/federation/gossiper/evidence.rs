@@ -20,7 +20,7 @@ pub struct WhichEvidence {
 
 impl WhichEvidence {
     fn is_met_by(&self, key: &ItemKey) -> bool {
-        let is_fork = key.name == Name::Fork;
+        let is_fork = matches!(key.name, Name::Fork(_));
         self.member.as_ref().is_none_or(|member| key.author == *member)
             && self.forks.is_none_or(|forks| is_fork == forks)
             && self.list.is_none_or(|list| key.name == Name::TwoLists(list))

@@ -205,12 +205,17 @@ impl Gossiper {
         if self.parts.forgiven.contains(did) {
             return None;
         }
-        let fork = self.view.fork(did)?;
+        let forks = self.view.forks_of(did);
+        if forks.is_empty() {
+            return None;
+        }
         let chain = self.parts.rosters.chain();
-        let counts = chain.directory().is_none_or(|directory| {
-            key_counts(directory, did, &fork.evidence.log_key, self.parts.node.now())
-        });
-        counts.then_some(fork)
+        let counts = |fork: &Arc<KnownFork>| {
+            chain.directory().is_none_or(|directory| {
+                key_counts(directory, did, &fork.evidence.log_key, self.parts.node.now())
+            })
+        };
+        forks.into_iter().find(counts)
     }
 
     /// Evidence that is held, by the member whom it convicts.

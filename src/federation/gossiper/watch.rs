@@ -13,11 +13,11 @@ use crate::federation::client::LogClient;
 use crate::federation::error::FollowError;
 use crate::federation::gossip::{Content, Gossip, Kept, Kind, Stored, evidence, item};
 use crate::federation::peers::PeerError;
-use crate::federation::roster::Role;
+use crate::federation::roster::{KeyState, Member, Role};
 use crate::federation::source::{FetchError, LogSource};
 use crate::log::{Checkpoint, ForkEvidence, KeyKind, Note, VerifierKey};
 use crate::merkle::Hash;
-use crate::node::{NodeError, ToWitness};
+use crate::node::{KeyId, NodeError, ToWitness};
 use crate::primitives::{Origin, limits};
 
 /// The files of a member's log that were fetched so far. One that is lacking is noted:
@@ -138,7 +138,7 @@ impl Gossiper {
             else {
                 continue;
             };
-            let held = self.parts.node.witnessed(&Sha256::digest(origin).into());
+            let held = self.cosigned_last(author, &origin);
             let cosigned = held.and_then(|note| size_and_origin(note.as_bytes()));
             if cosigned.is_none_or(|(cosigned, _)| cosigned < size) {
                 self.unread().newest(author, stored.bytes.to_vec());
@@ -148,6 +148,16 @@ impl Gossiper {
         if self.unread().look_again() {
             self.seen_more.notify_one();
         }
+    }
+
+    /// What was cosigned last of a member's log: of one that the roster has declared in the
+    /// place of another, what was cosigned of that.
+    fn cosigned_last(&self, did: &str, origin: &str) -> Option<Arc<str>> {
+        let chain = self.parts.rosters.chain();
+        let member = chain.directory().and_then(|directory| directory.by_did(did));
+        let compromised = member.map(compromised).unwrap_or_default();
+        let origin_hash = Sha256::digest(origin).into();
+        self.parts.node.witnessed_but_for(&origin_hash, &compromised)
     }
 
     /// Holds checkpoints of a member that are not its newest against the one cosigned last.
@@ -214,22 +224,22 @@ impl Gossiper {
             let keys: Vec<VerifierKey> = keys
                 .filter_map(|key| item::named(member.log_origin(), KeyKind::Ed25519, &key.key))
                 .collect();
-            Some((member.base_url.clone(), keys))
+            Some((member.base_url.clone(), keys, compromised(member)))
         });
-        let Some((base_url, keys)) = member else {
+        let Some((base_url, keys, compromised)) = member else {
             return Ok("not_a_member");
         };
         let parsed = Note::parse(note).map_err(wrong)?;
         let signed_by = parsed.verify(&keys).map_err(wrong)?[0].key.clone();
-        let held = self
-            .parts
-            .node
-            .witnessed(&Sha256::digest(base_url.authority()).into());
+        let origin_hash = Sha256::digest(base_url.authority()).into();
+        let held = self.parts.node.witnessed_but_for(&origin_hash, &compromised);
         let log = (base_url, signed_by);
         let Seen::Continues(old, proof) = self.held_against(&log, &keys, held, note).await? else {
             return Ok("older");
         };
-        let asked = ToWitness::open(&parsed, &keys, old, proof).map_err(wrong)?;
+        let asked = ToWitness::open(&parsed, &keys, old, proof)
+            .map_err(wrong)?
+            .but_for(compromised);
         let line = self.parts.node.witness(asked).await?;
         let mut cosigned = parsed;
         cosigned.replace(line);
@@ -283,6 +293,16 @@ impl Gossiper {
             error.into()
         })
     }
+}
+
+/// The keys of a member's log that the roster has marked compromised.
+fn compromised(member: &Member) -> Vec<KeyId> {
+    let of_log = member.keys.iter().filter(|key| key.role == Role::Log);
+    of_log
+        .filter(|key| matches!(key.state, KeyState::Compromised { .. }))
+        .filter_map(|key| item::named(member.log_origin(), KeyKind::Ed25519, &key.key))
+        .map(|key| key.key_id())
+        .collect()
 }
 
 /// The size and the log that a checkpoint names.

@@ -382,15 +382,14 @@ pub fn coupon_amount(request: &[u8]) -> Option<Amount> {
     }
 }
 
-/// The tree of a checkpoint that a witness holds of the issuer's log, if it is signed.
+/// The tree of a checkpoint that a witness holds of the issuer's log, and which of `keys`
+/// has signed it, if one has.
 #[must_use]
-pub fn tree_of(note: &str, keys: &[VerifierKey]) -> Option<Tree> {
-    let opened = keys
-        .iter()
-        .find_map(|key| Checkpoint::open(note.as_bytes(), key).ok())?;
-    Some(Tree {
-        size: opened.size,
-        root: opened.root.0,
+pub fn tree_of(note: &str, keys: &[VerifierKey]) -> Option<(Tree, VerifierKey)> {
+    keys.iter().find_map(|key| {
+        let opened = Checkpoint::open(note.as_bytes(), key).ok()?;
+        let (size, root) = (opened.size, opened.root.0);
+        Some((Tree { size, root }, key.clone()))
     })
 }
 

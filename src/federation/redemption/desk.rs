@@ -45,6 +45,8 @@ struct New {
 #[derive(Clone)]
 struct Newest {
     tree: Tree,
+    /// The key that has signed it.
+    key: VerifierKey,
     /// Its checkpoint, a signed note.
     note: Arc<str>,
     /// How it continues the tree of the answer before, which may come later.
@@ -388,21 +390,30 @@ impl Desk {
     /// verified here, or cosigned.
     pub(super) fn named(&self, redeemer: &Redeemer, member: &Member, keys: &[VerifierKey]) -> Tree {
         let mut state = self.state();
-        if let Some(newest) = &state.log {
+        // What a key has signed that the roster no longer lists as good binds no other one.
+        if let Some(newest) = state.log.as_ref().filter(|newest| keys.contains(&newest.key)) {
             return newest.tree;
         }
         let origin = origin_hash(member);
         let cosigned = redeemer.node.witnessed(&origin);
-        let verified = redeemer.node.verified(&origin).unwrap_or_else(|error| {
-            tracing::error!(%error, "what was verified of an issuer's log cannot be read");
-            None
+        let verified = keys.iter().filter_map(|key| {
+            let verified = redeemer.node.verified(&origin, key.key_id());
+            verified.unwrap_or_else(|error| {
+                tracing::error!(%error, "what was verified of an issuer's log cannot be read");
+                None
+            })
         });
         let newest = |note: Arc<str>| {
-            let tree = answers::tree_of(&note, keys)?;
+            let (tree, key) = answers::tree_of(&note, keys)?;
             let link = None;
-            Some(Newest { tree, note, link })
+            Some(Newest {
+                tree,
+                key,
+                note,
+                link,
+            })
         };
-        let held = [cosigned, verified.map(Arc::from)].into_iter().flatten();
+        let held = cosigned.into_iter().chain(verified.map(Arc::from));
         state.log = held.filter_map(newest).max_by_key(|held| held.tree.size);
         state.log.as_ref().map_or_else(Tree::empty, |held| held.tree)
     }
@@ -529,6 +540,7 @@ impl Desk {
         let newest = state.log.as_ref()?;
         Some(VerifiedCheckpoint {
             origin_hash: origin_hash(member),
+            key_id: newest.key.key_id(),
             size: newest.tree.size,
             note: newest.note.as_ref().to_owned(),
         })
@@ -599,6 +611,7 @@ impl Desk {
     ) -> Result<(), Failure> {
         let new = Newest {
             tree: log.tree(),
+            key: log.key.clone(),
             note: Arc::from(log.note.as_str()),
             link,
         };

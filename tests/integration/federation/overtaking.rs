@@ -149,7 +149,8 @@ async fn an_answer_that_was_overtaken_is_shown_to_be_continued_and_what_was_veri
 
     // Whoever asks after a restart holds north to all that it has shown.
     let origin: [u8; 32] = Sha256::digest("coop-0.example").into();
-    let kept = south.node.node.verified(&origin).unwrap().unwrap();
+    let key = north.node.node.log_key().key_id();
+    let kept = south.node.node.verified(&origin, key).unwrap().unwrap();
     let kept = Note::parse(kept.as_bytes()).unwrap();
     let size: u64 = kept.text().lines().nth(1).unwrap().parse().unwrap();
     assert_eq!(size, north.node.node.size());

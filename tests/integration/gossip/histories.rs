@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tallystick::federation::gossip::body::Body;
 use tallystick::federation::gossiper::WhichEvidence;
@@ -12,9 +13,11 @@ use tallystick::federation::redemption::Knowledge as _;
 use tallystick::log::{Checkpoint, ForkEvidence, Note};
 use tallystick::primitives::{Clock as _, Digest};
 use tallystick::server::line::Line;
+use tallystick::testkit::TestNode;
 use tallystick::testkit::federation::{TestFederation, TestMember, origin};
 
 use super::nodes::{did, metric, wait_until};
+use crate::federation::redemption::{self, coupons, post};
 use crate::node::world::{office, two_off};
 
 const ROUND: Duration = Duration::from_secs(1);
@@ -231,5 +234,92 @@ async fn what_was_overtaken_unread_is_compared_once_the_log_can_be_read() {
     let read = ForkEvidence::decode(&evidence.shown[0].bytes).unwrap();
     let found = read.verify(&owner.node.node.log_key()).unwrap();
     assert_eq!(found.first.size, before + 1);
+    federation.stop().await;
+}
+
+async fn redeem(at: &TestMember, coupon: &str) -> (u16, serde_json::Value) {
+    let sale = json!({
+        "coupon": coupon, "register": TestNode::REGISTER, "till_reference": coupon[..40],
+        "basket": {"total": 1_250, "currency": "EUR"},
+    });
+    post(
+        at,
+        "/v1/redemptions",
+        &at.till(),
+        &coupon[coupon.len() - 40..],
+        sale,
+    )
+    .await
+}
+
+/// A member that was convicted declares a new log in the roster: it is cosigned from its
+/// beginning, its coupons are taken, and a second history of it is found in its turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_declared_anew_is_watched_from_its_beginning() {
+    let mut federation = start(3).await;
+    let [owner, told, teller] = &federation.members[..] else {
+        panic!("three members")
+    };
+    grow(owner, 5).await;
+    let old = coupons(owner, redemption::two_off(), 1).await;
+    assert_eq!(redeem(told, &old[0]).await.0, 201);
+    let size = owner.node.node.size();
+    wait_until("the old log is cosigned", || {
+        cosigned(told, 0) == Some(size) && cosigned(teller, 0) == Some(size)
+    })
+    .await;
+    let second = invented(owner, size - 1);
+    let beyond = invented(owner, size + 9);
+    bring((2, teller), (1, told), &[second]).await;
+    wait_until("its log is convicted everywhere", || {
+        forked(told, 0) && forked(teller, 0)
+    })
+    .await;
+    let old_key = owner.node.node.log_key();
+
+    federation.declare_anew(0, 77, size - 1).await;
+    let [owner, told, teller] = &federation.members[..] else {
+        panic!("three members")
+    };
+    assert_ne!(owner.node.node.log_key().key_id(), old_key.key_id());
+    assert!(!forked(told, 0) && !forked(teller, 0));
+    let new = coupons(owner, redemption::two_off(), 3).await;
+    let begun = owner.node.node.size();
+    assert!(begun < size, "the new log is the shorter one");
+    wait_until("the new log is cosigned", || {
+        cosigned(told, 0) == Some(begun) && cosigned(teller, 0) == Some(begun)
+    })
+    .await;
+    let (status, made) = redeem(told, &new[0]).await;
+    assert_eq!(status, 201, "{made}");
+    // The old key is good for nothing more.
+    bring((2, teller), (1, told), &[beyond]).await;
+
+    // What was cosigned of each log is known after a start, too.
+    federation.restart(1).await;
+    let [owner, told, teller] = &federation.members[..] else {
+        panic!("three members")
+    };
+    let (status, made) = redeem(told, &new[1]).await;
+    assert_eq!(status, 201, "{made}");
+    let grown = owner.node.node.size();
+    assert!(grown < size);
+    wait_until("it is cosigned on", || cosigned(told, 0) == Some(grown)).await;
+    assert!(!forked(told, 0));
+    assert_eq!(owner.node.node.stopped(), None);
+
+    bring((2, teller), (1, told), &[invented(owner, grown - 1)]).await;
+    wait_until("the new log is convicted everywhere", || {
+        forked(told, 0) && forked(teller, 0)
+    })
+    .await;
+    let found = told.gossiper.as_ref().unwrap().fork(&did(0)).unwrap();
+    assert_eq!(found.evidence.log_key, owner.node.node.log_key().to_string());
+    let (status, refused) = redeem(told, &new[2]).await;
+    assert_eq!(
+        (status, refused["code"].as_str()),
+        (422, Some("issuer_forked")),
+        "{refused}"
+    );
     federation.stop().await;
 }
