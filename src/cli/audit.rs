@@ -11,8 +11,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use super::verify::proof::read_policy;
+use super::verify::{proof::read_policy, read_file};
 use super::{UsageError, export, follow, output};
+use crate::credential::verify::DidDocument;
 use crate::federation::client::CHECKPOINT;
 use crate::federation::follower::told;
 use crate::federation::{AuditedLog, LogClient};
@@ -83,6 +84,9 @@ pub struct Args {
     /// A checkpoint that this log has signed, as /checkpoint serves it; may be given several times
     #[arg(long = "checkpoint", value_name = "FILE")]
     checkpoints: Vec<PathBuf>,
+    /// The node's did.json, where the audit does not begin at entry 0 and the node has changed its key for credentials before; may be given several times
+    #[arg(long, value_name = "FILE")]
+    trust: Vec<PathBuf>,
     /// A policy file (C2SP tlog-policy): a quorum of its witnesses has to have cosigned a checkpoint of the log
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
@@ -109,6 +113,7 @@ impl Args {
         let part = self.part()?;
         let checkpoints = read_checkpoints(&self.checkpoints)?;
         let policy = self.policy.as_deref().map(read_policy).transpose()?;
+        let trusted = read_trusted(&self.trust)?;
         let terminal = std::io::stderr().is_terminal();
         let mut progress = |done, end| {
             if terminal && end > 0 {
@@ -125,6 +130,7 @@ impl Args {
             let against = Against {
                 checkpoints: &checkpoints,
                 policy: policy.as_ref(),
+                trusted: &trusted,
             };
             match &self.state {
                 Some(file) => audit_served_on(&log, StateFile::at(file), against, &mut progress)?,
@@ -145,6 +151,7 @@ impl Args {
                 dir,
                 guard,
                 checkpoints,
+                trusted,
                 work_dir: self.work_dir,
                 part,
                 policy,
@@ -249,6 +256,14 @@ fn read_checkpoints(paths: &[PathBuf]) -> anyhow::Result<Vec<(String, Vec<u8>)>>
         checkpoints.push((path.display().to_string(), note));
     }
     Ok(checkpoints)
+}
+
+fn read_trusted(paths: &[PathBuf]) -> anyhow::Result<Vec<DidDocument>> {
+    let read = |path: &PathBuf| {
+        let json = read_file(path, limits::DID_DOCUMENT_BYTES_MAX)?;
+        DidDocument::parse(&json).with_context(|| format!("{} is no did.json of a node", path.display()))
+    };
+    paths.iter().map(read).collect()
 }
 
 /// The guard file that the directory's settings name, if they name one.

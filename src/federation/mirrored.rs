@@ -19,6 +19,7 @@ use super::gossip::evidence::{self, Unchecked};
 use super::peers::Peers;
 use super::roster::Directory;
 use super::submit::{answer_of, http_client};
+use crate::credential::status_list::StatusListToken;
 use crate::log::Checkpoint;
 use crate::node::{Node, NodeError};
 use crate::primitives::limits::{MIRROR_START_SECONDS_MAX, NOTE_BYTES_MAX};
@@ -267,7 +268,7 @@ pub fn check_with_gossip(node: &Node) -> Result<(), MirroredError> {
 }
 
 /// Whether an item of gossip shows that this node's log is not what the node has signed.
-/// Only what its own keys have signed counts, and a key that it no longer uses does not.
+/// Only what its own keys have signed counts, and a key that it no longer holds does not.
 ///
 /// # Errors
 /// [`MirroredError::Lost`] if so; [`MirroredError::Node`] when the tree cannot be read.
@@ -284,10 +285,15 @@ pub fn check_gossiped(node: &Node, kind: Kind, bytes: &[u8]) -> Result<(), Mirro
                 Ok(found) => convicted(found.to_string(), "log"),
                 Err(_) => Ok(()),
             },
-            Ok(Unchecked::TwoLists(lists)) => match lists.verify(&node.credential_key()) {
-                Ok(()) => convicted(lists.to_string(), "key for credentials"),
-                Err(_) => Ok(()),
-            },
+            Ok(Unchecked::TwoLists(lists)) => {
+                let keys = node.credential_keys();
+                let is_own = |token: &StatusListToken| keys.iter().any(|key| token.verify(key).is_ok());
+                if lists.tokens().into_iter().all(is_own) {
+                    convicted(lists.to_string(), "key for credentials")
+                } else {
+                    Ok(())
+                }
+            }
             Err(_) => Ok(()),
         },
     }

@@ -179,7 +179,7 @@ impl HttpState {
             witness: Witness::new(node.clone(), &options.witness_logs, &registry),
             did_document: public::did_document(
                 &node.options().origin,
-                &node.credential_key(),
+                &node.credential_keys(),
                 &node.log_key(),
             ),
             node,

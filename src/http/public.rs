@@ -93,24 +93,28 @@ pub async fn did_json(state: Data<HttpState>) -> HttpResponse {
 }
 
 /// The DID document of the node at `origin` (DID core 1.0, did:web): its
-/// methods are named `#<kid in hex>`. The log's key signs no credential: it stands
+/// methods are named `#<kid in hex>`, the key in use first. The log's key signs no credential: it stands
 /// with the log's address among the services, as the verifier key that signed
 /// notes' tools know (C2SP signed-note).
-pub fn did_document(origin: &Origin, key: &PublicKey, log_key: &VerifierKey) -> String {
+pub fn did_document(origin: &Origin, keys: &[PublicKey], log_key: &VerifierKey) -> String {
     let did = origin.did_web();
-    let method = format!("{did}#{}", key.kid());
-    let jwk = key.to_jwk();
-    json!({
-        "@context": ["https://www.w3.org/ns/did/v1", "https://w3id.org/security/jwk/v1"],
-        "id": did,
-        "alsoKnownAs": [key.did_key()],
-        "verificationMethod": [{
-            "id": method,
+    let name = |key: &PublicKey| format!("{did}#{}", key.kid());
+    let method = |key: &PublicKey| {
+        let jwk = key.to_jwk();
+        json!({
+            "id": name(key),
             "type": "JsonWebKey",
             "controller": did,
             "publicKeyJwk": {"kty": jwk.kty, "crv": jwk.crv, "x": jwk.x},
-        }],
-        "assertionMethod": [method],
+        })
+    };
+    let in_use = keys.first().map(PublicKey::did_key);
+    json!({
+        "@context": ["https://www.w3.org/ns/did/v1", "https://w3id.org/security/jwk/v1"],
+        "id": did,
+        "alsoKnownAs": Vec::from_iter(in_use),
+        "verificationMethod": Vec::from_iter(keys.iter().map(method)),
+        "assertionMethod": Vec::from_iter(keys.iter().map(name)),
         "service": [{
             "id": format!("{did}#log"),
             "type": LOG_SERVICE,

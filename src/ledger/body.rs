@@ -19,8 +19,8 @@ use crate::primitives::{
 };
 
 use super::event::{
-    Answers, BatchIssued, CampaignSigned, Event, Genesis, Mark, ReceiptErased, ReceiptIssued, Redeemed,
-    Reversed, StatusListSigned, StatusSet, StatusTarget,
+    Answers, BatchIssued, CampaignSigned, CredentialKeyAdded, Event, Genesis, Mark, ReceiptErased,
+    ReceiptIssued, Redeemed, Reversed, StatusListSigned, StatusSet, StatusTarget,
 };
 use super::partner::{Intent, Place};
 use super::revocation::NewStatus;
@@ -46,7 +46,7 @@ const MARK_IMPORT: u8 = Mark::Import as u8;
 #[must_use]
 pub fn kind_has_tag(kind: u64) -> Option<bool> {
     match kind {
-        0 | 1 | 2 | 6 | 7 | 15 => Some(false),
+        0 | 1 | 2 | 6 | 7 | 15 | 16 => Some(false),
         3..=5 | 8..=14 => Some(true),
         _ => None,
     }
@@ -60,6 +60,11 @@ impl ReceiptIssued {
 impl Intent {
     /// The kind of its entries.
     pub const KIND: u64 = 9;
+}
+
+impl CredentialKeyAdded {
+    /// The kind of its entries.
+    pub const KIND: u64 = 16;
 }
 
 impl Event {
@@ -85,6 +90,7 @@ impl Event {
             Self::IntentEnded(_) => 11,
             Self::CancelWished(_) => 12,
             Self::RequestCancelled(_) => 15,
+            Self::CredentialKeyAdded(_) => CredentialKeyAdded::KIND,
         }
     }
 
@@ -141,6 +147,12 @@ impl Event {
             Self::IntentEnded(ended) => partner::write_ended(out, ended, answers),
             Self::CancelWished(wished) => partner::write_cancel_wished(out, wished, answers),
             Self::RequestCancelled(cancelled) => partner::write_cancelled(out, cancelled, salt),
+            Self::CredentialKeyAdded(added) => {
+                write::head(out, write::ARRAY, 3);
+                write::bytes(out, &added.key);
+                write::uint(out, added.previous);
+                write::bytes(out, &salt);
+            }
             Self::StatusSet(set) => {
                 write::head(out, write::ARRAY, 5);
                 write_target(out, &set.target);
@@ -214,6 +226,7 @@ impl Event {
             13 => (partner::redeemed_for(body)?, None),
             14 => (partner::reversed_for(body)?, None),
             15 => (partner::cancelled(body)?, None),
+            16 => (credential_key_added(body)?, None),
             _ => return Err(BodyError::UnknownKind(kind)),
         })
     }
@@ -519,6 +532,15 @@ fn status_list_signed(body: &Value) -> Read<Event> {
         issued_at: read_time(issued_at, "status list: iat")?,
         expires: read_time(expires, "status list: exp")?,
         token: Digest(as_byte_array(token, "status list: hash of 32 bytes")?),
+    }))
+}
+
+fn credential_key_added(body: &Value) -> Read<Event> {
+    let [key, previous, salt] = as_tuple(body, "credential key: 3 items")?;
+    read_salt(salt)?;
+    Ok(Event::CredentialKeyAdded(CredentialKeyAdded {
+        key: as_byte_array(key, "credential key: key of 32 bytes")?,
+        previous: as_int(previous, "credential key: entry of the one before")?,
     }))
 }
 

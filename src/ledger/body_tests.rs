@@ -118,6 +118,7 @@ fn slow_body(event: &Event, answers: Option<&Answers>, salt: [u8; 16]) -> Value 
             int(erased.erased),
             answers,
         ],
+        Event::CredentialKeyAdded(added) => vec![bytes(added.key), int(added.previous), salt],
         _ => unreachable!("a partner's"),
     })
 }
@@ -313,6 +314,11 @@ fn erasures() -> impl Strategy<Value = Event> {
     })
 }
 
+fn key_events() -> impl Strategy<Value = Event> {
+    (any::<[u8; 32]>(), any::<u64>())
+        .prop_map(|(key, previous)| Event::CredentialKeyAdded(CredentialKeyAdded { key, previous }))
+}
+
 fn campaign_events() -> impl Strategy<Value = Event> {
     (campaigns(), prop::collection::vec(any::<u8>(), 0..200))
         .prop_map(|(id, credential)| Event::CampaignSigned(CampaignSigned { id, credential }))
@@ -323,6 +329,7 @@ fn events() -> impl Strategy<Value = Event> {
     prop_oneof![
         genesis_events(),
         campaign_events(),
+        key_events(),
         batches(),
         receipts(),
         redemptions(),
@@ -348,7 +355,7 @@ fn answered() -> impl Strategy<Value = Option<Answers>> {
 
 /// Kinds 0 and 7 answer nobody; 13 to 15 answer a partner's message.
 fn answers_nobody(kind: u64) -> bool {
-    matches!(kind, 0 | 7 | 13..=15)
+    matches!(kind, 0 | 7 | 13..=16)
 }
 
 proptest! {
@@ -440,8 +447,8 @@ fn the_kinds_are_those_that_are_tested_here() {
     let known: std::collections::BTreeSet<u64> =
         (0..100).filter(|kind| kind_has_tag(*kind).is_some()).collect();
     assert_eq!(seen, known);
-    let unknown = Event::from_body(16, &Value::Array(Vec::new()));
-    assert_eq!(unknown, Err(BodyError::UnknownKind(16)));
+    let unknown = Event::from_body(17, &Value::Array(Vec::new()));
+    assert_eq!(unknown, Err(BodyError::UnknownKind(17)));
 }
 
 #[test]

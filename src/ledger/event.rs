@@ -241,6 +241,16 @@ pub struct ReceiptErased {
     pub erased: u64,
 }
 
+/// From here on credentials are signed with another key too: the node has been given
+/// it in the place of the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialKeyAdded {
+    /// The public key.
+    pub key: [u8; 32],
+    /// Index of the entry that names the key before: 0 for the first one's.
+    pub previous: u64,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -272,6 +282,8 @@ pub enum Event {
     CancelWished(CancelWished),
     /// Kind 15.
     RequestCancelled(RequestCancelled),
+    /// Kind 16.
+    CredentialKeyAdded(CredentialKeyAdded),
 }
 
 /// An event in its place in the log.

@@ -26,8 +26,8 @@ mod model_tests;
 pub use body::{BodyError, kind_has_tag};
 pub use campaign::{BatchOrder, CampaignDraft};
 pub use event::{
-    Answers, BatchIssued, CampaignSigned, Event, Genesis, Mark, PartnerCall, ReceiptErased, ReceiptIssued,
-    Recorded, Redeemed, Reversed, StatusListSigned, StatusSet, StatusTarget,
+    Answers, BatchIssued, CampaignSigned, CredentialKeyAdded, Event, Genesis, Mark, PartnerCall,
+    ReceiptErased, ReceiptIssued, Recorded, Redeemed, Reversed, StatusListSigned, StatusSet, StatusTarget,
 };
 pub use partner::{
     CancelWished, End, Intent, IntentEnded, IssuerHalf, Place, RedeemerHalf, RequestCancelled, Reverses,

@@ -243,7 +243,8 @@ impl State {
             | Event::RedeemerHalf(_)
             | Event::IntentEnded(_)
             | Event::CancelWished(_)
-            | Event::RequestCancelled(_) => {}
+            | Event::RequestCancelled(_)
+            | Event::CredentialKeyAdded(_) => {}
             Event::CampaignSigned(signed) => {
                 if let Some(campaign) = campaign {
                     self.campaigns.entry(signed.id).or_insert(campaign);

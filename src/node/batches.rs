@@ -66,10 +66,14 @@ impl Shared {
         leaves: std::ops::Range<u32>,
     ) -> impl Iterator<Item = IssuedCoupon> + 'a {
         let template = template_of(batch);
+        let key = self
+            .keyring
+            .credential_of(batch.kid)
+            .expect("a batch's key is held before it is signed");
         leaves.map(move |leaf| {
             let name = self.permutations.name_of(batch.position(leaf));
             let uri = self.options.origin.status_uri(name.list);
-            let credential = template.sign(&self.keyring.credential, &uri, name.index);
+            let credential = template.sign(key, &uri, name.index);
             IssuedCoupon { name, credential }
         })
     }
@@ -139,6 +143,7 @@ impl Writer {
         now: UnixSeconds,
     ) -> Result<Reply, NodeError> {
         let not_after = self.state.decide_batch(order, now)?;
+        self.name_credential_key(pending)?;
         let campaign = self.state.campaign(&order.campaign)?;
         let batch = BatchIssued {
             campaign: order.campaign,

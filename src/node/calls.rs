@@ -281,7 +281,7 @@ impl Node {
         let Event::BatchIssued(batch) = &recorded.event else {
             return Err(misplaced(recorded.index, "a batch's"));
         };
-        if batch.kid != shared.keyring.credential.kid() {
+        if shared.keyring.credential_of(batch.kid).is_none() {
             return Err(NodeError::Gone(
                 "these coupons were signed by a key that this node no longer holds, so they cannot be shown again",
             ));

@@ -214,11 +214,15 @@ impl Shared {
     }
 
     fn why_not_issued(&self, signed: &Signed<Coupon>) -> NodeError {
-        let key = self.keyring.credential.public();
-        if signed.kid() != key.kid() {
+        let keys = self
+            .credential_keys
+            .read()
+            .expect("no holder of this lock panics");
+        let mut named = keys.iter().filter(|key| key.kid() == signed.kid()).peekable();
+        if named.peek().is_none() {
             return Refusal::CouponForeign.into();
         }
-        if signed.verify(key).is_err() {
+        if !named.any(|key| signed.verify(key).is_ok()) {
             return Refusal::CouponForged("its signature does not fit".to_owned()).into();
         }
         tracing::error!(

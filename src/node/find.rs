@@ -17,6 +17,10 @@ pub(super) fn coupon_key(name: CouponName) -> [u8; 16] {
     key
 }
 
+/// The index key of the keys for credentials: the entry that names the newest one.
+/// Set apart from keyed hashes by its zero bytes.
+pub(super) const CREDENTIAL_KEY: [u8; 16] = *b"k\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
 /// The index key of a receipt.
 pub(super) fn receipt_key(tag: &Tag) -> [u8; 16] {
     let mut key = [0; 16];
@@ -186,6 +190,7 @@ pub(super) fn keys_of(recorded: &Recorded, reference_occurrence: u32) -> Vec<[u8
         Event::RequestCancelled(cancelled) => {
             keys.push(half_id(&cancelled.redeemer, cancelled.request_id).0);
         }
+        Event::CredentialKeyAdded(_) => keys.push(CREDENTIAL_KEY),
         _ => {}
     }
     keys

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! credential.pem      signs credentials
+//! credential-next.pem the one that takes its place
+//! credential-KID.pem  one that was in its place before: what it signed is signed again
 //! log.pem             signs checkpoints
 //! witness.pem         cosigns other logs
 //! messages.pem        signs messages to other nodes
@@ -9,12 +11,14 @@
 //! index-secret.pem    keys the status-index permutation
 //! request-secret.pem  keys the hashes of requests in entries
 //! ```
+//! `KID` is the key's own in hex (16 digits); files of other names are let be.
 //!
 //! All are PKCS#8 PEM files, encrypted where the node has a passphrase. `messages.pem`
 //! came later than the others: a directory without it gets one ([`complete`]).
 //! The two secrets are no Ed25519 keys, but 32 random bytes kept in the same
 //! form, so that one passphrase covers all.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -24,9 +28,10 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::credential::{KeyError, SecretKey};
-use crate::primitives::{Entropy, limits};
+use crate::primitives::{Entropy, KeyId, limits};
 
 const CREDENTIAL: &str = "credential.pem";
+const CREDENTIAL_NEXT: &str = "credential-next.pem";
 const LOG: &str = "log.pem";
 const WITNESS: &str = "witness.pem";
 const MESSAGES: &str = "messages.pem";
@@ -75,6 +80,16 @@ pub enum KeyringError {
         /// What is wrong with it.
         source: KeyError,
     },
+    /// An earlier key stands under another one's name.
+    #[error(
+        "{path} holds the key {kid}: name the file credential-{kid}.pem, or move it out of this directory"
+    )]
+    OtherKey {
+        /// The file.
+        path: PathBuf,
+        /// The key in it.
+        kid: KeyId,
+    },
     /// The operating system refused.
     #[error("{path}: {}", crate::primitives::WithRemedy(source))]
     Io {
@@ -90,6 +105,10 @@ pub enum KeyringError {
 pub struct Keyring {
     /// Signs credentials and status lists.
     pub credential: SecretKey,
+    /// The key that takes the place of `credential` ([`use_next`]).
+    pub credential_next: Option<SecretKey>,
+    /// Those that were in its place before, by their kids. They sign nothing new.
+    pub credentials_before: Vec<SecretKey>,
     /// Signs the log's checkpoints.
     pub log: SecretKey,
     /// Cosigns other nodes' checkpoints.
@@ -109,6 +128,8 @@ impl Keyring {
     fn of(key: impl Fn(&str) -> Result<SecretKey, KeyringError>) -> Result<Self, KeyringError> {
         Ok(Self {
             credential: key(CREDENTIAL)?,
+            credential_next: None,
+            credentials_before: Vec::new(),
             log: key(LOG)?,
             witness: key(WITNESS)?,
             messages: key(MESSAGES)?,
@@ -117,12 +138,21 @@ impl Keyring {
             request_secret: key(REQUEST_SECRET)?.seed(),
         })
     }
+
+    /// The key with that kid which credentials are or were signed with, if it is held.
+    #[must_use]
+    pub fn credential_of(&self, kid: KeyId) -> Option<&SecretKey> {
+        let mut held = std::iter::once(&self.credential).chain(&self.credentials_before);
+        held.find(|key| key.kid() == kid)
+    }
 }
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyring")
             .field("credential", &self.credential)
+            .field("credential_next", &self.credential_next)
+            .field("credentials_before", &self.credentials_before)
             .field("log", &self.log)
             .field("witness", &self.witness)
             .field("messages", &self.messages)
@@ -171,12 +201,72 @@ pub fn load(dir: &Path, passphrase: Option<&str>) -> Result<Keyring, KeyringErro
         DIR_MODE,
     )?;
     let mut keyring = Keyring::of(|name| read_key(&dir.join(name), passphrase))?;
-    keyring.messages_next = match read_key(&dir.join(MESSAGES_NEXT), passphrase) {
-        Ok(next) => Some(next),
-        Err(KeyringError::Missing { .. }) => None,
-        Err(error) => return Err(error),
+    let next = |role: NextKey| match read_key(&dir.join(role.files().1), passphrase) {
+        Ok(next) => Ok(Some(next)),
+        Err(KeyringError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
     };
+    keyring.messages_next = next(NextKey::Messages)?;
+    keyring.credential_next = next(NextKey::Credentials)?;
+    keyring.credentials_before = load_before(dir, &keyring.credential, passphrase)?;
     Ok(keyring)
+}
+
+/// The keys for credentials that were in use before `in_use`, in order of their kids.
+fn load_before(
+    dir: &Path,
+    in_use: &SecretKey,
+    passphrase: Option<&str>,
+) -> Result<Vec<SecretKey>, KeyringError> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(dir).map_err(|source| io_error(dir, source))? {
+        let name = entry.map_err(|source| io_error(dir, source))?.file_name();
+        names.extend(name.to_str().and_then(kid_in_name));
+    }
+    let mut before = Vec::new();
+    for named in names {
+        let path = dir.join(file_before(named));
+        let key = read_key(&path, passphrase)?;
+        let kid = key.kid();
+        if kid != named {
+            return Err(KeyringError::OtherKey { path, kid });
+        }
+        // A change that was cut off leaves the key in use here too.
+        if kid != in_use.kid() {
+            before.push(key);
+        }
+    }
+    Ok(before)
+}
+
+/// The name of the file of a key for credentials that is not in use any more.
+fn file_before(kid: KeyId) -> String {
+    format!("credential-{kid}.pem")
+}
+
+fn kid_in_name(name: &str) -> Option<KeyId> {
+    let hex = name.strip_prefix("credential-")?.strip_suffix(".pem")?;
+    let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes()).ok()?;
+    bytes.try_into().ok().map(KeyId)
+}
+
+/// A key that can be replaced while the node goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextKey {
+    /// The one that signs messages to other nodes.
+    Messages,
+    /// The one that signs credentials and status lists.
+    Credentials,
+}
+
+impl NextKey {
+    /// The file of the key in use, and of the one that takes its place.
+    fn files(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Messages => (MESSAGES, MESSAGES_NEXT),
+            Self::Credentials => (CREDENTIAL, CREDENTIAL_NEXT),
+        }
+    }
 }
 
 /// Makes the key for messages where it is lacking in `dir`: a directory that is
@@ -194,29 +284,48 @@ pub fn complete(dir: &Path, entropy: &dyn Entropy, passphrase: Option<&str>) -> 
     Ok(is_older)
 }
 
-/// Makes the key that takes the place of the one for messages. Until
-/// [`use_next`] the node goes on signing with that one.
+/// Makes the key that takes the place of the one in use. Until [`use_next`] the node
+/// goes on signing with that one.
 ///
 /// # Errors
 /// [`KeyringError::Exists`] where there is one; as [`load`].
 pub fn make_next(
     dir: &Path,
+    role: NextKey,
     entropy: &dyn Entropy,
     passphrase: Option<&str>,
 ) -> Result<SecretKey, KeyringError> {
     load(dir, passphrase)?;
-    make_key(&dir.join(MESSAGES_NEXT), entropy, passphrase)
+    make_key(&dir.join(role.files().1), entropy, passphrase)
 }
 
-/// Puts the next key for messages in the place of the one before, which is gone
-/// afterwards. A node takes it when it is started.
+/// Puts the next key in the place of the one before: one for messages is gone
+/// afterwards, one for credentials stays under its kid, since coupons that it signed
+/// may have to be signed again. A node takes the new one when it is started.
 ///
 /// # Errors
 /// [`KeyringError::Missing`] where there is none; as [`load`].
-pub fn use_next(dir: &Path, passphrase: Option<&str>) -> Result<SecretKey, KeyringError> {
-    let path = dir.join(MESSAGES_NEXT);
+pub fn use_next(dir: &Path, role: NextKey, passphrase: Option<&str>) -> Result<SecretKey, KeyringError> {
+    let (in_use, next) = role.files();
+    let (in_use, path) = (dir.join(in_use), dir.join(next));
     let next = read_key(&path, passphrase)?;
-    fs::rename(&path, dir.join(MESSAGES)).map_err(|source| io_error(&path, source))?;
+    if role == NextKey::Credentials {
+        let old = read_key(&in_use, passphrase)?.kid();
+        let name = dir.join(file_before(old));
+        match fs::hard_link(&in_use, &name) {
+            // A change that was cut off has done it.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let kid = read_key(&name, passphrase)?.kid();
+                if kid != old {
+                    return Err(KeyringError::OtherKey { path: name, kid });
+                }
+            }
+            linked => linked.map_err(|source| io_error(&name, source))?,
+        }
+        // Before the key loses its first name.
+        sync_dir(dir)?;
+    }
+    fs::rename(&path, &in_use).map_err(|source| io_error(&path, source))?;
     sync_dir(dir)?;
     Ok(next)
 }
@@ -444,21 +553,90 @@ mod tests {
     fn the_next_key_for_messages_takes_its_place_when_told_to() {
         let (_root, dir) = keys_dir();
         let made = create(&dir, &OsEntropy, None).unwrap();
-        assert!(matches!(use_next(&dir, None), Err(KeyringError::Missing { .. })));
-        let next = make_next(&dir, &OsEntropy, None).unwrap();
         assert!(matches!(
-            make_next(&dir, &OsEntropy, None),
+            use_next(&dir, NextKey::Messages, None),
+            Err(KeyringError::Missing { .. })
+        ));
+        let next = make_next(&dir, NextKey::Messages, &OsEntropy, None).unwrap();
+        assert!(matches!(
+            make_next(&dir, NextKey::Messages, &OsEntropy, None),
             Err(KeyringError::Exists { .. })
         ));
         let both = load(&dir, None).unwrap();
         assert_eq!(both.messages.kid(), made.messages.kid());
         assert_eq!(both.messages_next.map(|key| key.kid()), Some(next.kid()));
-        assert_eq!(use_next(&dir, None).unwrap().kid(), next.kid());
+        assert_eq!(use_next(&dir, NextKey::Messages, None).unwrap().kid(), next.kid());
         let after = load(&dir, None).unwrap();
         assert_eq!(
             (after.messages.kid(), after.messages_next.is_none()),
             (next.kid(), true)
         );
+    }
+
+    #[test]
+    fn a_key_for_credentials_that_was_replaced_is_kept() {
+        for passphrase in [None, Some("correct horse")] {
+            let (_root, dir) = keys_dir();
+            let first = create(&dir, &OsEntropy, passphrase).unwrap().credential;
+            // Other files that begin alike are nobody's.
+            fs::write(dir.join("credential-old.pem"), "no key").unwrap();
+            let mut used = vec![first.kid()];
+            for _ in 0..2 {
+                let next = make_next(&dir, NextKey::Credentials, &OsEntropy, passphrase).unwrap();
+                let both = load(&dir, passphrase).unwrap();
+                assert_eq!(Some(&both.credential.kid()), used.last(), "it goes on signing");
+                assert_eq!(
+                    both.credential_next.as_ref().map(SecretKey::kid),
+                    Some(next.kid())
+                );
+                assert!(both.credential_of(next.kid()).is_none());
+                use_next(&dir, NextKey::Credentials, passphrase).unwrap();
+                used.push(next.kid());
+                let after = load(&dir, passphrase).unwrap();
+                assert_eq!(after.credential.kid(), next.kid());
+                assert!(after.credential_next.is_none());
+                for kid in &used {
+                    assert_eq!(after.credential_of(*kid).map(SecretKey::kid), Some(*kid));
+                }
+                assert_eq!(after.credentials_before.len(), used.len() - 1);
+            }
+            let kept = dir.join(file_before(used[0]));
+            assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o7777, 0o600);
+            // Taken away, it is not held any more.
+            fs::remove_file(&kept).unwrap();
+            let after = load(&dir, passphrase).unwrap();
+            assert!(after.credential_of(used[0]).is_none());
+            assert!(after.credential_of(used[1]).is_some());
+        }
+    }
+
+    #[test]
+    fn a_change_that_was_cut_off_is_made_once_more() {
+        let (_root, dir) = keys_dir();
+        let first = create(&dir, &OsEntropy, None).unwrap().credential.kid();
+        let next = make_next(&dir, NextKey::Credentials, &OsEntropy, None).unwrap();
+        fs::hard_link(dir.join(CREDENTIAL), dir.join(file_before(first))).unwrap();
+        let between = load(&dir, None).unwrap();
+        assert_eq!(between.credential.kid(), first);
+        assert!(between.credentials_before.is_empty());
+        use_next(&dir, NextKey::Credentials, None).unwrap();
+        let after = load(&dir, None).unwrap();
+        assert_eq!(after.credential.kid(), next.kid());
+        assert!(after.credential_of(first).is_some());
+    }
+
+    #[test]
+    fn a_key_under_the_name_of_another_is_refused_and_nothing_is_lost() {
+        let (_root, dir) = keys_dir();
+        let first = create(&dir, &OsEntropy, None).unwrap().credential.kid();
+        make_next(&dir, NextKey::Credentials, &OsEntropy, None).unwrap();
+        fs::copy(dir.join(LOG), dir.join(file_before(first))).unwrap();
+        let said = refusal(&dir, None);
+        assert!(said.contains("name the file credential-"), "{said}");
+        let refused = use_next(&dir, NextKey::Credentials, None);
+        assert!(matches!(refused, Err(KeyringError::OtherKey { .. })));
+        fs::remove_file(dir.join(file_before(first))).unwrap();
+        assert_eq!(load(&dir, None).unwrap().credential.kid(), first);
     }
 
     #[test]

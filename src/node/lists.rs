@@ -135,6 +135,7 @@ impl Writer {
         if u64::from(list) >= issued {
             return Err(NodeError::NotFound("there is no such status list"));
         }
+        self.name_credential_key(pending)?;
         let last = self.state.list_versions.get(&list).copied();
         let issued_at = last.map_or(now, |last| now.max(last.plus(1)));
         let expires = issued_at.plus(self.shared.options.status_list_seconds);

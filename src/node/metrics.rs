@@ -94,6 +94,7 @@ impl NodeMetrics {
             Event::IntentEnded(_) => "intent_ended",
             Event::CancelWished(_) => "cancel_wished",
             Event::RequestCancelled(_) => "request_cancelled",
+            Event::CredentialKeyAdded(_) => "credential_key",
         };
         self.recorded_total.with_label_values(&[kind]).inc();
     }

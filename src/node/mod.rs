@@ -17,6 +17,7 @@ mod commands;
 pub mod compact;
 mod cosigned;
 mod coupons;
+mod credential_keys;
 mod damage;
 mod erasure;
 mod find;

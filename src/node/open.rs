@@ -278,6 +278,7 @@ impl Writer {
             signers: Signers::new(),
             log_key,
             witness_key,
+            credential_keys: RwLock::default(),
             witnessed: RwLock::default(),
             cosigned: RwLock::new(cosigned),
             head: RwLock::new(Head {
@@ -322,6 +323,7 @@ impl Writer {
             upkeep,
             applied: 0,
             reservations: BTreeMap::new(),
+            unnamed: None,
             intents: intents::load(shared.engine.as_ref())?,
             verified: BTreeMap::new(),
             refusals: KeptRefusals::load(shared.engine.as_ref())?,
@@ -333,6 +335,13 @@ impl Writer {
             Err(NodeError::IndexDamaged(row)) => writer.replay_all(&row, &mut report)?,
             Ok(()) if state_covers < index_covers => writer.write_state()?,
             replayed => replayed?,
+        }
+        match writer.find_credential_keys() {
+            Err(NodeError::IndexDamaged(row)) => {
+                writer.replay_all(&row, &mut report)?;
+                writer.find_credential_keys()?;
+            }
+            found => found?,
         }
         writer.resume(&signed, &mut report)?;
         Ok((writer, report))
@@ -619,7 +628,7 @@ impl Writer {
             let (first, count) = (reservation.batch.first.0, reservation.batch.count);
             let end = Position(first + u64::from(count));
             self.state.next_position = self.state.next_position.max(end);
-            if reservation.batch.kid != self.shared.keyring.credential.kid() {
+            if self.shared.keyring.credential_of(reservation.batch.kid).is_none() {
                 return Err(NodeError::Refuse(format!(
                     "a batch of {count} coupons was cut off while it was being signed, and its key {} is no longer \
                      in keys/: put the key back and start once",

@@ -199,6 +199,7 @@ impl Writer {
             details,
             signed,
         } = receipt;
+        self.name_credential_key(pending)?;
         let sequence_number = self.state.next_sequence_number(&content.register);
         let (guess, signed) = match signed {
             Some((guess, signed)) if guess.number == sequence_number => (Some(guess), signed),

@@ -65,6 +65,8 @@ fn keyring() -> Arc<Keyring> {
     let key = |n: u8| SecretKey::from_seed(&[n; 32]);
     Arc::new(Keyring {
         credential: key(1),
+        credential_next: None,
+        credentials_before: Vec::new(),
         log: key(2),
         witness: key(3),
         messages: key(6),

@@ -195,13 +195,13 @@ impl<'a> Restore<'a> {
     /// The row of a batch goes with its entry; its tags are stored before.
     fn restore_batch(&self, entry: u64, issued: &BatchIssued, batch: &mut Batch) -> Result<(), NodeError> {
         let first = issued.first.0;
-        if issued.kid != self.keyring.credential.kid() {
+        let Some(key) = self.keyring.credential_of(issued.kid) else {
             return Err(NodeError::Refuse(format!(
                 "the batch of entry {entry} was signed with the key {}, which is not in keys/: without it its coupons \
                  cannot be recognised again. Put the key back",
                 issued.kid
             )));
-        }
+        };
         let template = template_of(issued);
         let mut tree = Frontier::new();
         let (mut leaf, mut tags) = (0, Vec::<Tag>::new());
@@ -212,7 +212,7 @@ impl<'a> Restore<'a> {
             while leaf < end {
                 let name = self.permutations.name_of(issued.position(leaf));
                 let uri = self.options.origin.status_uri(name.list);
-                let tag = coupon_tag(&template.sign(&self.keyring.credential, &uri, name.index));
+                let tag = coupon_tag(&template.sign(key, &uri, name.index));
                 tree.push(leaf_hash(&tag.0));
                 tags.push(tag);
                 leaf += 1;

@@ -85,7 +85,8 @@ impl Snapshot {
             | Event::RedeemerHalf(_)
             | Event::IntentEnded(_)
             | Event::CancelWished(_)
-            | Event::RequestCancelled(_) => {}
+            | Event::RequestCancelled(_)
+            | Event::CredentialKeyAdded(_) => {}
             Event::CampaignSigned(signed) => {
                 changed.campaigns.insert(signed.id);
             }

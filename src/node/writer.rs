@@ -19,6 +19,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::credential::PublicKey;
 use crate::ledger::{Answers, CampaignState, Event, Place, Recorded, State};
 use crate::log::{self, Checkpoint, VerifierKey};
 use crate::merkle::TileBuilder;
@@ -88,6 +89,8 @@ pub(crate) struct Shared {
     pub(super) index_damage: Mutex<IndexDamage>,
     pub(super) log_key: VerifierKey,
     pub(super) witness_key: VerifierKey,
+    /// Those that the log names for credentials, and the one in use.
+    pub(super) credential_keys: RwLock<Vec<PublicKey>>,
     pub(super) witnessed: RwLock<HeldLogs>,
     pub(super) cosigned: RwLock<CosignedHeads>,
     pub(super) head: RwLock<Head>,
@@ -174,6 +177,8 @@ pub(super) struct Writer {
     /// Entries that state and index include: the log's size, but while replaying.
     pub applied: u64,
     pub reservations: BTreeMap<u64, Reservation>,
+    /// The entry of the credential key before, while the log does not name the one in use.
+    pub unnamed: Option<u64>,
     /// Redemptions at partners that have not ended, in the batch under way too.
     pub intents: OpenIntents,
     /// Sizes of issuers' logs as they were verified last, once they were looked up.
@@ -611,6 +616,7 @@ impl Writer {
         if self.state.campaigns.contains_key(&view.id) {
             return Err(crate::ledger::Refusal::CampaignExists.into());
         }
+        self.name_credential_key(pending)?;
         let event = Event::CampaignSigned(crate::ledger::CampaignSigned {
             id: view.id,
             credential: view.credential.clone(),

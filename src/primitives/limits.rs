@@ -586,6 +586,10 @@ pub const ROSTER_SIGNATURES_MAX: usize = 2 * ROSTER_SIGNERS_MAX;
 /// Keys of one member, all that it ever had: four, and sixty to replace them with.
 pub const ROSTER_MEMBER_KEYS_MAX: usize = 64;
 
+/// Keys for credentials that one log names, the first one included: no more than a
+/// member's list in the roster holds. An audit lays out a table of 640 KiB for each.
+pub const CREDENTIAL_KEYS_MAX: usize = ROSTER_MEMBER_KEYS_MAX;
+
 /// Members that mirror a member (protocol, section 6).
 pub const ROSTER_MIRRORS_MAX: usize = 2;
 

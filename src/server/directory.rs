@@ -32,7 +32,7 @@ use crate::federation::keeper::KeptMirror;
 use crate::federation::{Peers, Rosters};
 use crate::log::{KeyKind, Policy, VerifierKey};
 use crate::node::access::{AccessFile, AccessKeys, Role};
-use crate::node::keyring::{self, Keyring};
+use crate::node::keyring::{self, Keyring, NextKey};
 use crate::node::{NewNode, Node, NodeOptions, NodeParts, OpenReport, create_log};
 use crate::primitives::limits::POLICY_BYTES_MAX;
 use crate::primitives::{Clock, Entropy, Origin, OsEntropy, Register, SystemClock};
@@ -327,22 +327,23 @@ impl NodeDir {
         Ok(keyring::load(&keys, passphrase)?)
     }
 
-    /// Makes the key that takes the place of the one for messages; with `use_it`
-    /// the one that was made before takes it. Its public half comes back.
+    /// Makes the key that takes the place of the one in use; with `use_it` the one
+    /// that was made before takes it. Its public half comes back.
     ///
     /// # Errors
     /// As [`keyring`](Self::keyring).
-    pub fn next_messages_key(
+    pub fn next_key(
         &self,
+        role: NextKey,
         passphrase: Option<&Passphrase>,
         use_it: bool,
     ) -> Result<PublicKey, ServerError> {
         self.keyring(passphrase)?;
         let (keys, passphrase) = (self.keys(), self.fitting(passphrase)?);
         let key = if use_it {
-            keyring::use_next(&keys, passphrase)
+            keyring::use_next(&keys, role, passphrase)
         } else {
-            keyring::make_next(&keys, &OsEntropy, passphrase)
+            keyring::make_next(&keys, role, &OsEntropy, passphrase)
         };
         Ok(*key?.public())
     }

@@ -15,6 +15,7 @@ use crate::federation::entries::Archive;
 use crate::federation::gossiper::{Gossiper, GossiperParts};
 use crate::federation::peers::{Peers, Reach, is_address};
 use crate::federation::redemption::{Issuer, Knowledge, Redeemer, RedeemerParts};
+use crate::federation::roster::{KeyState, Role};
 use crate::federation::rosters::{Rosters, RostersError};
 use crate::node::Node;
 use crate::primitives::{Digest, Origin, OsEntropy, limits};
@@ -158,11 +159,29 @@ pub(super) fn rosters(
     match Rosters::open(node.clone(), pin, &config.federation_decided, registry) {
         Ok((rosters, said)) => {
             notes.extend(said);
+            notes.extend(unlisted(node, &rosters));
             Ok(Some(rosters))
         }
         Err(RostersError::Node(error)) => Err(error.into()),
         Err(error) => Err(ServerError::Refused(error.to_string())),
     }
+}
+
+/// A key for credentials that is used before its time, if the one in use is such a key.
+fn unlisted(node: &Node, rosters: &Rosters) -> Option<String> {
+    let chain = rosters.chain();
+    let member = chain.directory()?.by_did(&node.options().origin.did_web())?;
+    let key = node.credential_key();
+    let is_listed = member.keys.iter().any(|listed| {
+        listed.role == Role::Credentials && listed.key == key && listed.state == KeyState::Active
+    });
+    (member.is_active() && !is_listed).then(|| {
+        format!(
+            "the key for credentials in use, {}, is not listed as active in the roster that is followed: other members \
+             refuse what it signs. Have a version published that lists it (tallystick federation member DIR, propose)",
+            key.kid()
+        )
+    })
 }
 
 /// Both sides of redemptions between co-ops.

@@ -359,6 +359,8 @@ pub(super) fn keyring(seed: u64) -> Keyring {
     let entropy: &dyn Entropy = &SeededEntropy::new(!seed);
     Keyring {
         credential: SecretKey::generate(entropy),
+        credential_next: None,
+        credentials_before: Vec::new(),
         log: SecretKey::generate(entropy),
         witness: SecretKey::generate(entropy),
         index_secret: Zeroizing::new(entropy.bytes()),

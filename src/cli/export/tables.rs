@@ -156,7 +156,8 @@ impl<'a> Tables<'a> {
             | Event::Intent(_)
             | Event::IntentEnded(_)
             | Event::CancelWished(_)
-            | Event::RequestCancelled(_) => {}
+            | Event::RequestCancelled(_)
+            | Event::CredentialKeyAdded(_) => {}
         }
         match recorded.event {
             Event::ReceiptIssued(_) | Event::StatusListSigned(_) => Ok(()),

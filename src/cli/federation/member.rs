@@ -10,6 +10,7 @@ use super::picture;
 use crate::cli::node_args::PassphraseArgs;
 use crate::cli::{UsageError, output};
 use crate::federation::roster::{Description, Role};
+use crate::node::keyring::NextKey;
 use crate::primitives::FederationId;
 use crate::server::{NodeDir, Overrides, Passphrase};
 
@@ -71,9 +72,18 @@ pub fn describe(
         (Role::Witness, &keyring.witness),
         (Role::Messages, &keyring.messages),
     ];
-    let next = keyring.messages_next.as_ref().map(|key| (Role::Messages, key));
+    let next = [
+        (Role::Credentials, &keyring.credential_next),
+        (Role::Messages, &keyring.messages_next),
+    ];
+    let next = next
+        .into_iter()
+        .filter_map(|(role, key)| Some((role, key.as_ref()?)));
+    // Coupons that they signed are to be redeemed at partners too.
+    let before = keyring.credentials_before.iter();
+    let before = before.map(|key| (Role::Credentials, key));
     let name = name.unwrap_or(config.name);
-    let keys = keys.into_iter().chain(next);
+    let keys = keys.into_iter().chain(next).chain(before);
     Ok(Description::new(federation, name, config.base_url, keys, mirrors))
 }
 
@@ -104,21 +114,30 @@ impl Args {
     }
 }
 
-/// Replace a node's key for messages, without an outage
+/// Replace a node's key for messages or credentials, without an outage
 ///
 /// First without --use: the new key is made, and stands in the node's next
 /// description (`member`) beside the old one, which the node goes on signing with.
 /// Once a version that lists both is published, with --use: the node signs with the
 /// new one from its next start on. Then have the old one retired (`propose --retire`).
+///
+/// A key for credentials stands in did.json too, from the node's next start on, also
+/// where the node is in no federation.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  tallystick federation new-key shop\n  tallystick federation new-key shop --use"
+    after_help = "Example:\n  tallystick federation new-key shop\n  tallystick federation new-key shop --use\n  \
+                  tallystick federation new-key shop --role credentials"
 )]
 pub struct NewKey {
     /// The node's directory
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// Put the key that was made before in the place of the old one, which is deleted
+    /// What the key signs: messages to other nodes, or credentials (coupons, receipts,
+    /// campaigns) and status lists
+    #[arg(long, value_name = "ROLE", default_value = "messages")]
+    role: ReplacedRole,
+    /// Put the key that was made before in the place of the old one. An old key for
+    /// messages is deleted; one for credentials stays in keys/ under its kid
     #[arg(long = "use")]
     use_it: bool,
     #[command(flatten)]
@@ -128,27 +147,66 @@ pub struct NewKey {
     json: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum ReplacedRole {
+    Messages,
+    Credentials,
+}
+
+impl ReplacedRole {
+    fn of_roster(self) -> Role {
+        match self {
+            Self::Messages => Role::Messages,
+            Self::Credentials => Role::Credentials,
+        }
+    }
+
+    fn of_keys(self) -> NextKey {
+        match self {
+            Self::Messages => NextKey::Messages,
+            Self::Credentials => NextKey::Credentials,
+        }
+    }
+
+    /// What to do next.
+    fn note(self, is_in_use: bool) -> &'static str {
+        match (self, is_in_use) {
+            (Self::Messages, false) => {
+                "The node goes on signing with the old key. Describe it again (tallystick federation member), have the \
+                 next version published, then run this once more with --use."
+            }
+            (Self::Messages, true) => {
+                "The node signs messages with this key from its next start on. Have the old one retired with the next \
+                 version."
+            }
+            (Self::Credentials, false) => {
+                "The node goes on signing with the old key. Start it again: its did.json lists this one too. In a \
+                 federation, describe it again (tallystick federation member) and have the next version published. \
+                 Then run this once more with --use."
+            }
+            (Self::Credentials, true) => {
+                "The node signs credentials with this key from its next start on. The old one stays in keys/: what it \
+                 signed goes on counting, and did.json lists it. In a federation, have it retired with a later version."
+            }
+        }
+    }
+}
+
 impl NewKey {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let passphrase = self.passphrase.read()?;
         let dir = NodeDir::at(&self.dir)?;
         dir.config(&Overrides::default())?;
-        let key = dir.next_messages_key(passphrase.as_ref(), self.use_it)?;
+        let key = dir.next_key(self.role.of_keys(), passphrase.as_ref(), self.use_it)?;
         let result = json!({
             "key": key.did_key(),
             "kid": key.kid().to_string(),
-            "role": Role::Messages.word(),
+            "role": self.role.of_roster().word(),
             "in_use": self.use_it,
         });
         output::result(self.json, &result, |value| output::text(value, "kid"));
         if !self.json {
-            output::note(if self.use_it {
-                "The node signs messages with this key from its next start on. Have the old one retired with the next \
-                 version."
-            } else {
-                "The node goes on signing with the old key. Describe it again (tallystick federation member), have the \
-                 next version published, then run this once more with --use."
-            });
+            output::note(self.role.note(self.use_it));
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::credential::{Campaign, KnownKey, Signed};
+use crate::credential::{Campaign, Signed};
 use crate::ledger::{
     Asked, Basket, BatchIssued, BatchOrder, CampaignDraft, CampaignSigned, CouponState, Place, Presented,
     ReceiptIssued, Recorded, Redeemed, RedemptionOrder, RedemptionState, Refusal, ReversalOrder, Reversed,
@@ -19,6 +19,7 @@ use crate::primitives::{
 use super::finding::{Findings, Rule};
 use super::halves::Halves;
 use super::judge::{judge_redemption, judge_reversal};
+use super::keys::SignedBy;
 use super::saved::keep;
 use super::statuses::Changes;
 use super::tags::TagReader;
@@ -197,7 +198,7 @@ impl Books {
         &mut self,
         recorded: &Recorded,
         signed: &CampaignSigned,
-        key: Option<&KnownKey>,
+        by: SignedBy<'_>,
         findings: &mut Findings,
     ) {
         let index = recorded.index;
@@ -221,7 +222,7 @@ impl Books {
                 ),
             );
         }
-        if key.is_some_and(|key| credential.kid() != key.kid() || credential.verify(key).is_err()) {
+        if by.refuses(credential.kid(), |key| credential.verify(key).is_ok()) {
             note(
                 Rule::CampaignSignature,
                 format!(
@@ -259,14 +260,15 @@ impl Books {
         &mut self,
         recorded: &Recorded,
         batch: &BatchIssued,
-        key: Option<&KnownKey>,
+        by: SignedBy<'_>,
         findings: &mut Findings,
     ) {
         let index = recorded.index;
         if let Some(why) = self.against_terms(batch) {
             findings.at(index, Rule::BatchTerms, why);
         }
-        if key.is_some_and(|key| key.kid() != batch.kid) {
+        // What it has signed are its coupons, and of them only tags are kept.
+        if by.refuses(batch.kid, |_| true) {
             findings.at(
                 index,
                 Rule::BatchKey,

@@ -117,6 +117,8 @@ rules! {
     ReceiptDiffers = "receipt_differs", KEEP;
     /// A receipt that does not add up.
     ReceiptTotals = "receipt_totals", KEEP;
+    /// A key for credentials that is named twice, or that is none.
+    CredentialKey = "credential_key", KEEP;
     /// A campaign that is not signed as it should be.
     CampaignSignature = "campaign_signature", KEEP;
     /// A campaign under another identity than its own.

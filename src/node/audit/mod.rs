@@ -18,6 +18,7 @@
 //! | `saved` | what is written down of an audit, so that a later one goes on with it |
 //! | `pass` | one pass over the entries: form, links, tree |
 //! | `books`, `statuses`, `judge` | coupons, campaigns and registers, replayed and held against the ledger's rules |
+//! | `keys` | the log's keys, and those that credentials are signed with |
 //! | `erasures` | what was erased, and whether it was |
 //! | `receipts` | stubs and details, checked by all cores |
 //! | `tags` | coupon tags, and what may stand only once |
@@ -38,6 +39,7 @@ mod erasures;
 mod finding;
 mod halves;
 mod judge;
+mod keys;
 mod outside;
 mod pass;
 mod quorum;
@@ -55,11 +57,13 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::{Path, PathBuf};
 
+use crate::credential::verify::DidDocument;
 use crate::log::{Checkpoint, Policy};
 use crate::primitives::{Digest, WithRemedy};
 use crate::store::{Engine, Guard, SledEngine, StoreError, Witnessed, rows};
 
-use self::pass::{LogKeys, Pass};
+use self::keys::LogKeys;
+use self::pass::Pass;
 use self::receipts::{BesideSource, work};
 use self::source::{Coverage, RawIndex, Source, Spool, StoreSource};
 use self::tags::TagSource;
@@ -145,6 +149,9 @@ pub struct AuditOptions {
     pub guard: Option<PathBuf>,
     /// Signed checkpoints of the log: what they are called, and their bytes.
     pub checkpoints: Vec<(String, Vec<u8>)>,
+    /// Of a part that begins after entry 0: what tells of the log's keys for credentials
+    /// that earlier entries name. Documents of other nodes count for nothing.
+    pub trusted: Vec<DidDocument>,
     /// Where the working copy is made; `None`: beside the store, else in the
     /// system's directory for temporary files.
     pub work_dir: Option<PathBuf>,
@@ -514,6 +521,7 @@ impl Audit<'_> {
             derived: engine.filter(|_| !is_part),
             beside: engine.map_or(BesideSource::Nowhere, BesideSource::Store),
             tags: engine.map_or(TagSource::Nowhere, TagSource::Store),
+            trusted: &self.options.trusted,
         };
         let mut notes = self.notes(engine, points, end);
         notes.extend(vouched.and_then(|size| quorum::note(size, end)));
@@ -535,7 +543,7 @@ impl Audit<'_> {
         report.findings = findings;
         notes.append(&mut report.notes);
         report.notes = notes;
-        report.is_partial = is_part && points.iter().all(|point| point.from_store);
+        report.is_partial |= is_part && points.iter().all(|point| point.from_store);
         Ok(report)
     }
 
@@ -630,6 +638,8 @@ struct Sides<'a> {
     derived: Option<&'a dyn Engine>,
     beside: BesideSource<'a>,
     tags: TagSource<'a>,
+    /// What tells of the keys that entries before the first one name.
+    trusted: &'a [DidDocument],
 }
 
 /// One pass over the entries.
@@ -653,6 +663,7 @@ fn stretch(
     source: &Source<'_>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), AuditError> {
+    // Without keys there is nothing to check them against.
     let workers = match keys {
         Some(_) => std::thread::available_parallelism().map_or(1, NonZero::get),
         None => 0,
@@ -660,10 +671,9 @@ fn stretch(
     let (jobs, queue) = crossbeam_channel::bounded(workers.max(1) * QUEUE_PER_WORKER);
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..workers)
-            .filter_map(|_| keys)
-            .map(|keys| {
+            .map(|_| {
                 let queue = queue.clone();
-                scope.spawn(move || work(&queue, &keys.credential))
+                scope.spawn(move || work(&queue))
             })
             .collect();
         drop(queue);

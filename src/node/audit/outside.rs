@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::finding::{Findings, Rule};
-use super::pass::{LogKeys, Pass};
+use super::keys::LogKeys;
+use super::pass::Pass;
 use super::receipts::BesideSource;
 use super::saved::{Head, SavedAudit, save};
 use super::served::{Served, ServedLog};
@@ -15,6 +16,7 @@ use super::{
     AuditError, AuditReport, Part, Sides, SignedPoint, keys_of_genesis, open_checkpoints, pass, quorum,
     stretch,
 };
+use crate::credential::verify::DidDocument;
 use crate::log::{Checkpoint, Policy};
 use crate::merkle::TILE_LEN;
 use crate::primitives::{Digest, limits};
@@ -28,6 +30,8 @@ pub struct Against<'a> {
     pub checkpoints: &'a [(String, Vec<u8>)],
     /// Whose cosignatures the log has to have.
     pub policy: Option<&'a Policy>,
+    /// Of a part: as [`AuditOptions::trusted`](super::AuditOptions::trusted).
+    pub trusted: &'a [DidDocument],
 }
 
 /// Audits a log that is served elsewhere: entries, stubs and tags; not details,
@@ -44,15 +48,13 @@ pub fn audit_served(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<AuditReport, AuditError> {
     let range = part.of(log.size())?;
+    let sides = Sides {
+        trusted: against.trusted,
+        ..sides_of(log)
+    };
     let mut begun = Begun::of(log, range.clone(), against)?;
     let source = Source::Served { log, range };
-    let report = pass(
-        sides_of(log),
-        begun.keys.as_ref(),
-        &mut begun.points,
-        &source,
-        progress,
-    )?;
+    let report = pass(sides, begun.keys.as_ref(), &mut begun.points, &source, progress)?;
     Ok(begun.conclude(log, report, log.has_stubs()))
 }
 
@@ -211,6 +213,7 @@ fn sides_of(log: &dyn ServedLog) -> Sides<'_> {
         } else {
             TagSource::Nowhere
         },
+        trusted: &[],
     }
 }
 

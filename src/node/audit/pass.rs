@@ -7,18 +7,19 @@ use std::ops::ControlFlow;
 use crossbeam_channel::Sender;
 use serde_cbor::Value;
 
-use crate::credential::{KnownKey, PublicKey};
-use crate::ledger::{Event, Genesis, Mark, Recorded, Wish, kind_has_tag};
-use crate::log::{Entry, KeyKind, VerifierKey, entry_hash};
+use crate::credential::verify::DidDocument;
+use crate::ledger::{CredentialKeyAdded, Event, Mark, Recorded, Wish, kind_has_tag};
+use crate::log::{Entry, entry_hash};
 use crate::merkle::TileBuilder;
-use crate::primitives::{CouponName, Digest, Origin, UnixSeconds};
+use crate::primitives::{CouponName, Digest, UnixSeconds};
 use crate::store::{Engine, rows};
 
 use super::books::Books;
 use super::derived::{Derived, batch_ranges, reserved_ranges};
 use super::erasures::Erasures;
 use super::finding::{Findings, Rule};
-use super::receipts::{Desk, Job, Outcome, check_at};
+use super::keys::{Credentials, LogKeys};
+use super::receipts::{Desk, Jobs, Outcome, check_at};
 use super::saved::{Keep, Out, SavedAudit};
 use super::served::Served;
 use super::source::{Met, Source};
@@ -29,57 +30,6 @@ use super::{AuditError, AuditReport, Sides, SignedPoint};
 /// Entries between two words of progress.
 const PROGRESS_ENTRIES: u64 = 10_000;
 
-/// What the genesis entry says of the log.
-pub(super) struct LogKeys {
-    pub origin: Origin,
-    pub credential: KnownKey,
-    pub log: VerifierKey,
-    pub witness: VerifierKey,
-}
-
-impl LogKeys {
-    /// The keys in entry 0, or why there are none.
-    pub fn of(bytes: &[u8]) -> Result<Self, String> {
-        let entry = Entry::decode(bytes).map_err(|error| format!("entry 0 cannot be read: {error}"))?;
-        match Event::from_body(entry.kind, &entry.body) {
-            Ok((Event::Genesis(genesis), _)) => Self::of_genesis(&genesis),
-            Ok(_) => Err("the log does not begin with a genesis entry".to_owned()),
-            Err(error) => Err(format!("entry 0: {error}")),
-        }
-    }
-
-    fn of_genesis(genesis: &Genesis) -> Result<Self, String> {
-        let key = |what: &str, bytes: &[u8; 32]| {
-            PublicKey::from_bytes(bytes).map_err(|error| format!("the {what} key in entry 0: {error}"))
-        };
-        let origin =
-            Origin::parse(&genesis.base_url).map_err(|error| format!("the base URL in entry 0: {error}"))?;
-        let credential = key("credential", &genesis.credential_key)?;
-        key("log", &genesis.log_key)?;
-        key("witness", &genesis.witness_key)?;
-        let [a, b, c] = [genesis.credential_key, genesis.log_key, genesis.witness_key];
-        if a == b || b == c || a == c {
-            return Err("the keys in entry 0 are not three different ones".to_owned());
-        }
-        let named = |what: &str, kind, bytes: &[u8; 32]| {
-            ed25519_dalek::VerifyingKey::from_bytes(bytes)
-                .map_err(|error| error.to_string())
-                .and_then(|key| {
-                    VerifierKey::new(origin.authority(), kind, key).map_err(|error| error.to_string())
-                })
-                .map_err(|error| format!("the {what} key in entry 0: {error}"))
-        };
-        let log = named("log", KeyKind::Ed25519, &genesis.log_key)?;
-        let witness = named("witness", KeyKind::Cosignature, &genesis.witness_key)?;
-        Ok(Self {
-            origin,
-            credential: KnownKey::new(credential),
-            log,
-            witness,
-        })
-    }
-}
-
 /// What an audit looks at and gathers.
 pub(super) struct Pass<'a> {
     engine: Option<&'a dyn Engine>,
@@ -88,6 +38,8 @@ pub(super) struct Pass<'a> {
     findings: Findings,
     summary: Summary,
     books: Books,
+    credentials: Credentials,
+    trusted: &'a [DidDocument],
     derived: Option<Derived<'a>>,
     desk: Desk<'a>,
     tags: TagReader<'a>,
@@ -122,6 +74,7 @@ impl<'a> Pass<'a> {
             Some(engine) => Some(Derived::read(engine, &mut findings)?),
             None => None,
         };
+        let credentials = Credentials::new(keys.map(|keys| keys.credential));
         Ok(Self {
             engine,
             keys,
@@ -129,8 +82,10 @@ impl<'a> Pass<'a> {
             findings,
             summary: Summary::default(),
             books: Books::new(keys.map(|keys| keys.origin.did_web()).unwrap_or_default()),
+            desk: Desk::new(sides.beside, credentials.keys.clone()),
+            credentials,
+            trusted: sides.trusted,
             derived,
-            desk: Desk::new(sides.beside),
             tags: TagReader::new(sides.tags),
             erasures: Erasures::default(),
             bare: Vec::new(),
@@ -151,7 +106,7 @@ impl<'a> Pass<'a> {
     pub fn read(
         &mut self,
         source: &Source<'_>,
-        jobs: Sender<Vec<Job>>,
+        jobs: Sender<Jobs>,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(), AuditError> {
         self.desk.open(jobs);
@@ -178,6 +133,7 @@ impl<'a> Pass<'a> {
     pub fn take_in(&mut self, outcome: Outcome) {
         self.findings.append(outcome.findings);
         self.bare.extend(outcome.bare);
+        self.credentials.unchecked.append(outcome.unchecked);
         for (key, total) in outcome.totals {
             let sum = self.summary.receipts.entry(key).or_default();
             sum.count += total.count;
@@ -191,7 +147,24 @@ impl<'a> Pass<'a> {
             self.next = first;
             self.previous = None;
             self.tree_whole = false;
-            self.books.gap();
+            if let Some(LogKeys { origin, .. }) = self.keys {
+                let own = self
+                    .trusted
+                    .iter()
+                    .filter(|told| told.authority == origin.authority());
+                self.credentials.trust(own.flat_map(|told| &told.keys));
+            }
+            self.unread();
+        }
+    }
+
+    /// Some entry was not read, or not understood.
+    fn unread(&mut self) {
+        self.books.gap();
+        if let Some(keys) = &mut self.credentials.keys
+            && keys.gap()
+        {
+            self.desk.go_on_with(keys, &mut self.findings);
         }
     }
 
@@ -260,7 +233,7 @@ impl<'a> Pass<'a> {
         self.summary.unreadable += index - self.next;
         self.previous = None;
         self.tree_whole = false;
-        self.books.gap();
+        self.unread();
     }
 
     /// Gathers runs of entries that only the raw file has.
@@ -360,7 +333,7 @@ impl<'a> Pass<'a> {
                 self.findings
                     .at(index, Rule::EntryForm, format!("it cannot be read: {error}"));
                 self.summary.undecodable += 1;
-                self.books.gap();
+                self.unread();
                 self.desk.unknown(index);
                 return self.last_time;
             }
@@ -386,7 +359,7 @@ impl<'a> Pass<'a> {
                 self.findings
                     .at(index, rule, format!("it cannot be read: {error}"));
                 self.summary.undecodable += 1;
-                self.books.gap();
+                self.unread();
                 self.desk.unknown(index);
             }
         }
@@ -457,17 +430,17 @@ impl<'a> Pass<'a> {
         if let Some(why) = check_at(recorded.event.at(), recorded.time, marked) {
             self.findings.at(index, Rule::TimeTooFar, why);
         }
-        let key = self.keys.map(|keys| &keys.credential);
+        let by = self.credentials.signed_by();
         let (books, findings) = (&mut self.books, &mut self.findings);
         match &recorded.event {
             Event::Genesis(genesis) if index == 0 => self.summary.genesis(genesis),
             Event::Genesis(_) => {
                 findings.at(index, Rule::Genesis, "a second genesis entry inside the log");
             }
-            Event::CampaignSigned(signed) => books.campaign(recorded, signed, key, findings),
+            Event::CampaignSigned(campaign) => books.campaign(recorded, campaign, by, findings),
             Event::BatchIssued(batch) => {
                 self.tags.check_batch(index, batch, findings);
-                books.batch(recorded, batch, key, findings);
+                books.batch(recorded, batch, by, findings);
             }
             Event::ReceiptIssued(receipt) => {
                 books.receipt(recorded, receipt, findings);
@@ -478,6 +451,7 @@ impl<'a> Pass<'a> {
             Event::StatusSet(set) => books.status(recorded, set, findings),
             Event::StatusListSigned(signed) => books.list(recorded, signed, findings),
             Event::ReceiptErased(erased) => self.erasures.add(recorded, erased, findings),
+            Event::CredentialKeyAdded(added) => self.credential_key(index, added),
             Event::Intent(_)
             | Event::RedeemerHalf(_)
             | Event::IntentEnded(_)
@@ -490,6 +464,19 @@ impl<'a> Pass<'a> {
         self.summary.count(recorded);
         if let Some(derived) = &mut self.derived {
             derived.recorded(recorded);
+        }
+    }
+
+    /// Credentials may be signed with one more key from here on.
+    fn credential_key(&mut self, index: u64, added: &CredentialKeyAdded) {
+        let log = self.keys.map(|keys| [&keys.log, &keys.witness]);
+        let others = log.into_iter().flatten().map(|key| key.key().as_bytes());
+        for why in self.credentials.add(index, added, others) {
+            let message = format!("the key for credentials that it names: {why}");
+            self.findings.at(index, Rule::CredentialKey, message);
+        }
+        if let Some(keys) = &self.credentials.keys {
+            self.desk.go_on_with(keys, &mut self.findings);
         }
     }
 
@@ -532,6 +519,10 @@ impl<'a> Pass<'a> {
         self.findings = Keep::read(from)?;
         self.summary = Keep::read(from)?;
         self.books = Keep::read(from)?;
+        self.credentials = Keep::read(from)?;
+        if let Some(keys) = &self.credentials.keys {
+            self.desk.go_on_with(keys, &mut self.findings);
+        }
         self.tags.take_up(from)?;
         self.erasures = Keep::read(from)?;
         self.tree = Keep::read(from)?;
@@ -551,6 +542,7 @@ impl<'a> Pass<'a> {
         self.findings.write(out)?;
         self.summary.write(out)?;
         self.books.write(out)?;
+        self.credentials.write(out)?;
         self.tags.write(out)?;
         self.erasures.write(out)?;
         self.tree.write(out)?;
@@ -570,7 +562,7 @@ impl<'a> Pass<'a> {
             // The last ones are among what the source has called wrong.
             self.summary.unreadable += self.told_to - self.next;
             self.tree_whole = false;
-            self.books.gap();
+            self.unread();
         } else if signed > self.next && !source.is_cut() {
             self.shorter(signed);
         }
@@ -589,10 +581,13 @@ impl<'a> Pass<'a> {
         }
         self.summary.close(&self.books);
         self.findings.append(std::mem::take(&mut self.of_points));
-        let notes = self.check_bare(source.is_cut());
+        let mut notes = self.check_bare(source.is_cut());
+        let unchecked = self.credentials.unchecked.note();
+        let is_partial = unchecked.is_some();
+        notes.extend(unchecked);
         Ok(AuditReport {
             part: source.range(),
-            is_partial: false,
+            is_partial,
             summary: self.summary,
             findings: self.findings,
             points: Vec::new(),

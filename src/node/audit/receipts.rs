@@ -4,19 +4,21 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
 
 use crate::credential::details::ReceiptDetails;
-use crate::credential::{CredentialError, KnownKey, ReceiptKind, ReceiptStub, StubToVerify, receipt_tag};
+use crate::credential::{CredentialError, ReceiptKind, ReceiptStub, StubToVerify, receipt_tag};
 use crate::encoding::cbor::{self, GateError};
 use crate::ledger::{End, Event, ReceiptDraft, ReceiptIssued};
 use crate::log::entry_hash;
 use crate::node::answers::ReceiptRecord;
-use crate::primitives::{Amount, Currency, Digest, Register, Tag, UnixSeconds, limits};
+use crate::primitives::{Amount, Currency, Digest, KeyId, Register, Tag, UnixSeconds, limits};
 use crate::store::{Engine, beside};
 
 use super::finding::{Findings, Rule};
+use super::keys::{CredentialKeys, Signature, Unchecked};
 use super::saved::{In, Keep, Out, keep};
 
 /// Receipts handed to a worker at a time, whose signatures share a division.
@@ -31,6 +33,12 @@ pub(super) struct Job {
     time: UnixSeconds,
     receipt: ReceiptIssued,
     beside: Held,
+}
+
+/// Receipts that are checked together, with the keys that were named before them.
+pub(super) struct Jobs {
+    receipts: Vec<Job>,
+    keys: Arc<CredentialKeys>,
 }
 
 /// What is at hand of a receipt besides its entry.
@@ -92,20 +100,21 @@ pub(super) struct Outcome {
     pub totals: Totals,
     /// Entries of receipts beside which only the stub lies.
     pub bare: Vec<u64>,
+    pub unchecked: Unchecked,
 }
 
 /// Checks jobs until the other side hangs up.
-pub(super) fn work(jobs: &Receiver<Vec<Job>>, key: &KnownKey) -> Outcome {
+pub(super) fn work(jobs: &Receiver<Jobs>) -> Outcome {
     let mut outcome = Outcome::default();
-    for batch in jobs {
-        let read: Vec<_> = batch.iter().map(read).collect();
-        let good = verify(&read, key);
-        for ((job, read), good) in batch.iter().zip(read).zip(good) {
+    for Jobs { receipts, keys } in jobs {
+        let read: Vec<_> = receipts.iter().map(read).collect();
+        let judged = verify(&read, &keys);
+        for ((job, read), signature) in receipts.iter().zip(read).zip(judged) {
             let has_details = read.as_ref().is_none_or(|read| read.details.is_some());
             if matches!(job.beside, Held::Record(_)) && !has_details {
                 outcome.bare.push(job.index);
             }
-            let Some(stub) = check(job, read, key, good, &mut outcome.findings) else {
+            let Some(stub) = check(job, read, (&keys, signature), &mut outcome) else {
                 continue;
             };
             let total = outcome
@@ -144,19 +153,19 @@ fn read(job: &Job) -> Option<Read> {
     })
 }
 
-/// Whether each stub's signature is good; stubs that cannot be read have none.
-fn verify(read: &[Option<Read>], key: &KnownKey) -> Vec<bool> {
+/// What each stub's signature is worth; stubs that cannot be read have none.
+fn verify(read: &[Option<Read>], keys: &CredentialKeys) -> Vec<Signature> {
     let stubs = || {
         read.iter()
             .map(|read| read.as_ref().and_then(|read| read.stub.as_ref().ok()))
     };
-    let signed: Vec<(&[u8], &[u8; 64])> = stubs()
+    let signed: Vec<(KeyId, &[u8], &[u8; 64])> = stubs()
         .flatten()
-        .map(|stub| (&stub.message[..], &stub.signature))
+        .map(|stub| (stub.kid, &stub.message[..], &stub.signature))
         .collect();
-    let mut good = key.verify_each(&signed).into_iter();
+    let mut judged = keys.judge_each(&signed).into_iter();
     stubs()
-        .map(|stub| stub.is_some() && good.next() == Some(true))
+        .map(|stub| stub.and_then(|_| judged.next()).unwrap_or(Signature::Wrong))
         .collect()
 }
 
@@ -164,11 +173,11 @@ fn verify(read: &[Option<Read>], key: &KnownKey) -> Vec<bool> {
 fn check(
     job: &Job,
     read: Option<Read>,
-    key: &KnownKey,
-    good: bool,
-    findings: &mut Findings,
+    (keys, signature): (&CredentialKeys, Signature),
+    outcome: &mut Outcome,
 ) -> Option<ReceiptStub> {
     let index = job.index;
+    let (findings, unchecked) = (&mut outcome.findings, &mut outcome.unchecked);
     let Some(Read { tag, stub, details }) = read else {
         findings.at(
             index,
@@ -195,19 +204,17 @@ fn check(
             return None;
         }
     };
-    if kid != key.kid() {
-        note(
-            Rule::ReceiptSignature,
-            format!(
-                "the stub is signed under the key {kid}, this log's credential key is {}",
-                key.kid()
-            ),
-        );
-    } else if !good {
-        note(
+    match signature {
+        Signature::Good => {}
+        Signature::Wrong => note(
             Rule::ReceiptSignature,
             "the stub's signature does not fit this log's credential key".to_owned(),
-        );
+        ),
+        Signature::Foreign => note(
+            Rule::ReceiptSignature,
+            format!("the stub is signed under the key {kid}, this log's credential key is {keys}"),
+        ),
+        Signature::Unknown => unchecked.add(kid),
     }
     let at = job.receipt.at.unwrap_or(job.time);
     for (what, differs) in [
@@ -295,7 +302,9 @@ pub(super) enum BesideSource<'a> {
 /// Gathers entries, reads the records beside them, and hands receipts on.
 pub(super) struct Desk<'a> {
     source: BesideSource<'a>,
-    jobs: Option<Sender<Vec<Job>>>,
+    jobs: Option<Sender<Jobs>>,
+    /// Those that may have signed what is gathered; `None` where entry 0 names none.
+    keys: Option<Arc<CredentialKeys>>,
     chunk: Vec<(u64, Beside)>,
     /// Stubs of the chunk that came with their entries.
     stubs: BTreeMap<u64, Vec<u8>>,
@@ -303,10 +312,11 @@ pub(super) struct Desk<'a> {
 }
 
 impl<'a> Desk<'a> {
-    pub fn new(source: BesideSource<'a>) -> Self {
+    pub fn new(source: BesideSource<'a>, keys: Option<CredentialKeys>) -> Self {
         Self {
             source,
             jobs: None,
+            keys: keys.map(Arc::new),
             chunk: Vec::new(),
             stubs: BTreeMap::new(),
             batch: Vec::new(),
@@ -314,8 +324,14 @@ impl<'a> Desk<'a> {
     }
 
     /// Hands receipts on to whoever takes `jobs`.
-    pub fn open(&mut self, jobs: Sender<Vec<Job>>) {
+    pub fn open(&mut self, jobs: Sender<Jobs>) {
         self.jobs = Some(jobs);
+    }
+
+    /// What comes from here on may be signed with these keys.
+    pub fn go_on_with(&mut self, keys: &CredentialKeys, findings: &mut Findings) {
+        self.flush_all(findings);
+        self.keys = Some(Arc::new(keys.clone()));
     }
 
     /// What is said to lie beside entry `index`.
@@ -374,7 +390,8 @@ impl<'a> Desk<'a> {
         };
         let mut held = match self.source {
             BesideSource::Store(engine) => read_records(engine, *first, *last, &chunk),
-            BesideSource::Served => std::mem::take(&mut self.stubs)
+            BesideSource::Served => self
+                .stubs_to(*last)
                 .into_iter()
                 .map(|(index, stub)| (index, Ok(Held::Stub(stub))))
                 .collect(),
@@ -429,11 +446,18 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// Takes the stubs up to entry `last`: that of the entry under way is here already.
+    fn stubs_to(&mut self, last: u64) -> BTreeMap<u64, Vec<u8>> {
+        let later = self.stubs.split_off(&last.saturating_add(1));
+        std::mem::replace(&mut self.stubs, later)
+    }
+
     fn send(&mut self) {
-        let batch = std::mem::take(&mut self.batch);
-        if let (false, Some(jobs)) = (batch.is_empty(), &self.jobs) {
+        let receipts = std::mem::take(&mut self.batch);
+        if let (false, Some(jobs), Some(keys)) = (receipts.is_empty(), &self.jobs, &self.keys) {
+            let keys = Arc::clone(keys);
             // It fails only when every worker has panicked; their join says so.
-            let _ = jobs.send(batch);
+            let _ = jobs.send(Jobs { receipts, keys });
         }
     }
 }

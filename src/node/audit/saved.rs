@@ -2,7 +2,7 @@
 //! auditor's own.
 //!
 //! ```text
-//! "tallystick audit state 1\n"
+//! "tallystick audit state 2\n"
 //! the log's key; the signed checkpoint up to which the log was known; whether stubs
 //! and tags could be had
 //! what the pass has gathered (`Pass::write`)
@@ -34,7 +34,7 @@ use crate::primitives::{
     Amount, CampaignId, CouponName, Digest, Position, RedemptionId, Register, Tag, UnixSeconds,
 };
 
-const MAGIC: &[u8] = b"tallystick audit state 1\n";
+const MAGIC: &[u8] = b"tallystick audit state 2\n";
 
 const SEAL_LEN: u64 = 32;
 

@@ -219,5 +219,6 @@ fn kind_word(event: &Event) -> &'static str {
         Event::IntentEnded(_) => "intent_ended",
         Event::CancelWished(_) => "cancel_wished",
         Event::RequestCancelled(_) => "request_cancelled",
+        Event::CredentialKeyAdded(_) => "credential_key",
     }
 }

@@ -440,7 +440,7 @@ fn did_document_seeds() -> Vec<Vec<u8>> {
 fn written_did_document(origin: &Origin, key: &PublicKey) -> String {
     let log_key = ed25519_dalek::VerifyingKey::from_bytes(key.as_bytes()).expect("a public key");
     let log_key = VerifierKey::new(origin.authority(), KeyKind::Ed25519, log_key).expect("a host's name");
-    crate::http::did_document(origin, key, &log_key)
+    crate::http::did_document(origin, std::slice::from_ref(key), &log_key)
 }
 
 fn key_file(data: &[u8]) -> bool {

@@ -9,9 +9,10 @@ use super::{Target, take, texts};
 use crate::credential::{Algorithm, SecretKey};
 use crate::encoding::cbor;
 use crate::ledger::{
-    Answers, BatchIssued, CampaignSigned, CancelWished, End, Event, Genesis, Intent, IntentEnded, Mark,
-    NewStatus, PartnerCall, Place, ReceiptErased, ReceiptIssued, Redeemed, RedeemerHalf, RequestCancelled,
-    Reversed, Reverses, StatusListSigned, StatusSet, StatusTarget, Wish, half_id, kind_has_tag,
+    Answers, BatchIssued, CampaignSigned, CancelWished, CredentialKeyAdded, End, Event, Genesis, Intent,
+    IntentEnded, Mark, NewStatus, PartnerCall, Place, ReceiptErased, ReceiptIssued, Redeemed, RedeemerHalf,
+    RequestCancelled, Reversed, Reverses, StatusListSigned, StatusSet, StatusTarget, Wish, half_id,
+    kind_has_tag,
 };
 use crate::log::evidence::OtherHistory;
 use crate::log::tile_path::{read_bundle, write_bundle_entry};
@@ -513,7 +514,7 @@ fn events() -> Vec<Event> {
     .collect()
 }
 
-/// One of each kind about redemptions between co-ops.
+/// One of each kind about redemptions between co-ops, and of those that came after them.
 fn partner_events(register: Register, name: CouponName) -> Vec<Event> {
     let (campaign, tag, id) = (CampaignId([5; 16]), Tag([6; 32]), RedemptionId([1; 16]));
     let (issuer, redeemer) = ("did:web:north.example", "did:web:south.example");
@@ -636,6 +637,10 @@ fn partner_events(register: Register, name: CouponName) -> Vec<Event> {
         Event::RequestCancelled(RequestCancelled {
             request_id: id,
             redeemer: redeemer.to_owned(),
+        }),
+        Event::CredentialKeyAdded(CredentialKeyAdded {
+            key: [9; 32],
+            previous: 0,
         }),
     ]
 }

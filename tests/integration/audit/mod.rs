@@ -3,6 +3,7 @@
 
 mod clean;
 mod coupons;
+mod credential_keys;
 mod damage;
 mod entries;
 mod erasures;

@@ -2,6 +2,7 @@
 //! lie.
 
 mod beside;
+mod credential_keys;
 mod entries;
 mod evidence;
 mod frozen;

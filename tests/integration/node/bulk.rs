@@ -222,6 +222,8 @@ async fn without_the_key_that_signed_them_coupons_are_gone_but_not_their_paths()
         witness: SecretKey::from_seed(&[13; 32]),
         messages: SecretKey::from_seed(&[16; 32]),
         messages_next: None,
+        credential_next: None,
+        credentials_before: Vec::new(),
         index_secret: [14; 32].into(),
         request_secret: [15; 32].into(),
     });

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bulk;
+mod credential_keys;
 mod crowd;
 mod damage;
 pub mod faults;

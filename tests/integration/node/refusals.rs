@@ -61,6 +61,8 @@ async fn other_keys_and_another_base_url_are_refused() {
         witness: Arc::into_inner(keyring(10)).unwrap().witness,
         messages: right.messages.clone(),
         messages_next: None,
+        credential_next: None,
+        credentials_before: Vec::new(),
         index_secret: right.index_secret.clone(),
         request_secret: Arc::into_inner(b).unwrap().request_secret,
     };

@@ -26,6 +26,8 @@ pub fn keyring(seed: u8) -> Arc<Keyring> {
     let key = |n: u8| SecretKey::from_seed(&[seed.wrapping_add(n); 32]);
     Arc::new(Keyring {
         credential: key(1),
+        credential_next: None,
+        credentials_before: Vec::new(),
         log: key(2),
         witness: key(3),
         messages: key(6),
