@@ -90,6 +90,9 @@ impl Node {
     }
 }
 
+/// Flags of coupons of which there is nothing to say.
+const NOTHING_SAID: [u8; 256] = [0; 256];
+
 impl Writer {
     /// Plans to show that nothing is left of a coupon, or something again;
     /// called before the state has it.
@@ -140,8 +143,16 @@ impl Writer {
         let issued_at = last.map_or(now, |last| now.max(last.plus(1)));
         let expires = issued_at.plus(self.shared.options.status_list_seconds);
         let mut statuses = Statuses::new();
-        for (index, byte) in (0..).zip(self.state.lists.get(&list).into_iter().flatten()) {
-            if *byte != 0 {
+        let flags = self.state.lists.get(&list).map_or(&[][..], |flags| &flags[..]);
+        // Nothing is said of most coupons.
+        for (piece, from) in flags
+            .chunks(NOTHING_SAID.len())
+            .zip((0..).step_by(NOTHING_SAID.len()))
+        {
+            if *piece == NOTHING_SAID[..piece.len()] {
+                continue;
+            }
+            for (byte, index) in piece.iter().zip(from..).filter(|(byte, _)| **byte != 0) {
                 statuses.set(index, status_of(StatusFlags::from_byte(*byte)));
             }
         }

@@ -23,4 +23,4 @@ pub use disk::{FaultyDisk, UnsyncedDisk};
 pub use faulty::{Fault, FaultHandle, FaultyEngine, FaultyGuard};
 pub use fixtures::{ManualClock, SeededEntropy};
 pub use node::TestNode;
-pub use repeats::{for_each_seed, repeats};
+pub use repeats::{for_each_seed, for_each_seed_at_once, repeats};

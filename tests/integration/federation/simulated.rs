@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tallystick::testkit::for_each_seed;
+use tallystick::testkit::for_each_seed_at_once;
 use tallystick::testkit::simulation::shown::{self, Shown};
 use tallystick::testkit::simulation::{Outcome, run};
 
@@ -38,13 +38,12 @@ const HAPPENS_SELDOM: [&str; 2] = ["here: coupon_revoked", "not begun: issuer fo
 
 #[test]
 fn whatever_happens_both_logs_agree_and_tills_are_told_the_truth() {
-    let (mut seeds, mut counts) = (0, BTreeMap::<String, u64>::new());
-    for_each_seed(16, 600, |seed| {
-        seeds += 1;
-        for (what, count) in simulated(seed).counts {
-            *counts.entry(what).or_default() += count;
-        }
-    });
+    let each = for_each_seed_at_once(16, 600, |seed| simulated(seed).counts);
+    let seeds = each.len();
+    let mut counts = BTreeMap::<String, u64>::new();
+    for (what, count) in each.into_iter().flatten() {
+        *counts.entry(what).or_default() += count;
+    }
     println!("{counts:?}");
     let demanded = [(16, &HAPPENS[..]), (200, &HAPPENS_SELDOM[..])];
     for (_, happens) in demanded.iter().filter(|(least, _)| seeds >= *least) {
@@ -66,7 +65,7 @@ fn a_seed_fixes_everything() {
 /// than what is held, or could not be read when it came.
 #[test]
 fn a_second_history_that_one_checkpoint_shows_is_found() {
-    for_each_seed(6, 200, |seed| {
+    for_each_seed_at_once(6, 200, |seed| {
         for what in Shown::ALL {
             println!("{what:?}");
             let mut runtime = tokio::runtime::Builder::new_current_thread();
