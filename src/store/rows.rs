@@ -20,7 +20,7 @@
 //! | `r` | reservation number u64 | a position range reserved, not yet issued |
 //! | `s` | status list number u64, row u16 | status bits |
 //! | `t` | level u8, tile number u64, half u8 | 128 hashes of a Merkle tile |
-//! | `v` | SHA-256 of an origin, 32 bytes | another log's newest checkpoint that a redemption has verified |
+//! | `v` | SHA-256 of an origin, 32 bytes, and a key id, 4 | another log's newest checkpoint that a redemption has verified |
 //! | `w` | SHA-256 of an origin, 32 bytes | another log's checkpoint, as it was cosigned last |
 //! | `x` | level u8, run number u64, row u32 | a row of a sorted index run |
 //! | `y` | a name | what the index is made of |

@@ -3,6 +3,8 @@
 //! or the first of them has waited long enough (as RFC 896 has it for small packets).
 //! What is not answered goes again, after pauses that grow.
 
+mod continued;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -20,7 +22,6 @@ use crate::federation::message::{self, Head, MessageName};
 use crate::federation::peers::PeerError;
 use crate::federation::roster::{Directory, Member};
 use crate::log::VerifierKey;
-use crate::merkle::verify_consistency;
 use crate::node::{Ending, IntentView, NodeError, OpenIntent, PreparedIntent, VerifiedCheckpoint};
 use crate::primitives::{RedemptionId, limits};
 
@@ -69,6 +70,8 @@ struct State {
     pause_until: Option<Instant>,
     /// The issuer's log as it was verified last.
     log: Option<Newest>,
+    /// What else was cosigned or verified, until the log is shown to continue that too.
+    earlier: Vec<Newest>,
     /// Intents whose halves were not believed.
     doubts: Doubts,
 }
@@ -414,7 +417,11 @@ impl Desk {
             })
         };
         let held = cosigned.into_iter().chain(verified.map(Arc::from));
-        state.log = held.filter_map(newest).max_by_key(|held| held.tree.size);
+        let mut held: Vec<Newest> = held.filter_map(newest).collect();
+        held.sort_by_key(|held| held.tree.size);
+        held.dedup_by(|one, other| one.tree == other.tree);
+        state.log = held.pop();
+        state.earlier = held;
         state.log.as_ref().map_or_else(Tree::empty, |held| held.tree)
     }
 
@@ -599,106 +606,10 @@ impl Desk {
         let outcomes = &redeemer.metrics.outcomes_total;
         outcomes.with_label_values(&["half_not_believed"]).inc();
     }
-
-    /// Holds a verified log against the newest one that was verified before: answers
-    /// may overtake each other.
-    async fn continue_held(
-        &self,
-        redeemer: &Redeemer,
-        member: &Member,
-        named: &Tree,
-        (log, link): (&VerifiedLog, Option<Link>),
-    ) -> Result<(), Failure> {
-        let new = Newest {
-            tree: log.tree(),
-            key: log.key.clone(),
-            note: Arc::from(log.note.as_str()),
-            link,
-        };
-        let mut shown = None;
-        loop {
-            let held = {
-                let mut state = self.state();
-                let Some(held) = state.log.clone() else {
-                    state.log = Some(new);
-                    return Ok(());
-                };
-                if held.tree == new.tree {
-                    return Ok(());
-                }
-                // From the one that the request named, the answer has shown it.
-                let is_shown = held.tree == *named || shown == Some(held.tree);
-                if is_shown || continues(&held, &new) {
-                    if new.tree.size > held.tree.size {
-                        state.log = Some(new);
-                    }
-                    return Ok(());
-                }
-                held.tree
-            };
-            self.prove_continued(redeemer, member, &held, &new.tree).await?;
-            // Another answer may have come in between: once more against that one.
-            shown = Some(held);
-        }
-    }
-
-    /// Asks the issuer for the proof that of two of its trees the larger continues the
-    /// other.
-    async fn prove_continued(
-        &self,
-        redeemer: &Redeemer,
-        member: &Member,
-        one: &Tree,
-        other: &Tree,
-    ) -> Result<(), Failure> {
-        let (first, second) = in_order(one, other);
-        let not_continued = || answers::AnswerError::NotContinued(first.size);
-        if first.size == second.size {
-            return Err(not_continued().into());
-        }
-        if first.size == 0 {
-            return Ok(());
-        }
-        let path = format!(
-            "/v1/log/proofs/consistency?first={}&second={}",
-            first.size, second.size
-        );
-        let most = limits::CONSISTENCY_ANSWER_BYTES_MAX;
-        let answer = redeemer.peers.get(&member.base_url, &path, most).await?;
-        let proof = answer
-            .and_then(|answer| answers::read_consistency(&answer))
-            .ok_or_else(not_continued)?;
-        verify_consistency(first.size, second.size, &first.root, &second.root, &proof)
-            .map_err(|_| not_continued())?;
-        Ok(())
-    }
 }
 
 fn origin_hash(member: &Member) -> [u8; 32] {
     Sha256::digest(member.log_origin()).into()
-}
-
-fn in_order<'a>(one: &'a Tree, other: &'a Tree) -> (&'a Tree, &'a Tree) {
-    if one.size <= other.size {
-        (one, other)
-    } else {
-        (other, one)
-    }
-}
-
-/// Whether the link of the larger of two trees shows that it continues the other.
-fn continues(one: &Newest, other: &Newest) -> bool {
-    let (first, second) = if one.tree.size <= other.tree.size {
-        (one, other)
-    } else {
-        (other, one)
-    };
-    let link = second.link.as_ref();
-    link.filter(|link| link.old_size == first.tree.size)
-        .is_some_and(|link| {
-            let (first, second) = (&first.tree, &second.tree);
-            verify_consistency(first.size, second.size, &first.root, &second.root, &link.proof).is_ok()
-        })
 }
 
 /// Makes intents durable, and gives the identities of those that are so by this.
