@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -35,6 +36,21 @@ impl Place {
         };
         place.made = place.json(&["init", "shop", "--base-url", base_url, "--json"]);
         place
+    }
+
+    /// A place with two more nodes on ports that were free: what `init` said of each, and
+    /// their authorities.
+    pub fn with_two(names: [&str; 2]) -> (Self, [Value; 2], [String; 2]) {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let place = Self::new();
+        let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let authorities = free.each_ref().map(|port| port.local_addr().unwrap().to_string());
+        drop(free);
+        let made = std::array::from_fn(|n| {
+            let url = format!("http://{}", authorities[n]);
+            place.json(&["init", names[n], "--base-url", &url, "--json"])
+        });
+        (place, made, authorities)
     }
 
     /// The node's directory.

@@ -3,7 +3,6 @@
 //! on once it was cured as docs/gossip.md says.
 
 use std::fs::{self, Permissions};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -24,15 +23,7 @@ struct Two {
 
 impl Two {
     fn new() -> Self {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let place = Place::new();
-        let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let authorities = free.each_ref().map(|port| port.local_addr().unwrap().to_string());
-        drop(free);
-        let made = std::array::from_fn(|n| {
-            let url = format!("http://{}", authorities[n]);
-            place.json(&["init", NAMES[n], "--base-url", &url, "--json"])
-        });
+        let (place, made, authorities) = Place::with_two(NAMES);
         let two = Self {
             place,
             made,
